@@ -1,0 +1,72 @@
+# Mask-FPAN Serve. `make serve` and `make test` need nothing but Linux and Python 3.11 to 3.13.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The first of these that is 3.11 to 3.13 and can make environments; PYTHON= names another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+PORT ?= 8000
+GRPC_PORT ?= 50051
+export PORT GRPC_PORT
+
+SERVE_ENV := .venv
+TEST_ENV := .venv-test
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+ADVICE = [ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (Debian, Ubuntu: apt install python3-venv), or name one with PYTHON=" >&2; exit 1; }
+# Its wheel exists for Linux on x86-64 with glibc 2.35 or newer; elsewhere the gateway computes in its own process.
+install_triton = $(1)/bin/pip install $(PIP_FLAGS) --no-deps --require-hashes -r service/triton.lock 2>/dev/null || \
+  echo "no embedded Triton for this platform: networks will be computed in process"
+
+.PHONY: help serve test lint lock proto clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+serve: $(SERVE_ENV)/ready ## start the service; PORT= and GRPC_PORT= choose its ports
+	@exec $(SERVE_ENV)/bin/fpan serve
+
+test: $(TEST_ENV)/ready ## run every check
+	@$(TEST_ENV)/bin/ruff check .
+	@$(TEST_ENV)/bin/ruff format --check .
+	@$(TEST_ENV)/bin/mypy
+	@$(TEST_ENV)/bin/python -m pytest
+
+lint: $(TEST_ENV)/ready ## format and check the code's style and types
+	@$(TEST_ENV)/bin/ruff format .
+	@$(TEST_ENV)/bin/ruff check --fix .
+	@$(TEST_ENV)/bin/mypy
+
+lock: ## pin every dependency anew, at the newest versions that fit (needs uv)
+	@uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate --generate-hashes \
+	  --extra serve service/pyproject.toml -o service/requirements.lock
+	@uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate \
+	  -c service/requirements.lock --extra serve service/pyproject.toml training/pyproject.toml tests/requirements.in \
+	  -o tests/requirements.lock
+	@# Whether torch needs CUDA's packages depends on the build that pip finds: pip resolves them, the lock does not.
+	@sed -i -E '/^(nvidia-|cuda-|triton==)/d' tests/requirements.lock
+
+proto: $(TEST_ENV)/ready ## make the gRPC code from proto/
+	@$(TEST_ENV)/bin/python -m tests.tools.generate_proto
+
+clean: ## remove the environments
+	@rm -rf $(SERVE_ENV) $(TEST_ENV)
+
+$(SERVE_ENV)/ready: service/requirements.lock service/triton.lock service/pyproject.toml
+	@$(ADVICE)
+	@echo "making the environment $(SERVE_ENV) (once)"
+	@$(PYTHON) -m venv --clear $(SERVE_ENV)
+	@$(SERVE_ENV)/bin/pip install $(PIP_FLAGS) --require-hashes -r service/requirements.lock
+	@$(call install_triton,$(SERVE_ENV))
+	@$(SERVE_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -e ./service
+	@touch $@
+
+$(TEST_ENV)/ready: tests/requirements.lock service/triton.lock training/carriers.lock service/pyproject.toml training/pyproject.toml
+	@$(ADVICE)
+	@echo "making the environment $(TEST_ENV) (once)"
+	@$(PYTHON) -m venv --clear $(TEST_ENV)
+	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) -r tests/requirements.lock
+	@$(call install_triton,$(TEST_ENV))
+	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -r training/carriers.lock
+	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -e ./service -e ./training
+	@touch $@
