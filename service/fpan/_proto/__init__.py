@@ -1,0 +1,1 @@
+"""Made by proto/generate.py from the contract in proto/; never edited."""

@@ -1,0 +1,195 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class FacesMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FACES_MODE_UNSPECIFIED: _ClassVar[FacesMode]
+    FACES_MODE_AUTO: _ClassVar[FacesMode]
+    FACES_MODE_FULL: _ClassVar[FacesMode]
+
+class Orientation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ORIENTATION_UNSPECIFIED: _ClassVar[Orientation]
+    ORIENTATION_EXIF: _ClassVar[Orientation]
+    ORIENTATION_RAW: _ClassVar[Orientation]
+FACES_MODE_UNSPECIFIED: FacesMode
+FACES_MODE_AUTO: FacesMode
+FACES_MODE_FULL: FacesMode
+ORIENTATION_UNSPECIFIED: Orientation
+ORIENTATION_EXIF: Orientation
+ORIENTATION_RAW: Orientation
+
+class ParseRequest(_message.Message):
+    __slots__ = ("image", "options")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    image: bytes
+    options: ParseOptions
+    def __init__(self, image: _Optional[bytes] = ..., options: _Optional[_Union[ParseOptions, _Mapping]] = ...) -> None: ...
+
+class ParseOptions(_message.Message):
+    __slots__ = ("mode", "boxes", "max_faces", "classes", "groups", "orientation", "model", "confidence")
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    BOXES_FIELD_NUMBER: _ClassVar[int]
+    MAX_FACES_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    ORIENTATION_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    mode: FacesMode
+    boxes: Boxes
+    max_faces: int
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    orientation: Orientation
+    model: str
+    confidence: bool
+    def __init__(self, mode: _Optional[_Union[FacesMode, str]] = ..., boxes: _Optional[_Union[Boxes, _Mapping]] = ..., max_faces: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[str]] = ..., orientation: _Optional[_Union[Orientation, str]] = ..., model: _Optional[str] = ..., confidence: _Optional[bool] = ...) -> None: ...
+
+class Boxes(_message.Message):
+    __slots__ = ("boxes",)
+    BOXES_FIELD_NUMBER: _ClassVar[int]
+    boxes: _containers.RepeatedCompositeFieldContainer[Box]
+    def __init__(self, boxes: _Optional[_Iterable[_Union[Box, _Mapping]]] = ...) -> None: ...
+
+class Box(_message.Message):
+    __slots__ = ("x0", "y0", "x1", "y1")
+    X0_FIELD_NUMBER: _ClassVar[int]
+    Y0_FIELD_NUMBER: _ClassVar[int]
+    X1_FIELD_NUMBER: _ClassVar[int]
+    Y1_FIELD_NUMBER: _ClassVar[int]
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    def __init__(self, x0: _Optional[float] = ..., y0: _Optional[float] = ..., x1: _Optional[float] = ..., y1: _Optional[float] = ...) -> None: ...
+
+class Point(_message.Message):
+    __slots__ = ("x", "y")
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    x: float
+    y: float
+    def __init__(self, x: _Optional[float] = ..., y: _Optional[float] = ...) -> None: ...
+
+class Window(_message.Message):
+    __slots__ = ("x0", "y0", "x1", "y1")
+    X0_FIELD_NUMBER: _ClassVar[int]
+    Y0_FIELD_NUMBER: _ClassVar[int]
+    X1_FIELD_NUMBER: _ClassVar[int]
+    Y1_FIELD_NUMBER: _ClassVar[int]
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    def __init__(self, x0: _Optional[int] = ..., y0: _Optional[int] = ..., x1: _Optional[int] = ..., y1: _Optional[int] = ...) -> None: ...
+
+class ParseResponse(_message.Message):
+    __slots__ = ("request_id", "image", "taxonomy", "model", "reason", "notes", "faces", "labels", "confidence_png", "timing_ms")
+    class TimingMsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    TAXONOMY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_PNG_FIELD_NUMBER: _ClassVar[int]
+    TIMING_MS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    image: ImageSize
+    taxonomy: str
+    model: Model
+    reason: str
+    notes: _containers.RepeatedScalarFieldContainer[str]
+    faces: _containers.RepeatedCompositeFieldContainer[Face]
+    labels: LabelMap
+    confidence_png: bytes
+    timing_ms: _containers.ScalarMap[str, float]
+    def __init__(self, request_id: _Optional[str] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., taxonomy: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., reason: _Optional[str] = ..., notes: _Optional[_Iterable[str]] = ..., faces: _Optional[_Iterable[_Union[Face, _Mapping]]] = ..., labels: _Optional[_Union[LabelMap, _Mapping]] = ..., confidence_png: _Optional[bytes] = ..., timing_ms: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class ImageSize(_message.Message):
+    __slots__ = ("width", "height")
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    width: int
+    height: int
+    def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "version", "sha256")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    sha256: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+
+class LabelMap(_message.Message):
+    __slots__ = ("window", "png", "classes")
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    PNG_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    window: Window
+    png: bytes
+    classes: _containers.RepeatedCompositeFieldContainer[LabelClass]
+    def __init__(self, window: _Optional[_Union[Window, _Mapping]] = ..., png: _Optional[bytes] = ..., classes: _Optional[_Iterable[_Union[LabelClass, _Mapping]]] = ...) -> None: ...
+
+class LabelClass(_message.Message):
+    __slots__ = ("id", "name")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    name: str
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
+
+class Face(_message.Message):
+    __slots__ = ("id", "box", "score", "landmarks", "occluded", "cut_by_crop", "cut_by_image", "parts", "labels")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    LANDMARKS_FIELD_NUMBER: _ClassVar[int]
+    OCCLUDED_FIELD_NUMBER: _ClassVar[int]
+    CUT_BY_CROP_FIELD_NUMBER: _ClassVar[int]
+    CUT_BY_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    box: Box
+    score: float
+    landmarks: _containers.RepeatedCompositeFieldContainer[Point]
+    occluded: float
+    cut_by_crop: _containers.RepeatedScalarFieldContainer[str]
+    cut_by_image: bool
+    parts: _containers.RepeatedCompositeFieldContainer[Part]
+    labels: LabelMap
+    def __init__(self, id: _Optional[int] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., score: _Optional[float] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., occluded: _Optional[float] = ..., cut_by_crop: _Optional[_Iterable[str]] = ..., cut_by_image: _Optional[bool] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., labels: _Optional[_Union[LabelMap, _Mapping]] = ...) -> None: ...
+
+class Part(_message.Message):
+    __slots__ = ("id", "name", "area", "box", "confidence")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    AREA_FIELD_NUMBER: _ClassVar[int]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    name: str
+    area: int
+    box: Window
+    confidence: float
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., area: _Optional[int] = ..., box: _Optional[_Union[Window, _Mapping]] = ..., confidence: _Optional[float] = ...) -> None: ...

@@ -1,0 +1,5 @@
+"""The command ``fpan``."""
+
+from fpan.cli._app import main
+
+__all__ = ["main"]

@@ -1,0 +1,150 @@
+"""From HTTP answers to typed results and errors."""
+
+import base64
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+import numpy as np
+
+from fpan.client._masks import read_mask
+from fpan.client._options import DRAWINGS
+from fpan.client._patience import retry_after_s
+from fpan.client.errors import ApiError, FpanError, ServerUnreachable, UnexpectedAnswer, api_error
+from fpan.client.types import Face, Health, ModelVersion, Part, Result
+from fpan.contract.taxonomy import Taxonomy
+
+PNG = "image/png"
+JSON = "application/json"
+_PROBLEM_JSON = "application/problem+json"
+_REQUEST_ID = "x-request-id"
+
+
+def unreachable(url: str, error: Exception) -> FpanError:
+    """What to raise when httpx got no answer from ``url``."""
+    if isinstance(error, httpx.TimeoutException):
+        return ServerUnreachable(f"{url} did not answer in time ({type(error).__name__})")
+    return ServerUnreachable(f"{url} does not answer: {error or type(error).__name__}")
+
+
+def expect(response: httpx.Response, media_type: str) -> httpx.Response:
+    """The answer itself, when it is a success of that media type.
+
+    Raises:
+        ApiError: the server said no.
+        UnexpectedAnswer: it is something else.
+    """
+    found = _media_type(response)
+    if response.status_code >= HTTPStatus.BAD_REQUEST:
+        raise _problem(response)
+    if response.status_code != HTTPStatus.OK or found != media_type:
+        raise UnexpectedAnswer(
+            f"{response.url} answered {response.status_code} {found!r} where {media_type} was asked for"
+        )
+    return response
+
+
+def read_json(response: httpx.Response) -> Any:
+    """The JSON of a success; errors as :func:`expect`."""
+    try:
+        return expect(response, JSON).json()
+    except ValueError as error:
+        raise UnexpectedAnswer(f"{response.url} answered with broken JSON: {error}") from error
+
+
+def read_result(response: httpx.Response) -> Result:
+    """The answer to a parse; errors as :func:`expect`."""
+    body = read_json(response)
+    try:
+        return _result(body)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnexpectedAnswer(f"{response.url} answered with JSON of another kind: {error!r}") from error
+
+
+def read_taxonomy(response: httpx.Response) -> Taxonomy:
+    """The answer to ``/v1/labels``; errors as :func:`expect`."""
+    body = read_json(response)
+    try:
+        names = {int(c["id"]): c["name"] for c in body["classes"]}
+        groups = {group: [names[number] for number in ids] for group, ids in body["groups"].items()}
+        return Taxonomy.model_validate({**body, "name": body["taxonomy"], "groups": groups})
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnexpectedAnswer(f"{response.url} answered with no taxonomy: {error!r}") from error
+
+
+def read_health(live: httpx.Response, ready: httpx.Response) -> Health:
+    """From the answers of the two health routes; a server that is not ready is no error."""
+    detail = "" if ready.status_code == HTTPStatus.OK else _why_not(ready)
+    return Health(live.status_code == HTTPStatus.OK, ready.status_code == HTTPStatus.OK, detail)
+
+
+def _why_not(response: httpx.Response) -> str:
+    if _media_type(response) == JSON:
+        try:
+            return str(response.json()["status"])
+        except (KeyError, TypeError, ValueError):
+            pass
+    return _problem(response).detail
+
+
+def _media_type(response: httpx.Response) -> str:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
+def _problem(response: httpx.Response) -> ApiError:
+    status = response.status_code
+    identity = response.headers.get(_REQUEST_ID)
+    wait = retry_after_s(response)
+    if _media_type(response) == _PROBLEM_JSON:
+        try:
+            body = response.json()
+            slug = str(body["type"]).rpartition(":")[2]
+            return api_error(
+                status, slug, str(body["detail"]), str(body.get("request_id") or identity or "") or None, wait
+            )
+        except (KeyError, TypeError, ValueError, AttributeError):
+            pass  # a proxy's words, then, not the server's
+    phrase = response.reason_phrase or "no reason given"
+    slug = phrase.lower().replace(" ", "-")
+    return api_error(status, slug, f"{response.url} answered {status} {phrase}", identity, wait)
+
+
+def _result(body: Mapping[str, Any]) -> Result:
+    width, height = int(body["image"]["width"]), int(body["image"]["height"])
+    model = body["model"]
+    return Result(
+        request_id=str(body["request_id"]),
+        width=width,
+        height=height,
+        taxonomy=str(body["taxonomy"]),
+        model=ModelVersion(str(model["name"]), int(model["version"]), str(model["sha256"])),
+        faces=tuple(_face(face, height, width) for face in body["faces"]),
+        reason=body.get("reason"),
+        notes=tuple(body.get("notes", ())),
+        timing_ms={str(stage): float(ms) for stage, ms in body.get("timing_ms", {}).items()},
+        mask=read_mask(body["mask"], height, width),
+        raw=dict(body),
+        pictures={name: base64.b64decode(body[name]["data"], validate=True) for name in DRAWINGS if body.get(name)},
+    )
+
+
+def _face(body: Mapping[str, Any], height: int, width: int) -> Face:
+    x0, y0, x1, y1 = (float(number) for number in body["box"])
+    landmarks = body["landmarks"]
+    return Face(
+        id=int(body["id"]),
+        box=(x0, y0, x1, y1),
+        score=None if body["score"] is None else float(body["score"]),
+        landmarks=None if landmarks is None else np.asarray(landmarks, np.float32).reshape(5, 2),
+        occluded=float(body["occluded"]),
+        cut_by_crop=tuple(body["cut_by_crop"]),
+        cut_by_image=bool(body["cut_by_image"]),
+        parts=tuple(_part(part) for part in body["parts"]),
+        mask=read_mask(body["mask"], height, width),
+    )
+
+
+def _part(body: Mapping[str, Any]) -> Part:
+    x0, y0, x1, y1 = (int(number) for number in body["box"])
+    return Part(int(body["id"]), str(body["name"]), int(body["area"]), (x0, y0, x1, y1), float(body["confidence"]))

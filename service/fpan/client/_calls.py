@@ -1,0 +1,70 @@
+"""The calls of the API as data, so that the blocking and the asynchronous client differ in how they send only."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from fpan.client._answers import JSON, PNG
+from fpan.client._options import Drawing, Options, query
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+URL_VARIABLE = "FPAN_URL"
+CONNECT_TIMEOUT_S = 5.0
+DEADLINE_GRACE_S = 5.0
+"""How much longer than the deadline the client waits, so that the server's own word about it arrives."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, whatever sends it."""
+
+    method: str
+    path: str
+    params: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    deadline_ms: int | None = None
+
+    def arguments(self, left_ms: int | None, timeout_s: float) -> dict[str, Any]:
+        """Arguments of httpx's ``request`` for an attempt that may take ``left_ms``."""
+        params = self.params if left_ms is None else {**self.params, "deadline_ms": str(left_ms)}
+        wait_s = timeout_s if left_ms is None else left_ms / 1000 + DEADLINE_GRACE_S
+        return {
+            "method": self.method,
+            "url": self.path,
+            "params": params,
+            "headers": self.headers,
+            "content": self.content,
+            "timeout": httpx.Timeout(wait_s, connect=min(CONNECT_TIMEOUT_S, wait_s)),
+        }
+
+
+def base_url(url: str | None) -> str:
+    """The server's address: the given one, else ``FPAN_URL``, else this machine's port 8000."""
+    return (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+
+
+def parse_call(data: bytes, options: Options, pictures: Iterable[Drawing]) -> Call:
+    """A parse that answers JSON, with the pictures in it."""
+    return _post(data, options, ",".join(("rle", *pictures)), JSON)
+
+
+def draw_call(data: bytes, options: Options, drawing: Drawing) -> Call:
+    """A parse that answers a picture."""
+    return _post(data, options, drawing, PNG)
+
+
+def get_call(path: str, **params: str | None) -> Call:
+    """Something to read."""
+    told = {name: value for name, value in params.items() if value is not None}
+    return Call("GET", path, params=told, headers={"accept": JSON})
+
+
+def _post(data: bytes, options: Options, output: str, accept: str) -> Call:
+    # The server tells the format from the bytes; no client could name it better.
+    headers = {"accept": accept, "content-type": "application/octet-stream"}
+    params = {**query(options), "output": output}
+    return Call("POST", "/v1/parse", params, headers, data, options.get("deadline_ms"))

@@ -1,0 +1,52 @@
+"""Options of a parse, and how they are written as query parameters."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict, get_args
+
+Faces = Literal["auto", "full"] | Sequence[Sequence[float]]
+Drawing = Literal["png", "overlay", "cutout", "confidence"]
+"""A picture that the server draws: indexed label map, tinted photo, RGBA cut-out, grey confidence."""
+DRAWINGS: tuple[Drawing, ...] = get_args(Drawing)
+
+
+class Options(TypedDict, total=False):
+    """What may be asked of a parse. Whatever is left out or None is the server's choice."""
+
+    faces: Faces
+    """``auto`` finds them; ``full`` takes the picture as one aligned face; or boxes (x0, y0, x1, y1) in pixels."""
+    max_faces: int | None
+    """Most faces to parse, the largest first."""
+    classes: Sequence[str]
+    """Names of the classes to keep; all others become background. Empty, with empty ``groups``, keeps all."""
+    groups: Sequence[str]
+    """Names of groups of classes to keep, beside ``classes``."""
+    orientation: Literal["exif", "raw"]
+    """Turn the picture upright as its EXIF data says, or take its pixels as they lie."""
+    model: str | None
+    """``NAME`` or ``NAME:VERSION``."""
+    deadline_ms: int | None
+    """Time the answer may take in milliseconds, retries and their waits included."""
+
+
+def query(options: Options) -> dict[str, str]:
+    """The options as query parameters, all but the deadline, which each attempt tells anew.
+
+    Raises:
+        TypeError: an option that does not exist.
+    """
+    if unknown := sorted(set(options) - Options.__optional_keys__):
+        known = ", ".join(sorted(Options.__optional_keys__))
+        raise TypeError(f"unknown option {unknown[0]!r}: the options are {known}")
+    told = {name: _word(value) for name, value in options.items() if name != "deadline_ms"}
+    return {name: word for name, word in told.items() if word}
+
+
+def _word(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str | int):
+        return str(value)
+    if all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    return json.dumps([[float(number) for number in box] for box in value])

@@ -1,0 +1,70 @@
+"""When to try again, and how long a call may take: decisions without any input or output."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from fpan.client.errors import TryAgain
+
+_FIRST_WAIT_S = 0.5
+_JITTER = 0.25
+"""A wait is longer by up to this share, so that refused callers do not all come back at once."""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and how long a call is tried when the server says 429 or 503."""
+
+    attempts: int = 4
+    """At most, the first included; 1 tries once."""
+    longest_wait_s: float = 30.0
+    """A server that asks for a longer wait is not waited for."""
+
+
+class Patience:
+    """The patience of one call, over its attempts."""
+
+    def __init__(
+        self, retry: Retry, deadline_ms: int | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._retry = retry
+        self._clock = clock
+        self._until = None if deadline_ms is None else clock() + deadline_ms / 1000
+        self._attempt = 0
+
+    def left_ms(self) -> int | None:
+        """What is left of the call's time, at least 1; None where it has no deadline."""
+        return None if self._until is None else max(1, round((self._until - self._clock()) * 1000))
+
+    def wait_s(self, response: httpx.Response) -> float | None:
+        """How long to wait before the next attempt; None when the answer is final."""
+        self._attempt += 1
+        if response.status_code not in TryAgain.statuses or self._attempt >= self._retry.attempts:
+            return None
+        asked = retry_after_s(response)
+        wait = _FIRST_WAIT_S * 2 ** (self._attempt - 1) if asked is None else asked
+        wait *= 1 + random.random() * _JITTER
+        late = self._until is not None and self._clock() + wait >= self._until
+        return None if late or wait > self._retry.longest_wait_s * (1 + _JITTER) else wait
+
+
+def retry_after_s(response: httpx.Response) -> float | None:
+    """The header ``Retry-After``, seconds or a date (RFC 9110, 10.2.3), in seconds; None where there is none."""
+    value = response.headers.get("retry-after")
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return max(0.0, (at - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,83 @@
+"""The gRPC server: starts, tells its health, drains."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
+from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
+from fpan.serve.grpc.servicer import FaceParsingServicer
+
+if TYPE_CHECKING:
+    from fpan.serve.gateway import Gateway
+
+SERVICE = pb.DESCRIPTOR.services_by_name["FaceParsing"].full_name
+HEALTH_INTERVAL_S = 1.0
+"""How often the health that watchers see follows the gateway's."""
+_OPTIONS_BYTES = 64 * 1024
+"""What a message may have beside its picture."""
+
+
+@dataclass
+class GrpcServer:
+    """A running gRPC server."""
+
+    port: int
+    _server: grpc.aio.Server
+    _health: health.aio.HealthServicer
+    _following: asyncio.Task[None]
+
+    async def drain(self, grace_s: float) -> None:
+        """Not serving at once; takes no new calls, lets running ones end within ``grace_s`` and cancels the rest."""
+        self._following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._following
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)
+
+
+async def start_grpc(gateway: "Gateway") -> GrpcServer:
+    """Serves ``gateway`` on its settings' host and ``grpc_port``.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    settings = gateway.settings
+    options = [
+        ("grpc.max_receive_message_length", settings.max_body_bytes + _OPTIONS_BYTES),
+        # Without it a second server would share the port and take half of the calls.
+        ("grpc.so_reuseport", 0),
+    ]
+    server = grpc.aio.server(options=options)
+    face_parsing_pb2_grpc.add_FaceParsingServicer_to_server(FaceParsingServicer(gateway), server)
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        port = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+    except RuntimeError as error:
+        raise OSError(f"gRPC cannot listen on {host}:{settings.grpc_port}: the port is taken") from error
+    await _tell(healthy, await gateway.ready())
+    await server.start()
+    following = asyncio.create_task(_follow(gateway, healthy), name="grpc-health")
+    return GrpcServer(port, server, healthy, following)
+
+
+async def _follow(gateway: "Gateway", healthy: health.aio.HealthServicer) -> None:
+    while True:
+        await asyncio.sleep(HEALTH_INTERVAL_S)
+        await _tell(healthy, await gateway.ready())
+
+
+async def _tell(healthy: health.aio.HealthServicer, ready: bool) -> None:
+    kinds = health_pb2.HealthCheckResponse
+    for name in ("", SERVICE):
+        await healthy.set(name, kinds.SERVING if ready else kinds.NOT_SERVING)
