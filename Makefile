@@ -47,7 +47,7 @@ lock: ## pin every dependency anew, at the newest versions that fit (needs uv)
 	@sed -i -E '/^(nvidia-|cuda-|triton==)/d' tests/requirements.lock
 
 proto: $(TEST_ENV)/ready ## make the gRPC code from proto/
-	@$(TEST_ENV)/bin/python -m tests.tools.generate_proto
+	@$(TEST_ENV)/bin/python proto/generate.py
 
 clean: ## remove the environments
 	@rm -rf $(SERVE_ENV) $(TEST_ENV)

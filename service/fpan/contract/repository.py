@@ -1,4 +1,4 @@
-"""The model repository: ``<name>/<version>/`` folders of immutable data, the only thing between training and serving."""
+"""The model repository: ``<name>/<version>/`` folders of immutable data, all that is between training and serving."""
 
 import hashlib
 from collections.abc import Iterator
@@ -51,7 +51,8 @@ class ModelRepository:
         """
         versions = self.versions(name)
         if not versions:
-            raise RepositoryError(f"there is no model {name!r} in {self.root}; it has: {', '.join(self.names()) or '-'}")
+            known = ", ".join(self.names()) or "nothing"
+            raise RepositoryError(f"there is no model {name!r} in {self.root}; it has {known}")
         return versions[-1]
 
     def folder(self, name: str, version: int) -> Path:

@@ -1,0 +1,163 @@
+"""Back into the photo: labels land where the face is, at any size."""
+
+import numpy as np
+import pytest
+from fpan.contract import FaceClass, Taxonomy
+from fpan.serve.pipeline import align, paste
+from fpan.serve.pipeline.types import ParsedFace, Photo
+
+SIZE = 64
+NAMES = ("background", "skin", "l_eye", "r_eye", "hair", "occlusion")
+TAXONOMY = Taxonomy(
+    name="small",
+    classes=tuple(
+        FaceClass(id=i, name=n, title=n, colour=(i, i, i), partner={2: 3, 3: 2}.get(i, i)) for i, n in enumerate(NAMES)
+    ),
+    groups={"face": ("skin", "l_eye", "r_eye")},
+)
+
+
+def crop(matrix) -> align.Crop:
+    return align.Crop(np.zeros((SIZE, SIZE, 3), np.uint8), np.asarray(matrix, float))
+
+
+def disc(size: int, centre: tuple[float, float], radius: float) -> np.ndarray:
+    y, x = np.mgrid[:size, :size]
+    return (np.hypot(x - centre[0], y - centre[1]) <= radius).astype(np.uint8)
+
+
+def logits_of(labels: np.ndarray, stride: int) -> np.ndarray:
+    """Logits at a stride that say what a label map says, as sharply as a network does."""
+    shares = np.stack([(labels == c) for c in range(len(NAMES))]).astype(np.float32)
+    c, h, w = shares.shape
+    coarse = shares.reshape(c, h // stride, stride, w // stride, stride).mean((2, 4))
+    return np.log(coarse * 0.98 + 0.02 / len(NAMES)).astype(np.float32)
+
+
+@pytest.mark.parametrize("enlargement", [1.0, 2.0, 4.0, 9.5])
+@pytest.mark.parametrize("angle", [0.0, 0.4])
+def test_a_disc_lands_where_it_is_at_any_size(enlargement, angle):
+    scale = 1 / enlargement
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    centre = np.array([500.0, 430.0])
+    matrix = np.column_stack([linear, np.array([31.5, 31.5]) - linear @ centre])
+    labels = disc(SIZE, (31.5, 31.5), 20)
+    window = paste.window_of(crop(matrix), 1000, 900)
+    found, sure = paste.paste_probabilities(crop(matrix), window, logits_of(labels, 2))
+    whole = np.zeros((900, 1000), np.uint8)
+    whole[window[1] : window[3], window[0] : window[2]] = found
+    y, x = np.mgrid[:900, :1000]
+    distance = np.hypot(x - centre[0], y - centre[1]) / enlargement
+    assert (whole[distance < 18.5] == 1).all()
+    assert (whole[distance > 21.5] == 0).all()
+    assert sure[found == 1].mean() > 200
+
+
+def test_enlarged_probabilities_are_smoother_than_enlarged_labels():
+    matrix = np.array([[1 / 8, 0, 0], [0, 1 / 8, 0.0]])
+    labels = disc(SIZE, (31.5, 31.5), 20)
+    window = paste.window_of(crop(matrix), SIZE * 8, SIZE * 8)
+    smooth, _ = paste.paste_probabilities(crop(matrix), window, logits_of(labels, 2))
+    stairs, _ = paste.paste_labels(crop(matrix), window, labels, labels * 255)
+    y, x = np.mgrid[: SIZE * 8, : SIZE * 8]
+    truth = (np.hypot(x / 8 - 31.5, y / 8 - 31.5) <= 20).astype(np.uint8)
+    wrong = [int((m[: SIZE * 8 - 8, : SIZE * 8 - 8] != truth[: SIZE * 8 - 8, : SIZE * 8 - 8]).sum()) for m in (smooth, stairs)]
+    assert wrong[0] < 0.8 * wrong[1]
+
+
+def test_tiles_leave_no_seam(monkeypatch):
+    matrix = np.array([[0.11, 0.02, 3], [-0.02, 0.11, 8]])
+    logits = np.random.default_rng(0).normal(0, 3, (len(NAMES), 32, 32)).astype(np.float32)
+    window = paste.window_of(crop(matrix), 700, 650)
+    once = paste.paste_probabilities(crop(matrix), window, logits)
+    monkeypatch.setattr(paste, "_TILE", 37)
+    tiled = paste.paste_probabilities(crop(matrix), window, logits)
+    assert (once[0] == tiled[0]).mean() > 0.9999
+
+
+def test_small_faces_are_sampled():
+    matrix = np.array([[2.0, 0, -40], [0, 2.0, -60]])
+    labels = disc(SIZE, (30, 34), 20)
+    window = paste.window_of(crop(matrix), 200, 200)
+    found, sure = paste.paste_labels(crop(matrix), window, labels, np.full((SIZE, SIZE), 200, np.uint8))
+    x0, y0, _, _ = window
+    rows, columns = np.nonzero(found)
+    assert columns.mean() + x0 == pytest.approx((30 + 40) / 2, abs=0.5)
+    assert rows.mean() + y0 == pytest.approx((34 + 60) / 2, abs=0.5)
+    assert set(np.unique(sure)) <= {200, 255}
+
+
+def test_crop_wholly_outside_has_no_window():
+    assert paste.window_of(crop([[1, 0, 500], [0, 1, 0]]), 100, 100) == (0, 0, 0, 0)
+
+
+def test_only_parts_that_go_on_in_the_photo_are_cut_by_the_crop():
+    labels = np.zeros((SIZE, SIZE), np.uint8)
+    labels[-1, :] = 4  # hair to the bottom of the crop
+    labels[:, 0] = 1  # skin to its left border
+    inside = crop([[1, 0, -50], [0, 1, -50]])
+    assert paste.cut_parts(inside, labels, 300, 300, TAXONOMY) == ("skin", "hair")
+    at_left_border = crop([[1, 0, 0], [0, 1, -50]])
+    assert paste.cut_parts(at_left_border, labels, 300, 300, TAXONOMY) == ("hair",)
+    whole = crop([[1, 0, 0], [0, 1, 0]])
+    assert paste.cut_parts(whole, labels, SIZE, SIZE, TAXONOMY) == ()
+
+
+def parsed(labels: np.ndarray, window, kept=None) -> ParsedFace:
+    source = paste.FaceSource(0, (0, 0, 1, 1), None, None, ())
+    return paste.parsed_face(source, window, labels, np.full(labels.shape, 128, np.uint8), TAXONOMY, (100, 80), kept)
+
+
+def test_figures_of_parts_by_hand():
+    labels = np.zeros((10, 20), np.uint8)
+    labels[2:5, 3:9] = 1
+    labels[5:7, 3:6] = 5
+    face = parsed(labels, (40, 30, 60, 40))
+    skin, occlusion = face.parts
+    assert (skin.name, skin.area, skin.box) == ("skin", 18, (43, 32, 49, 35))
+    assert skin.confidence == pytest.approx(128 / 255)
+    assert occlusion.area == 6
+    assert face.occluded == pytest.approx(6 / 24)
+    assert not face.cut_by_image
+
+
+def test_a_face_at_the_photos_border_says_so():
+    labels = np.ones((10, 20), np.uint8)
+    assert parsed(labels, (80, 30, 100, 40)).cut_by_image
+    assert parsed(labels, (10, 0, 30, 10)).cut_by_image
+    assert not parsed(labels, (10, 5, 30, 15)).cut_by_image
+
+
+def test_kept_classes_leave_occlusion_told():
+    labels = np.zeros((10, 20), np.uint8)
+    labels[2:5, 3:9] = 1
+    labels[5:7, 3:6] = 5
+    face = parsed(labels, (40, 30, 60, 40), frozenset({1}))
+    assert [p.name for p in face.parts] == ["skin"]
+    assert face.occluded == pytest.approx(0.25)
+
+
+def test_the_larger_face_wins_and_each_keeps_its_own():
+    small = parsed(np.full((10, 20), 1, np.uint8), (0, 0, 20, 10))
+    large = parsed(np.full((10, 20), 4, np.uint8), (10, 0, 30, 10))
+    for order in ([small, large], [large, small]):
+        sizes = [1.0 if face is small else 2.0 for face in order]
+        labels, _ = paste.together(order, 100, 80, sizes, 0)
+        assert (labels[:10, :10] == 1).all()
+        assert (labels[:10, 10:30] == 4).all()
+    assert (small.labels == 1).all()
+
+
+def test_background_of_a_large_face_hides_nobody():
+    small = parsed(np.full((10, 20), 1, np.uint8), (0, 0, 20, 10))
+    empty = parsed(np.zeros((10, 20), np.uint8), (10, 0, 30, 10))
+    labels, _ = paste.together([small, empty], 100, 80, [1.0, 2.0], 0)
+    assert (labels[:10, :20] == 1).all()
+
+
+def test_a_photo_of_no_face_is_background_and_certain():
+    labels, confidence = paste.together([], 30, 20, [], 0)
+    assert labels.shape == (20, 30)
+    assert not labels.any()
+    assert (confidence == paste.CERTAIN).all()
+    assert Photo(np.zeros((20, 30, 3), np.uint8), "png").width == 30
