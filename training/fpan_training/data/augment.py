@@ -1,0 +1,181 @@
+"""What happens to a training picture: geometry about the face's centre, background, occluder, light, bad cameras."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from fpan.contract import Taxonomy
+from numpy.typing import NDArray
+
+from fpan_training.data.assets import Assets
+from fpan_training.data.folder import Sample
+
+Image = NDArray[np.uint8]
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How far pictures are changed. ``p_`` are probabilities a picture."""
+
+    flip: float = 0.5
+    """Mirror picture and labels, left and right exchanged."""
+    rotation_deg: float = 12.0
+    """Standard deviation of the roll about the face's centre, in degrees."""
+    p_large_rotation: float = 0.07
+    """Instead of that, a roll drawn evenly from +-``large_rotation_deg``."""
+    large_rotation_deg: float = 60.0
+    scale: tuple[float, float] = (0.75, 1.35)
+    """Range of the zoom, drawn evenly in its logarithm."""
+    aspect: float = 0.06
+    """Standard deviation of the logarithm of the width's own extra scale."""
+    shift: float = 0.06
+    """Standard deviation of the shift, in picture widths."""
+    p_background: float = 0.35
+    """Replace what is labelled background."""
+    p_occluder: float = 0.2
+    """Paste a hand or an object over the face and label it ``occlusion``."""
+    gamma: tuple[float, float] = (0.6, 1.6)
+    contrast: float = 0.25
+    brightness: float = 0.15
+    saturation: float = 0.35
+    tint: float = 0.08
+    """Standard deviation of each colour channel's own gain."""
+    p_grey: float = 0.05
+    p_low_resolution: float = 0.25
+    low_resolution: tuple[int, int] = (48, 192)
+    """Side in pixels that a picture is shrunk to before it is enlarged again."""
+    p_noise: float = 0.2
+    noise: float = 0.04
+    """Largest standard deviation of the noise, of full scale."""
+    p_jpeg: float = 0.25
+    jpeg_quality: tuple[int, int] = (30, 90)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Turns a sample into a crop of ``size`` pixels; the same generator state gives the same bytes."""
+
+    taxonomy: Taxonomy
+    size: int
+    config: AugmentConfig = field(default_factory=AugmentConfig)
+    assets: Assets = field(default_factory=Assets)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> tuple[Image, Labels]:
+        """Returns the picture, uint8 (size, size, 3), and its labels, uint8 (size, size)."""
+        image, labels = sample.image, sample.labels
+        if rng.random() < self.config.flip:
+            image, labels = np.ascontiguousarray(image[:, ::-1]), self.taxonomy.mirror(labels)
+        image, labels = self._move(image, labels, rng)
+        if self.assets.backgrounds and rng.random() < self.config.p_background:
+            image = self._replace_background(image, labels, rng)
+        if self.assets.occluders and rng.random() < self.config.p_occluder:
+            image, labels = self._occlude(image, labels, rng)
+        return self._degrade(self._relight(image, rng), rng), labels
+
+    def _move(self, image: Image, labels: Labels, rng: np.random.Generator) -> tuple[Image, Labels]:
+        c = self.config
+        height, width = labels.shape
+        centre = face_centre(labels, self.taxonomy)
+        if rng.random() < c.p_large_rotation:
+            angle = np.deg2rad(rng.uniform(-c.large_rotation_deg, c.large_rotation_deg))
+        else:
+            angle = np.deg2rad(rng.normal(0, c.rotation_deg))
+        zoom = float(np.exp(rng.uniform(np.log(c.scale[0]), np.log(c.scale[1])))) * self.size / width
+        stretch = float(np.exp(rng.normal(0, c.aspect)))
+        cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
+        linear = np.array([[cos * stretch, -sin], [sin * stretch, cos]])
+        # The face's centre stays where it was in the frame, give or take the shift.
+        target = centre * self.size / np.array([width, height]) + rng.normal(0, c.shift, 2) * self.size
+        matrix = np.column_stack([linear, target - linear @ centre])
+        fill = tuple(int(v) for v in rng.integers(0, 256, 3)) if rng.random() < 0.5 else (0, 0, 0)
+        return warp_pair(image, labels, matrix, self.size, fill)
+
+    def _replace_background(self, image: Image, labels: Labels, rng: np.random.Generator) -> Image:
+        background = self.assets.background(rng, self.size)
+        alpha = cv2.GaussianBlur((labels == self.taxonomy.background).astype(np.float32), (5, 5), 0)[..., None]
+        return np.asarray(image * (1 - alpha) + background * alpha + 0.5, np.uint8)
+
+    def _occlude(self, image: Image, labels: Labels, rng: np.random.Generator) -> tuple[Image, Labels]:
+        rows, columns = np.nonzero(np.isin(labels, self._face_ids()))
+        if rows.size == 0:
+            return image, labels
+        rgba = self.assets.occluder(rng)
+        box = np.array([np.ptp(columns) + 1, np.ptp(rows) + 1], float)
+        scale = np.sqrt(rng.uniform(0.15, 0.8) * box.prod() / (rgba.shape[0] * rgba.shape[1]))
+        angle = np.deg2rad(rng.uniform(-180, 180))
+        at = np.array([columns.min(), rows.min()]) + rng.random(2) * box
+        linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix = np.column_stack([linear, at - linear @ (np.array(rgba.shape[1::-1]) / 2)])
+        # Colours times alpha are what may be blended: straight ones would bring in what lies under transparent pixels.
+        alpha = rgba[..., 3:].astype(np.float32) / 255
+        premultiplied = np.concatenate([rgba[..., :3] * alpha, alpha], 2)
+        warped = cv2.GaussianBlur(cv2.warpAffine(premultiplied, matrix, (self.size, self.size)), (3, 3), 0)
+        alpha = warped[..., 3]
+        mixed = np.rint(image * (1 - alpha[..., None]) + warped[..., :3] * rng.uniform(0.8, 1.2))
+        occluded = labels.copy()
+        occluded[alpha > 0.5] = self.taxonomy.id_of("occlusion")
+        return np.clip(mixed, 0, 255).astype(np.uint8), occluded
+
+    def _face_ids(self) -> list[int]:
+        return [self.taxonomy.id_of(name) for name in self.taxonomy.groups["face"]]
+
+    def _relight(self, image: Image, rng: np.random.Generator) -> Image:
+        c = self.config
+        levels = np.linspace(0, 1, 256, dtype=np.float32) ** float(
+            np.exp(rng.uniform(np.log(c.gamma[0]), np.log(c.gamma[1])))
+        )
+        levels = (levels - 0.5) * (1 + rng.uniform(-c.contrast, c.contrast)) + 0.5
+        levels = levels + rng.uniform(-c.brightness, c.brightness)
+        gains = np.exp(rng.normal(0, c.tint, 3)).astype(np.float32)
+        table = np.clip(np.rint(levels[:, None] * gains * 255), 0, 255).astype(np.uint8)
+        out = np.asarray(cv2.LUT(image, table[None]), np.uint8)
+        grey = cv2.cvtColor(cv2.cvtColor(out, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        keep = 0.0 if rng.random() < c.p_grey else 1 + rng.uniform(-c.saturation, c.saturation)
+        return np.asarray(cv2.addWeighted(out, keep, grey, 1 - keep, 0), np.uint8)
+
+    def _degrade(self, image: Image, rng: np.random.Generator) -> Image:
+        c = self.config
+        if rng.random() < c.p_low_resolution:
+            side = int(rng.integers(c.low_resolution[0], c.low_resolution[1] + 1))
+            small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+            image = np.asarray(cv2.resize(small, (self.size, self.size), interpolation=cv2.INTER_CUBIC), np.uint8)
+        if rng.random() < c.p_noise:
+            noise = rng.standard_normal(image.shape, np.float32) * rng.uniform(0, c.noise) * 255
+            image = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+        if rng.random() < c.p_jpeg:
+            quality = int(rng.integers(c.jpeg_quality[0], c.jpeg_quality[1] + 1))
+            _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+            image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+        return image
+
+
+def face_centre(labels: Labels, taxonomy: Taxonomy) -> NDArray[np.float64]:
+    """Centre of the box of the face's own parts, (x, y) in pixels; the picture's centre if there is no face."""
+    face = np.isin(labels, [taxonomy.id_of(name) for name in taxonomy.groups["face"]])
+    columns, rows = np.flatnonzero(face.any(0)), np.flatnonzero(face.any(1))
+    if columns.size == 0:
+        return np.array(labels.shape[::-1], float) / 2
+    return np.array([columns[0] + columns[-1], rows[0] + rows[-1]], float) / 2
+
+
+def warp_pair(
+    image: Image, labels: Labels, matrix: NDArray[np.float64], size: int, fill: tuple[int, ...] = (0, 0, 0)
+) -> tuple[Image, Labels]:
+    """Moves picture (bilinear) and labels (nearest) by one matrix, from source to target pixels.
+
+    What comes from outside is ``fill`` in the picture and background, 0, in the labels.
+    """
+    moved = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=fill)
+    nearest = cv2.warpAffine(labels, matrix, (size, size), flags=cv2.INTER_NEAREST)
+    return np.asarray(moved, np.uint8), np.asarray(nearest, np.uint8)
+
+
+def resize_pair(image: Image, labels: Labels, size: int) -> tuple[Image, Labels]:
+    """Shrinks picture (area) and labels (nearest) to a square of ``size`` pixels, as evaluation does."""
+    if labels.shape == (size, size):
+        return image, labels
+    how = cv2.INTER_AREA if size < labels.shape[0] else cv2.INTER_LINEAR
+    shrunk = cv2.resize(image, (size, size), interpolation=how)
+    nearest = cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(shrunk, np.uint8), np.asarray(nearest, np.uint8)

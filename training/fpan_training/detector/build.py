@@ -1,0 +1,65 @@
+"""`fpan-train detector`: makes the served face detector from its package's network."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from fpan.contract import CARD_FILE, ModelCard, TrainingData, sha256_of
+from fpan.contract.card import Tensor
+
+from fpan_training.detector.layouts import LAYOUTS
+from fpan_training.detector.sources import SOURCES, DetectorName
+from fpan_training.detector.surgery import CANDIDATES, FACE_VALUES, macs, parameters, rebuild
+
+MODEL_FILE = "model.onnx"
+
+
+@dataclass(frozen=True)
+class DetectorBuild:
+    """Writes ``model.onnx`` and ``card.json`` of the face detector. The same settings give the same bytes."""
+
+    out: Path = Path("model_repository/detector/1")
+    """Folder of the version."""
+    network: DetectorName = "yunet"
+    """Which of the detectors that were compared."""
+    size: int = 640
+    """Side of the square input in pixels, a multiple of 32."""
+    name: str = "detector"
+    """Name of the model in the repository."""
+    version: int = 1
+    """Number of the version."""
+    created: str = ""
+    """UTC date and time for the card, ISO 8601; empty for none."""
+    git_commit: str = ""
+    """Commit for the card; empty for none."""
+
+    def __call__(self) -> ModelCard:
+        """Writes the version and returns its card.
+
+        Raises:
+            SourceError: the package is missing or holds another network than the one that was looked at.
+        """
+        source = SOURCES[self.network]
+        model = rebuild(onnx.load_from_string(source.onnx_bytes()), LAYOUTS[self.network], self.size)
+        self.out.mkdir(parents=True, exist_ok=True)
+        path = self.out / MODEL_FILE
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        card = ModelCard(
+            name=self.name,
+            version=self.version,
+            task="detection",
+            title=source.title,
+            inputs=(Tensor(name="image", dtype="UINT8", shape=(self.size, self.size, 3)),),
+            outputs=(Tensor(name="faces", dtype="FP32", shape=(CANDIDATES, FACE_VALUES)),),
+            input_size=self.size,
+            weights_licence=source.licence,
+            training_data=(TrainingData(name="WIDER FACE", licence="non-commercial research", pictures=12880),),
+            parameters=parameters(model),
+            macs=macs(model),
+            source=str(source),
+            git_commit=self.git_commit,
+            created=self.created,
+            files={MODEL_FILE: sha256_of(path)},
+        )
+        (self.out / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return card

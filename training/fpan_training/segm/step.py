@@ -1,0 +1,68 @@
+"""SEGM's training step and validation, as the shared loop calls them."""
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from fpan.contract import Taxonomy
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fpan_training.evaluate.confusion import Confusion
+from fpan_training.segm.interface import SegmNetwork, SegmOutput
+from fpan_training.segm.loss import LossConfig, segm_loss
+from fpan_training.segm.preprocess import Normalise
+
+
+@dataclass
+class SegmStep:
+    """One batch forward, with its loss; and one batch predicted."""
+
+    taxonomy: Taxonomy
+    loss: LossConfig = field(default_factory=LossConfig)
+    normalise: Normalise = field(default_factory=Normalise)
+
+    def train(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """The losses of a batch of pictures, uint8 (B, H, W, 3), and labels, uint8 (B, H, W)."""
+        images, labels = batch
+        return segm_loss(self._forward(network, images), labels, self.loss, self.taxonomy.ignore)
+
+    def predict(self, network: nn.Module, images_bhwc: Tensor) -> Tensor:
+        """Labels at the size of the pictures, uint8 (B, H, W)."""
+        logits = self._forward(network, images_bhwc).logits.float()
+        size = images_bhwc.shape[1:3]
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False).argmax(1).to(torch.uint8)
+
+    def label(self, network: nn.Module, image: NDArray[np.uint8], input_size: int) -> NDArray[np.uint8]:
+        """Labels of one square picture of any size, uint8 (H, W, 3) -> (H, W): shrunk to the network's input, its
+        probabilities enlarged to the picture.
+        """
+        images = torch.from_numpy(np.asarray(_to_size(image, input_size)))[None]
+        with torch.inference_mode():
+            x = self.normalise(images).contiguous(memory_format=torch.channels_last)
+            probabilities = F.softmax(cast(SegmNetwork, network)(x).logits.float(), 1)
+            full = F.interpolate(probabilities, size=image.shape[:2], mode="bilinear", align_corners=False)
+        return np.asarray(full[0].argmax(0).to(torch.uint8).numpy())
+
+    def validate(self, network: nn.Module, batch: tuple[Tensor, Tensor], confusion: Confusion) -> Tensor:
+        """Adds a batch to the confusion matrices, one row a picture; returns the predicted labels, in main memory."""
+        predicted = self.predict(network, batch[0]).cpu()
+        for truth, guess in zip(batch[1].cpu().numpy(), predicted.numpy(), strict=True):
+            confusion.add(truth, guess)
+        return predicted
+
+    def _forward(self, network: nn.Module, images_bhwc: Tensor) -> SegmOutput:
+        # Validation's pictures come from main memory, wherever the network is.
+        device = next(network.parameters()).device
+        x = self.normalise.to(device)(images_bhwc.to(device))
+        return cast(SegmNetwork, network)(x.contiguous(memory_format=torch.channels_last))
+
+
+def _to_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    if image.shape[:2] == (size, size):
+        return image
+    how = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (size, size), interpolation=how), np.uint8)
