@@ -1,0 +1,43 @@
+"""What the gateway needs of whatever computes the networks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tensors = Mapping[str, NDArray[np.generic]]
+
+
+class InferenceBackend(Protocol):
+    """Runs versions of the repository's models. Coroutine-safe: many calls may be under way at once."""
+
+    description: str
+    """One line for people: what computes, and where."""
+
+    async def infer(
+        self, model: str, version: int, inputs: Tensors, outputs: Sequence[str], timeout_s: float
+    ) -> dict[str, NDArray[np.generic]]:
+        """Computes the named outputs of one batch.
+
+        Args:
+            model: the model's name.
+            version: its version.
+            inputs: arrays whose first dimension is the batch, with dtypes as the card says.
+            outputs: names of the outputs that are wanted; no other is computed where that can be avoided.
+            timeout_s: how long it may take, in seconds.
+
+        Raises:
+            NotFound: the model or version is not served.
+            Unavailable: the backend does not answer or broke down.
+            DeadlineExceeded: it took longer than ``timeout_s``.
+        """
+        ...
+
+    async def ready(self, model: str, version: int) -> bool:
+        """Whether that version answers now. Never raises."""
+        ...
+
+    async def close(self) -> None:
+        """Ends it and everything that it started."""
+        ...

@@ -1,0 +1,292 @@
+"""Puts items of many callers together into batches: one owner task a model.
+
+While nothing is being computed an item goes out at once; while something is, it waits a few milliseconds for company.
+Callers take turns item by item, so a photo with a hundred faces does not keep one with a single face waiting. What
+nobody waits for any more (cancelled, deadline passed) never goes out, and is cancelled if it has.
+"""
+
+import asyncio
+import copy
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpan.contract import ModelCard
+from fpan.serve.errors import DeadlineExceeded, GatewayError, Overloaded, Unavailable
+from fpan.serve.inference.backend import InferenceBackend, Tensors
+from fpan.serve.inference.shapes import fits
+from fpan.serve.settings import Settings
+
+Arrays = dict[str, NDArray[np.generic]]
+_Shapes = tuple[tuple[int, ...], ...]
+
+
+class BatchMetrics(Protocol):
+    """What is told to whoever counts."""
+
+    def queue_depth(self, model: str, items: int) -> None:
+        """So many items wait now."""
+
+    def waited(self, model: str, seconds: float) -> None:
+        """An item waited so long before its batch went out."""
+
+    def batch_size(self, model: str, items: int) -> None:
+        """A batch of so many items went out."""
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """How a model is batched."""
+
+    max_batch: int = 8
+    """Items of a batch."""
+    max_queue: int = 512
+    """Items that may wait; more are refused."""
+    wait_s: float = 0.002
+    """How long an item waits for company while a batch is being computed, in seconds."""
+    in_flight: int = 1
+    """Batches that are computed at once."""
+    timeout_s: float = 30.0
+    """How long one batch may take, in seconds."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The limits that the operator set."""
+        wait_s = settings.batch_wait_ms / 1000
+        return cls(settings.max_batch, settings.max_queue, wait_s, settings.instances, settings.infer_timeout_s)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one call of :meth:`Batcher.infer` gets."""
+
+    items: list[Arrays]
+    """For each item its wanted outputs, without a batch dimension. Views of shared arrays: treat as read-only."""
+    queued_s: float
+    """Time of the call during which none of its items was being computed, in seconds."""
+    infer_s: float
+    """Time during which at least one was, in seconds."""
+
+
+@dataclass(eq=False)
+class _Call:
+    """One call's items. Belongs to the event loop's thread, as everything here does."""
+
+    items: Sequence[Tensors]
+    outputs: frozenset[str]
+    deadline: float
+    arrived: float
+    shapes: _Shapes
+    done: asyncio.Future[None]
+    waiting: deque[int] = field(default_factory=deque)
+    results: dict[int, Arrays] = field(default_factory=dict)
+    batches: "set[_Batch]" = field(default_factory=set)
+    computing_since: float = 0.0
+    infer_s: float = 0.0
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+@dataclass(eq=False)
+class _Batch:
+    """Items under way: (call, index within it)."""
+
+    members: list[tuple[_Call, int]]
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def calls(self) -> set[_Call]:
+        return {call for call, _ in self.members}
+
+
+class Batcher:
+    """Batches one version of one model. Must be made and used within one running event loop."""
+
+    def __init__(
+        self, backend: InferenceBackend, card: ModelCard, limits: BatchLimits, metrics: BatchMetrics | None = None
+    ) -> None:
+        self._backend = backend
+        self._card = card
+        self._limits = limits
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+        self._calls: deque[_Call] = deque()  # those with items that wait, in the order of their turns
+        self._queued = 0
+        self._running: set[_Batch] = set()
+        self._changed = asyncio.Event()
+        self._closed = False
+        self._owner = self._loop.create_task(self._own(), name=f"batcher of {card.name} {card.version}")
+
+    async def infer(self, items: Sequence[Tensors], outputs: Sequence[str], deadline: float = math.inf) -> Answer:
+        """Computes the named outputs of every item, in batches shared with other callers.
+
+        Args:
+            items: for each item one array an input, without a batch dimension, as the card says.
+            outputs: names of the outputs that are wanted.
+            deadline: ``loop.time()`` until which the answer is of use.
+
+        Raises:
+            ValueError: an item does not fit the card, or the items differ in shape from each other.
+            Overloaded: more items would wait than may; none of these was taken.
+            DeadlineExceeded: the deadline passed first.
+            Unavailable: the backend is down, or the batcher was closed.
+        """
+        shapes = self._check(items, outputs)
+        if self._closed:
+            raise Unavailable("the service is shutting down")
+        if self._queued + len(items) > self._limits.max_queue:
+            raise Overloaded("too many faces are waiting to be parsed; try again in a moment")
+        if not items:
+            return Answer([], 0.0, 0.0)
+        now = self._loop.time()
+        call = _Call(items, frozenset(outputs), deadline, now, shapes, self._loop.create_future())
+        call.waiting.extend(range(len(items)))
+        self._calls.append(call)
+        self._count(len(items))
+        self._changed.set()
+        try:
+            async with asyncio.timeout_at(None if deadline == math.inf else deadline):
+                await call.done
+        except TimeoutError:
+            raise DeadlineExceeded("the deadline passed before the faces were parsed") from None
+        finally:
+            self._withdraw(call)
+        total = self._loop.time() - now
+        return Answer([call.results[i] for i in range(len(items))], total - call.infer_s, call.infer_s)
+
+    async def close(self) -> None:
+        """Ends it. Whoever still waits gets :class:`Unavailable`."""
+        self._closed = True
+        self._owner.cancel()
+        tasks = [batch.task for batch in self._running if batch.task is not None]
+        for call in {*self._calls, *(call for batch in self._running for call in batch.calls)}:
+            call.fail(Unavailable("the service is shutting down"))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(self._owner, *tasks, return_exceptions=True)
+
+    def _check(self, items: Sequence[Tensors], outputs: Sequence[str]) -> _Shapes:
+        """The shapes of the items' inputs in the card's order. A misfit must not spoil the batch of others."""
+        if unknown := set(outputs) - {tensor.name for tensor in self._card.outputs}:
+            raise ValueError(f"{self._card.name} has no output {', '.join(sorted(unknown))}")
+        shapes: set[_Shapes] = set()
+        for item in items:
+            for tensor in self._card.inputs:
+                if not fits(tensor, item[tensor.name]):
+                    raise ValueError(f"{self._card.name} takes {tensor.name} as {tensor.dtype} {tensor.shape}")
+            shapes.add(tuple(item[tensor.name].shape for tensor in self._card.inputs))
+        if len(shapes) > 1:
+            raise ValueError("the items of one call differ in shape")
+        return shapes.pop() if shapes else ()
+
+    def _count(self, change: int) -> None:
+        self._queued += change
+        if self._metrics:
+            self._metrics.queue_depth(self._card.name, self._queued)
+
+    def _withdraw(self, call: _Call) -> None:
+        """Takes out what of a finished or abandoned call still waits or is under way."""
+        if call.waiting:
+            self._count(-len(call.waiting))
+            call.waiting.clear()
+            self._calls.remove(call)
+        call.done.cancel()
+        for batch in call.batches:
+            if batch.task and all(other.done.done() for other in batch.calls):
+                batch.task.cancel()
+
+    async def _own(self) -> None:
+        """The owner: decides when the next batch goes out."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            while self._calls and len(self._running) < self._limits.in_flight:
+                if (delay := self._patience()) > 0:
+                    try:
+                        await asyncio.wait_for(self._changed.wait(), delay)
+                    except TimeoutError:
+                        continue
+                    self._changed.clear()
+                else:
+                    self._send()
+
+    def _patience(self) -> float:
+        """Seconds to wait for company, none while nothing is being computed or a batch is full."""
+        if not self._running or self._queued >= self._limits.max_batch:
+            return 0.0
+        return min(call.arrived for call in self._calls) + self._limits.wait_s - self._loop.time()
+
+    def _send(self) -> None:
+        """Takes a turn of every call until the batch is full, and starts it."""
+        now = self._loop.time()
+        members: list[tuple[_Call, int]] = []
+        shapes = self._calls[0].shapes
+        passed: list[_Call] = []  # of another shape: they stay in front for the next batch
+        while self._calls and len(members) < self._limits.max_batch:
+            call = self._calls.popleft()
+            if call.shapes != shapes:
+                passed.append(call)
+            elif call.deadline <= now:
+                self._count(-len(call.waiting))
+                call.waiting.clear()  # its caller's own timer is about to go off
+            else:
+                members.append((call, call.waiting.popleft()))
+                self._count(-1)
+                if call.waiting:
+                    self._calls.append(call)
+        self._calls.extendleft(reversed(passed))
+        if not members:
+            return
+        batch = _Batch(members)
+        for call in batch.calls:
+            if not call.batches:
+                call.computing_since = now
+            call.batches.add(batch)
+        if self._metrics:
+            self._metrics.batch_size(self._card.name, len(members))
+            for call, _ in members:
+                self._metrics.waited(self._card.name, now - call.arrived)
+        self._running.add(batch)
+        batch.task = self._loop.create_task(self._compute(batch), name=f"batch of {len(members)}")
+        batch.task.add_done_callback(lambda _: self._finish(batch))
+
+    async def _compute(self, batch: _Batch) -> None:
+        """Computes a batch and hands out what came of it. Its failure reaches its own callers only."""
+        calls = batch.calls
+        try:
+            inputs = {
+                tensor.name: np.stack([call.items[i][tensor.name] for call, i in batch.members])
+                for tensor in self._card.inputs
+            }
+            # The latest deadline of the batch: an earlier one ends its own caller's wait, not the others' work.
+            left = max(call.deadline for call in calls) - self._loop.time()
+            outputs = sorted(frozenset().union(*(call.outputs for call in calls)))
+            timeout = min(self._limits.timeout_s, left)
+            arrays = await self._backend.infer(self._card.name, self._card.version, inputs, outputs, timeout)
+        except GatewayError as error:
+            for call in calls:
+                call.fail(copy.copy(error))  # a copy each: raising adds to an exception's traceback
+        except Exception as error:  # a fault of ours: it must reach its callers, else they would wait for ever
+            for call in calls:
+                call.fail(error)
+        else:
+            for place, (call, i) in enumerate(batch.members):
+                call.results[i] = {name: arrays[name][place] for name in call.outputs}
+
+    def _finish(self, batch: _Batch) -> None:
+        now = self._loop.time()
+        self._running.discard(batch)
+        for call in batch.calls:
+            call.batches.discard(batch)
+            if not call.batches:
+                call.infer_s += now - call.computing_since
+            if len(call.results) == len(call.items) and not call.done.done():
+                call.done.set_result(None)
+        self._changed.set()

@@ -1,0 +1,180 @@
+"""The embedded Triton as a backend: started with the gateway, watched, and started again when it breaks down."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpan.contract import ModelCard, ModelRepository
+from fpan.serve.errors import Unavailable
+from fpan.serve.inference.backend import Tensors
+from fpan.serve.inference.runtime import version_of
+from fpan.serve.inference.triton import TritonBackend
+from fpan.serve.settings import Settings
+from fpan.serve.triton.install import Installation, supported
+from fpan.serve.triton.profiles import ServingOptions
+from fpan.serve.triton.server import TritonError, TritonServer
+from fpan.serve.triton.tree import put_together
+
+_log = logging.getLogger(__name__)
+
+_POLL_S = 0.05
+"""Between two looks whether a server that starts is ready, in seconds."""
+_WATCH_S = 1.0
+"""Between two looks whether a server that runs is still well, in seconds."""
+_STRIKES = 3
+"""Looks in a row that find a model not ready before the server is started again."""
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 30.0
+_STABLE_S = 60.0
+"""A server that ran for so long, in seconds, is started again without a growing pause."""
+_PORT_TRIES = 3
+
+
+class EmbeddedBackend:
+    """An :class:`~fpan.serve.inference.backend.InferenceBackend` that owns its Triton server."""
+
+    def __init__(self, cards: Sequence[ModelCard], tree: Path, home: Path, start_timeout_s: float) -> None:
+        self.description = "embedded Triton"
+        self._served = [(card.name, card.version) for card in cards]
+        self._tree = tree
+        self._home = home
+        self._start_timeout_s = start_timeout_s
+        self._installation = Installation.find()
+        self._server: TritonServer | None = None
+        self._client: TritonBackend | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls, settings: Settings, repository: ModelRepository, cards: Sequence[ModelCard], runtime_dir: Path
+    ) -> Self:
+        """Puts the serving tree together and starts the server.
+
+        Raises:
+            TritonError: it cannot run here, or did not start.
+            RepositoryError: a version is missing or was changed.
+            ValueError: two versions of a model differ in their tensors.
+        """
+        if reason := supported():
+            raise TritonError(f"The embedded Triton cannot run here: {reason}")
+        tree, home = runtime_dir / "models", runtime_dir / "triton"
+        options = ServingOptions(
+            "embedded", settings.runtime, settings.runtime_threads, settings.instances, settings.max_batch
+        )
+        versions = [(card.name, card.version) for card in cards]
+        await asyncio.to_thread(put_together, repository, versions, tree, options)
+        self = cls(cards, tree, home, settings.triton_start_timeout_s)
+        await asyncio.to_thread(self._installation.assemble, home)
+        version = await self._start()
+        runtime = f"{version_of(settings.runtime)}, {settings.runtime_threads} threads"
+        self.description = f"embedded Triton {version}, {runtime}"
+        self._watcher = asyncio.create_task(self._watch(), name="watch over the embedded Triton")
+        return self
+
+    @property
+    def server(self) -> TritonServer | None:
+        """The server that runs now; None while it is being started again."""
+        return self._server
+
+    async def infer(
+        self, model: str, version: int, inputs: Tensors, outputs: Sequence[str], timeout_s: float
+    ) -> dict[str, NDArray[np.generic]]:
+        """See :class:`~fpan.serve.inference.backend.InferenceBackend`. The arrays are read-only."""
+        if self._client is None:
+            raise Unavailable("the inference server is starting again; try again in a moment")
+        return await self._client.infer(model, version, inputs, outputs, timeout_s)
+
+    async def ready(self, model: str, version: int) -> bool:
+        """See :class:`~fpan.serve.inference.backend.InferenceBackend`."""
+        return self._client is not None and await self._client.ready(model, version)
+
+    async def close(self) -> None:
+        """Ends the server. Returns when nothing of it is left."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watcher
+        await self._end()
+
+    async def _start(self) -> str:
+        """Starts the server, waits until all models answer, and returns its version."""
+        for attempt in range(_PORT_TRIES):
+            names = sorted({name for name, _ in self._served})
+            server = await TritonServer.spawn(self._installation, self._tree, names, self._home)
+            client = TritonBackend(server.grpc_address, direct=True)
+            try:
+                version = await self._until_ready(server, client)
+            except BaseException as error:
+                await client.close()
+                await server.stop()
+                # Somebody took one of the ports between our choice and the server's start.
+                if isinstance(error, TritonError) and "already in use" in str(error) and attempt + 1 < _PORT_TRIES:
+                    continue
+                raise
+            server.started()
+            self._server, self._client = server, client
+            return version
+        raise AssertionError  # the last attempt has returned or raised
+
+    async def _until_ready(self, server: TritonServer, client: TritonBackend) -> str:
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                while server.running:
+                    match await client.server():
+                        case (server.id, version):
+                            return version
+                    await asyncio.sleep(_POLL_S)
+                status = await server.ended()
+        except TimeoutError:
+            text = f"The embedded Triton was not ready within {self._start_timeout_s:.3g} s"
+            raise TritonError(f"{text}. Its last words:\n{server.log_tail}") from None
+        text = f"The embedded Triton ended with status {status} at its start"
+        raise TritonError(f"{text}. Its last words:\n{server.log_tail}")
+
+    async def _watch(self) -> None:
+        """Starts the server again whenever it breaks down, after pauses that grow while that does not help."""
+        loop = asyncio.get_running_loop()
+        pause = _FIRST_PAUSE_S
+        while True:
+            since = loop.time()
+            _log.error("%s; it is started again", await self._trouble())
+            await self._end(at_once=True)
+            if loop.time() - since > _STABLE_S:
+                pause = _FIRST_PAUSE_S
+            while self._server is None:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                try:
+                    await self._start()
+                except (TritonError, OSError) as error:
+                    _log.error("%s", error)
+            _log.warning("the embedded Triton is back")
+
+    async def _trouble(self) -> str:
+        """Waits until the server breaks down, and says how."""
+        assert self._server is not None
+        assert self._client is not None
+        strikes = 0
+        while strikes < _STRIKES:
+            with contextlib.suppress(TimeoutError):
+                status = await asyncio.wait_for(self._server.ended(), _WATCH_S)
+                return f"the embedded Triton ended with status {status}"
+            if not self._server.whole:
+                return "a Python process of the embedded Triton died"
+            ready = [await self._client.ready(name, version) for name, version in self._served]
+            strikes = 0 if all(ready) else strikes + 1
+        return "a model of the embedded Triton does not answer any more"
+
+    async def _end(self, *, at_once: bool = False) -> None:
+        client, self._client = self._client, None
+        server, self._server = self._server, None
+        if client is not None:
+            await client.close()
+        if server is not None:
+            await server.stop(at_once=at_once)

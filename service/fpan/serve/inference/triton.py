@@ -1,0 +1,115 @@
+"""Computes the networks in a Triton server, over gRPC."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from fpan.serve.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
+from fpan.serve.inference.backend import Tensors
+
+_log = logging.getLogger(__name__)
+
+_CHECK_TIMEOUT_S = 5.0
+"""How long a question after readiness may take, in seconds."""
+_CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # A server that comes back is found again within a second; by default that may take two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # A call is never sent twice: what the server has begun to compute is not begun again.
+    ("grpc.enable_retries", 0),
+]
+
+
+class TritonBackend:
+    """An :class:`~fpan.serve.inference.backend.InferenceBackend` of a Triton server at some address."""
+
+    def __init__(self, address: str, *, direct: bool = False) -> None:
+        """Connects when first used.
+
+        Args:
+            address: HOST:PORT of the server's gRPC.
+            direct: never through a proxy that the environment names.
+        """
+        self.description = f"Triton at {address}"
+        self._client = InferenceServerClient(
+            address, channel_args=[*_CHANNEL, ("grpc.enable_http_proxy", 0 if direct else 1)]
+        )
+
+    async def infer(
+        self, model: str, version: int, inputs: Tensors, outputs: Sequence[str], timeout_s: float
+    ) -> dict[str, NDArray[np.generic]]:
+        """See :class:`~fpan.serve.inference.backend.InferenceBackend`. The arrays are read-only."""
+        if timeout_s <= 0:
+            raise DeadlineExceeded(f"there was no time left for model {model}")
+        tensors = []
+        for name, array in inputs.items():
+            tensor = InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
+            tensors.append(tensor.set_data_from_numpy(array))
+        try:
+            result = await self._client.infer(
+                model,
+                tensors,
+                model_version=str(version),
+                outputs=[InferRequestedOutput(name) for name in outputs],
+                timeout=int(timeout_s * 1e6),
+                client_timeout=timeout_s,
+            )
+        except InferenceServerException as error:
+            raise _translated(error, model, version, timeout_s) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not the caller was cancelled but the call: the connection was closed under it.
+            raise Unavailable("the inference server went away; try again") from None
+        arrays = {name: result.as_numpy(name) for name in outputs}
+        if missing := [name for name, array in arrays.items() if array is None]:
+            _log.error("Triton left out %s of model %s version %d", missing, model, version)
+            raise Unavailable(f"model {model} failed; try again")
+        return arrays
+
+    async def ready(self, model: str, version: int) -> bool:
+        """See :class:`~fpan.serve.inference.backend.InferenceBackend`."""
+        try:
+            return bool(await self._client.is_model_ready(model, str(version), client_timeout=_CHECK_TIMEOUT_S))
+        except InferenceServerException:
+            return False
+
+    async def server(self) -> tuple[str, str] | None:
+        """The server's name for itself and its version once all its models are ready, else None."""
+        try:
+            if not await self._client.is_server_ready(client_timeout=_CHECK_TIMEOUT_S):
+                return None
+            metadata = await self._client.get_server_metadata(client_timeout=_CHECK_TIMEOUT_S)
+        except InferenceServerException:
+            return None
+        return str(metadata.name), str(metadata.version)
+
+    async def close(self) -> None:
+        """Closes the connection. Calls under way end with :class:`Unavailable`."""
+        await self._client.close()
+
+
+def _translated(error: InferenceServerException, model: str, version: int, timeout_s: float) -> GatewayError:
+    """Our error for the server's. Its own text goes to the log alone: it may name paths and addresses."""
+    _log.warning("Triton on model %s version %d: %s", model, version, error)
+    match error.status():
+        case "StatusCode.NOT_FOUND":
+            return NotFound(f"version {version} of model {model} is not served")
+        case "StatusCode.DEADLINE_EXCEEDED":
+            return DeadlineExceeded(f"model {model} took longer than {timeout_s:.3g} s")
+        case "StatusCode.INVALID_ARGUMENT":
+            return GatewayError(f"model {model} does not take what it was given")
+        case "StatusCode.UNAVAILABLE":
+            return Unavailable("the inference server does not answer; try again")
+        case _:
+            return Unavailable(f"model {model} failed; try again")

@@ -1,0 +1,1 @@
+"""The embedded Triton server: its serving tree, its start and its end."""

@@ -1,0 +1,136 @@
+"""What ``config.pbtxt`` says for each place that a model is served in, from one source: the model's card.
+
+==================  ====================================================================================
+``embedded``        the server of the ``nvidia-pytriton`` wheel: Python backend and our generic model.py
+``ngc-cpu``         an NGC container without a GPU: backend ONNX Runtime or OpenVINO
+``ngc-tensorrt``    an NGC container with a GPU: a TensorRT plan where there is one for this network,
+                    else ONNX Runtime with its TensorRT accelerator, both in FP16
+==================  ====================================================================================
+
+Only features that Triton 2.51 has are used, so that every profile's text can be tried with the embedded server.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from fpan.contract import ModelCard
+from fpan.contract.card import Tensor
+from fpan.serve.inference.runtime import RuntimeName
+from fpan.serve.inference.shapes import ANY
+
+Profile = Literal["embedded", "ngc-cpu", "ngc-tensorrt"]
+PROFILES: tuple[Profile, ...] = get_args(Profile)
+
+MODEL_FILE = "model.onnx"
+PLAN_FILE = "model.plan"
+_TENSORRT_WORKSPACE_BYTES = 1 << 30
+_WARM_UP_RUNS = 1
+
+
+@dataclass(frozen=True)
+class ServingOptions:
+    """What the operator chooses for all models of a serving tree."""
+
+    profile: Profile = "embedded"
+    runtime: RuntimeName = "openvino"
+    """What computes under ``embedded`` and ``ngc-cpu``. NGC's OpenVINO backend cannot be told to stay with float32."""
+    threads: int = 2
+    """Threads of one instance on the CPU."""
+    instances: int = 1
+    """Instances of each model, which compute at once."""
+    max_batch: int = 8
+    """Largest batch."""
+
+
+def config_of(cards: Sequence[ModelCard], options: ServingOptions, *, plan: bool = False) -> str:
+    """The text of ``config.pbtxt`` for the versions of one model that are to be served together.
+
+    Args:
+        cards: the versions' cards; their tensors are the same.
+        options: profile and sizes.
+        plan: whether every version has a TensorRT plan.
+
+    Raises:
+        ValueError: the cards' names or tensors differ: other tensors are another model name.
+    """
+    card = cards[0]
+    if any((c.name, c.inputs, c.outputs) != (card.name, card.inputs, card.outputs) for c in cards):
+        raise ValueError(f"the versions of {card.name} differ in their tensors: give them different names")
+    config: Any = model_config_pb2.ModelConfig(name=card.name, max_batch_size=options.max_batch)
+    _FILL[options.profile](config, card, options, plan)
+    for fields, tensors in ((config.input, card.inputs), (config.output, card.outputs)):
+        for tensor in tensors:
+            fields.add(name=tensor.name, data_type=f"TYPE_{tensor.dtype}", dims=tensor.shape)
+    config.version_policy.specific.versions.extend(c.version for c in cards)
+    # The gateway batches already: no waiting here for company. A request's own timeout takes it out of the queue.
+    config.dynamic_batching.default_queue_policy.allow_timeout_override = True
+    for size in sorted({1, options.max_batch}):
+        _warm_up(config, card, size)
+    return str(text_format.MessageToString(config))
+
+
+def _embedded(config: Any, card: ModelCard, options: ServingOptions, plan: bool) -> None:
+    del plan
+    config.backend = "python"
+    _instances(config, options, "KIND_CPU")
+    _parameters(config, runtime=options.runtime, threads=options.threads, model_file=MODEL_FILE)
+    _parameters(config, on_demand=",".join(card.on_demand))
+
+
+def _ngc_cpu(config: Any, card: ModelCard, options: ServingOptions, plan: bool) -> None:
+    del card, plan
+    config.backend = options.runtime
+    config.default_model_filename = MODEL_FILE
+    _instances(config, options, "KIND_CPU")
+    if options.runtime == "openvino":
+        _parameters(config, INFERENCE_NUM_THREADS=options.threads, NUM_STREAMS=1)
+    else:
+        _parameters(config, intra_op_thread_count=options.threads, inter_op_thread_count=1)
+
+
+def _ngc_tensorrt(config: Any, card: ModelCard, options: ServingOptions, plan: bool) -> None:
+    _instances(config, options, "KIND_GPU")
+    if plan:
+        config.platform = "tensorrt_plan"
+        config.default_model_filename = PLAN_FILE
+        return
+    config.backend = "onnxruntime"
+    config.default_model_filename = MODEL_FILE
+    accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
+    accelerator.parameters["precision_mode"] = "FP16"
+    accelerator.parameters["max_workspace_size_bytes"] = str(_TENSORRT_WORKSPACE_BYTES)
+    # Without a range of shapes TensorRT would build an engine anew for every batch size that comes along.
+    for bound, batch in (("min", 1), ("opt", options.max_batch), ("max", options.max_batch)):
+        shapes = (f"{t.name}:" + "x".join(map(str, (batch, *_fixed(t, card)))) for t in card.inputs)
+        accelerator.parameters[f"trt_profile_{bound}_shapes"] = ",".join(shapes)
+
+
+_FILL = {"embedded": _embedded, "ngc-cpu": _ngc_cpu, "ngc-tensorrt": _ngc_tensorrt}
+
+
+def _instances(config: Any, options: ServingOptions, kind: str) -> None:
+    config.instance_group.add(kind=kind, count=options.instances)
+
+
+def _parameters(config: Any, **values: str | int) -> None:
+    for key, value in values.items():
+        config.parameters[key].string_value = str(value)
+
+
+def _fixed(tensor: Tensor, card: ModelCard) -> list[int]:
+    """The tensor's shape with the card's input size for dimensions of any size."""
+    return [card.input_size if size == ANY else size for size in tensor.shape]
+
+
+def _warm_up(config: Any, card: ModelCard, batch: int) -> None:
+    """One run of a batch size before the model counts as ready: the first run of a size is many times slower."""
+    sample = config.model_warmup.add(name=f"batch of {batch}", batch_size=batch, count=_WARM_UP_RUNS)
+    for tensor in card.inputs:
+        entry = sample.inputs[tensor.name]
+        entry.data_type = f"TYPE_{tensor.dtype}"
+        entry.dims.extend(_fixed(tensor, card))
+        entry.zero_data = True

@@ -1,0 +1,72 @@
+"""The generic model of the embedded server: runs the ONNX file beside it. Loaded by Triton's Python backend.
+
+Tensors go through DLPack both ways: with numpy 2 this backend's own conversions give zeros without a word.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+if TYPE_CHECKING:
+    from fpan.serve.inference.runtime import Network
+else:
+    from fpan_runtime import Network  # the same file, laid beside this one: this process knows no PYTHONPATH
+
+_FAILED = "the network failed"
+
+
+class TritonPythonModel:
+    """One instance of one version of a model."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Compiles the network, and the outputs that are usually asked for.
+
+        Args:
+            args: what Triton says of the model; the parameters of ``config.pbtxt`` choose runtime and threads.
+        """
+        config = pb_utils.json.loads(args["model_config"])
+        parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        path = Path(args["model_repository"], args["model_version"], parameters["model_file"])
+        self._network = Network(path, parameters["runtime"], int(parameters["threads"]))
+        self._inputs = [entry["name"] for entry in config["input"]]
+        on_demand = {name for name in parameters["on_demand"].split(",") if name}
+        self._network.prepare({entry["name"] for entry in config["output"]} - on_demand)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Computes the requests that Triton hands over together as one batch, each output only if one wants it.
+
+        Returns:
+            One response a request, in order.
+        """
+        live = [i for i, request in enumerate(requests) if not request.is_cancelled()]
+        answers = dict(zip(live, self._answers([requests[i] for i in live]), strict=True))
+        cancelled = pb_utils.TritonError("cancelled", pb_utils.TritonError.CANCELLED)
+        return [answers.get(i) or pb_utils.InferenceResponse(error=cancelled) for i in range(len(requests))]
+
+    def _answers(self, requests: list[Any]) -> list[Any]:
+        if not requests:
+            return []
+        try:
+            wanted = [request.requested_output_names() for request in requests]
+            inputs, sizes = self._batch(requests)
+            outputs = self._network.run(inputs, set().union(*wanted))
+        except Exception as error:  # whatever a runtime raises must become an answer; the details stay in the log
+            pb_utils.Logger.log_error(f"{_FAILED}: {error!r}")
+            return [pb_utils.InferenceResponse(error=pb_utils.TritonError(_FAILED)) for _ in requests]
+        ends = np.cumsum(sizes).tolist()
+        return [
+            pb_utils.InferenceResponse(
+                [pb_utils.Tensor.from_dlpack(name, outputs[name][end - size : end]) for name in names]
+            )
+            for names, size, end in zip(wanted, sizes, ends, strict=True)
+        ]
+
+    def _batch(self, requests: list[Any]) -> tuple[dict[str, np.ndarray[Any, Any]], list[int]]:
+        """The requests' inputs along one batch dimension, and each request's share of it."""
+        inputs = {}
+        for name in self._inputs:
+            parts = [np.from_dlpack(pb_utils.get_input_tensor_by_name(request, name)) for request in requests]
+            inputs[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return inputs, [len(part) for part in parts]

@@ -1,0 +1,281 @@
+"""The embedded Triton's life: start, crash, recovery, end."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fpan.contract import ModelCard, ModelRepository, RepositoryError
+from fpan.serve.errors import Unavailable
+from fpan.serve.inference.embedded import EmbeddedBackend
+from fpan.serve.inference.in_process import InProcessBackend
+from fpan.serve.inference.start import open_backend
+from fpan.serve.settings import Settings
+from fpan.serve.triton.install import SHARED_MEMORY, Installation
+from fpan.serve.triton.profiles import ServingOptions
+from fpan.serve.triton.server import TritonError, TritonServer
+from fpan.serve.triton.tree import put_together
+
+from tests.networks import echo, echoed, pictures, publish
+
+RECOVERY_S = 30.0
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> ModelCard:
+    return publish(tmp_path / "models", "echo", echo())
+
+
+def settings(tmp_path: Path, **more: object) -> Settings:
+    return Settings(model_repository=tmp_path / "models", backend="triton", runtime_threads=1, **more)
+
+
+async def opened(tmp_path: Path, card: ModelCard) -> EmbeddedBackend:
+    backend = await open_backend(settings(tmp_path), [card], tmp_path / "run")
+    assert isinstance(backend, EmbeddedBackend)
+    return backend
+
+
+def regions(pid: int | None = None) -> set[str]:
+    """Shared memory of servers that a process, by default this one, has started."""
+    return {path.name for path in SHARED_MEMORY.glob(f"triton_fpan_{pid or os.getpid()}_*")}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def group(server: int) -> list[int]:
+    """Process ids of the server's group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, rest = int(path.parent.name), path.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(rest[2]) == server and rest[0] != "Z":
+            found.append(pid)
+    return found
+
+
+async def until(condition: Callable[[], bool], within_s: float = RECOVERY_S) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.05)
+
+
+async def recovered(backend: EmbeddedBackend) -> None:
+    async with asyncio.timeout(RECOVERY_S):
+        while not await backend.ready("echo", 1):
+            await asyncio.sleep(0.05)
+    images = pictures(2)
+    outputs = await backend.infer("echo", 1, {"images": images}, ["labels"], 10)
+    np.testing.assert_array_equal(outputs["labels"], echoed(images)["labels"])
+
+
+async def test_stopping_leaves_no_process_and_no_shared_memory(tmp_path: Path, card: ModelCard) -> None:
+    backend = await opened(tmp_path, card)
+    assert backend.server is not None
+    pid = backend.server.pid
+    processes = group(pid)
+    assert len(processes) >= 2
+    assert regions()
+    await recovered(backend)
+    began = time.monotonic()
+    await backend.close()
+    assert time.monotonic() - began < 8
+    assert not [pid for pid in processes if alive(pid)]
+    assert not group(pid)
+    assert not regions()
+    with pytest.raises(Unavailable):
+        await backend.infer("echo", 1, {"images": pictures(1)}, ["labels"], 10)
+
+
+async def test_a_second_start_is_quick(tmp_path: Path, card: ModelCard) -> None:
+    await (await opened(tmp_path, card)).close()
+    began = time.monotonic()
+    backend = await opened(tmp_path, card)
+    assert time.monotonic() - began < 10
+    await backend.close()
+
+
+async def test_a_server_killed_in_mid_request_is_unavailable_and_comes_back(tmp_path: Path, card: ModelCard) -> None:
+    backend = await opened(tmp_path, card)
+    server = backend.server
+    assert server is not None
+    old = group(server.pid)
+    for pid in old:
+        if pid != server.pid:
+            os.kill(pid, signal.SIGSTOP)  # the request stays under way until the server is killed
+    calls = [asyncio.create_task(backend.infer("echo", 1, {"images": pictures(1)}, ["labels"], 20)) for _ in range(3)]
+    await asyncio.sleep(0.3)
+    assert not any(call.done() for call in calls)
+    began = time.monotonic()
+    os.kill(server.pid, signal.SIGKILL)
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert time.monotonic() - began < 5
+    assert [type(result) for result in results] == [Unavailable] * 3
+    assert all(result.retry_after_s for result in results)
+    with pytest.raises(Unavailable):
+        await backend.infer("echo", 1, {"images": pictures(1)}, ["labels"], 20)
+    await recovered(backend)
+    assert backend.server is not server
+    assert not [pid for pid in old if alive(pid)]
+    await backend.close()
+    assert not regions()
+
+
+async def test_a_killed_python_process_is_noticed_and_replaced(tmp_path: Path, card: ModelCard) -> None:
+    backend = await opened(tmp_path, card)
+    server = backend.server
+    assert server is not None
+    for pid in group(server.pid):
+        if pid != server.pid:
+            os.kill(pid, signal.SIGKILL)
+    await until(lambda: backend.server is not server and backend.server is not None)
+    await recovered(backend)
+    await backend.close()
+    assert not regions()
+
+
+async def test_closing_while_it_is_started_again_leaves_nothing(tmp_path: Path, card: ModelCard) -> None:
+    backend = await opened(tmp_path, card)
+    server = backend.server
+    assert server is not None
+    os.kill(server.pid, signal.SIGKILL)
+    await until(lambda: backend.server is None)
+    await asyncio.sleep(0.4)  # in the middle of the new start
+    await backend.close()
+    assert backend.server is None
+    assert not regions()
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    assert not [pid for pid in children if "triton" in Path(f"/proc/{pid}/comm").read_text()]
+
+
+async def test_a_changed_network_is_refused_before_anything_starts(tmp_path: Path, card: ModelCard) -> None:
+    with (tmp_path / "models/echo/1/model.onnx").open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(RepositoryError, match="changed"):
+        await open_backend(settings(tmp_path), [card], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+async def test_a_network_that_cannot_be_read_ends_the_start_with_the_servers_last_words(tmp_path: Path) -> None:
+    card = publish(tmp_path / "models", "broken", b"this is no network")
+    began = time.monotonic()
+    with pytest.raises(TritonError, match=r"(?s)ended with status.*broken"):
+        await open_backend(settings(tmp_path), [card], tmp_path / "run")
+    assert time.monotonic() - began < 20
+    assert not regions()
+
+
+async def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path, card: ModelCard) -> None:
+    impatient = settings(tmp_path, triton_start_timeout_s=0.05)
+    with pytest.raises(TritonError, match="not ready within"):
+        await open_backend(impatient, [card], tmp_path / "run")
+    assert not regions()
+
+
+async def test_a_failed_start_is_served_in_process_unless_triton_was_asked_for(
+    tmp_path: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Installation, "program", tmp_path / "missing")
+    automatic = settings(tmp_path).model_copy(update={"backend": "auto"})
+    backend = await open_backend(automatic, [card], tmp_path / "run")
+    assert isinstance(backend, InProcessBackend)
+    assert "ended with status" in backend.description
+    assert "\n" not in backend.description
+    await backend.close()
+
+
+async def test_a_taken_port_is_no_obstacle(tmp_path: Path, card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await opened(tmp_path, card)
+    assert first.server is not None
+    taken = tuple(int(a.split(":")[1]) for a in (first.server.grpc_address, first.server.http_address))
+    from fpan.serve.triton import server as module
+
+    free, tries = module._free_ports, []
+
+    def once_taken() -> tuple[int, int, int]:
+        tries.append(1)
+        return (*taken, free()[2]) if len(tries) == 1 else free()
+
+    monkeypatch.setattr(module, "_free_ports", once_taken)
+    second = await open_backend(settings(tmp_path), [card], tmp_path / "other")
+    assert len(tries) == 2
+    assert await second.ready("echo", 1)
+    await second.close()
+    await first.close()
+
+
+async def test_the_server_dies_with_its_gateway(tmp_path: Path, card: ModelCard) -> None:
+    code = f"""
+import asyncio, pathlib
+from fpan.contract import ModelRepository
+from fpan.serve.inference.start import open_backend
+from fpan.serve.settings import Settings
+async def main():
+    root = pathlib.Path({str(tmp_path / "models")!r})
+    settings = Settings(model_repository=root, backend="triton", runtime_threads=1)
+    backend = await open_backend(settings, list(ModelRepository(root).cards()), pathlib.Path({str(tmp_path / "run")!r}))
+    print(backend.server.pid, flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    gateway = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    assert gateway.stdout is not None
+    pid = int(await asyncio.to_thread(gateway.stdout.readline))
+    processes = group(pid)
+    assert len(processes) >= 2
+    assert regions(gateway.pid)
+    gateway.kill()
+    gateway.wait()
+    gateway.stdout.close()
+    await until(lambda: not any(alive(pid) for pid in processes))
+    assert not regions(gateway.pid)
+
+
+@pytest.mark.parametrize(
+    ("profile", "runtime", "backend"),
+    [
+        ("ngc-cpu", "onnxruntime", "onnxruntime"),
+        ("ngc-cpu", "openvino", "openvino"),
+        ("ngc-tensorrt", "onnxruntime", "onnxruntime"),
+    ],
+)
+async def test_the_real_server_reads_every_profile_and_lacks_nothing_but_its_backend(
+    tmp_path: Path, card: ModelCard, profile: str, runtime: str, backend: str
+) -> None:
+    log = await words_on(tmp_path, ServingOptions(profile, runtime))
+    assert f"unable to find backend library for backend '{backend}'" in log
+    assert "no_such_field" not in log
+
+
+async def test_the_real_server_says_so_when_a_configuration_is_none(tmp_path: Path, card: ModelCard) -> None:
+    log = await words_on(tmp_path, ServingOptions("ngc-cpu"), spoil="no_such_field: 1\n")
+    assert "no_such_field" in log
+    assert "unable to find backend library" not in log
+
+
+async def words_on(tmp_path: Path, options: ServingOptions, spoil: str = "") -> str:
+    """What the real server says when it loads `echo` from a tree of these options; it has the Python backend only."""
+    tree, home = tmp_path / "tree", tmp_path / "home"
+    put_together(ModelRepository(tmp_path / "models"), [("echo", 1)], tree, options)
+    with (tree / "echo/config.pbtxt").open("a") as file:
+        file.write(spoil)
+    installation = Installation.find()
+    installation.assemble(home)
+    server = await TritonServer.spawn(installation, tree, ["echo"], home)
+    await asyncio.wait_for(server.ended(), 30)
+    await server.stop()
+    return server.log_tail

@@ -1,0 +1,155 @@
+"""Small networks with the interface of `segm`, and a model repository made of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from fpan.contract import ModelCard, sha256_of
+from fpan.contract.card import CARD_FILE, Tensor
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+SIZE = 32
+CLASSES = 6
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def pictures(count: int, seed: int = 0, size: int = SIZE) -> NDArray[np.uint8]:
+    """Noise, uint8 (count, size, size, 3), no value zero."""
+    return np.random.default_rng(seed).integers(1, 255, (count, size, size, 3), dtype=np.uint8)
+
+
+def echo() -> onnx.ModelProto:
+    """Every output says exactly what the input was: see :func:`echoed`."""
+    return _model(
+        [
+            _node("Cast", ["images"], "pixels", to=TensorProto.FLOAT),
+            _node("Split", ["pixels"], "red green blue", axis=3, num_outputs=3),
+            _node("Squeeze", ["red", "last"], "flat_red"),
+            _node("Sub", ["most", "flat_red"], "inverse"),
+            _node("Cast", ["inverse"], "labels", to=TensorProto.UINT8),
+            _node("Squeeze", ["green", "last"], "flat_green"),
+            _node("Cast", ["flat_green"], "confidence", to=TensorProto.UINT8),
+            _node("Transpose", ["blue"], "upright", perm=[0, 3, 1, 2]),
+            _node("MaxPool", ["upright"], "pooled", kernel_shape=[2, 2], strides=[2, 2]),
+            _node("Mul", ["pooled", "factors"], "logits"),
+        ],
+        last=np.array([3]),
+        most=np.array(255, np.float32),
+        factors=_factors(),
+    )
+
+
+def echoed(images: NDArray[np.uint8]) -> Arrays:
+    """What :func:`echo` computes, by numpy."""
+    n, size = images.shape[:2]
+    blue = images[..., 2].astype(np.float32).reshape(n, 1, size // 2, 2, size // 2, 2).max((3, 5))
+    return {"labels": 255 - images[..., 0], "confidence": images[..., 1], "logits": blue * _factors()}
+
+
+def convolutions(size: int = SIZE, width: int = 8, classes: int = CLASSES) -> onnx.ModelProto:
+    """A network that computes as real ones do: convolutions, upsampling, softmax, argmax."""
+    rng = np.random.default_rng(5)
+    return _model(
+        [
+            _node("Cast", ["images"], "pixels", to=TensorProto.FLOAT),
+            _node("Transpose", ["pixels"], "upright", perm=[0, 3, 1, 2]),
+            _node("Mul", ["upright", "scale"], "scaled"),
+            _node("Conv", ["scaled", "w0"], "features", strides=[2, 2], pads=[1] * 4),
+            _node("Relu", ["features"], "active"),
+            _node("Conv", ["active", "w1"], "logits", pads=[1] * 4),
+            _node("Resize", ["logits", "", "double"], "full", mode="linear"),
+            _node("ArgMax", ["full"], "classes", axis=1, keepdims=0),
+            _node("Cast", ["classes"], "labels", to=TensorProto.UINT8),
+            _node("Softmax", ["full"], "probabilities", axis=1),
+            _node("ReduceMax", ["probabilities", "channels"], "largest", keepdims=0),
+            _node("Mul", ["largest", "most"], "scaled_largest"),
+            _node("Cast", ["scaled_largest"], "confidence", to=TensorProto.UINT8),
+        ],
+        size,
+        classes,
+        scale=np.array(1 / 255, np.float32),
+        w0=rng.normal(0, 0.4, (width, 3, 3, 3)).astype(np.float32),
+        w1=rng.normal(0, 0.4, (classes, width, 3, 3)).astype(np.float32),
+        double=np.array([1, 1, 2, 2], np.float32),
+        channels=np.array([1]),
+        most=np.array(255, np.float32),
+    )
+
+
+def fragile() -> onnx.ModelProto:
+    """Like :func:`echo`, but what `logits` alone needs fails while it runs, unless all pixels are zero."""
+    model = echo()
+    model.graph.node.pop()
+    for node in (
+        _node("ReduceMax", ["pixels"], "largest", keepdims=0),
+        _node("Cast", ["largest"], "whole", to=TensorProto.INT64),
+        _node("Add", ["whole", "side"], "length"),
+        _node("Range", ["none", "length", "one"], "long"),
+        _node("Cast", ["long"], "vector", to=TensorProto.FLOAT),
+        _node("MatMul", ["flat_red", "vector"], "misfit"),  # rows of SIZE, a vector of SIZE + the largest pixel
+        _node("ReduceSum", ["misfit"], "nothing", keepdims=0),
+        _node("Add", ["pooled", "nothing"], "moved"),
+        _node("Mul", ["moved", "factors"], "logits"),
+    ):
+        model.graph.node.append(node)
+    for name, value in {"none": 0, "one": 1, "side": SIZE}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), name))
+    return model
+
+
+def publish(
+    root: Path, name: str, model: onnx.ModelProto | bytes, version: int = 1, size: int = SIZE, classes: int = CLASSES
+) -> ModelCard:
+    """Writes a version into a model repository."""
+    folder = root / name / str(version)
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
+    card = ModelCard(
+        name=name,
+        version=version,
+        task="segmentation",
+        title="a network for tests",
+        inputs=(Tensor(name="images", dtype="UINT8", shape=(size, size, 3)),),
+        outputs=(
+            Tensor(name="labels", dtype="UINT8", shape=(size, size)),
+            Tensor(name="confidence", dtype="UINT8", shape=(size, size)),
+            Tensor(name="logits", dtype="FP32", shape=(classes, size // 2, size // 2)),
+        ),
+        on_demand=("logits",),
+        input_size=size,
+        weights_licence="Apache-2.0",
+        files={"model.onnx": sha256_of(folder / "model.onnx")},
+    )
+    (folder / CARD_FILE).write_text(card.model_dump_json())
+    return card
+
+
+def _factors() -> NDArray[np.float32]:
+    return np.arange(1, CLASSES + 1, dtype=np.float32).reshape(1, CLASSES, 1, 1) / 4
+
+
+def _node(kind: str, inputs: Sequence[str], outputs: str, **attributes: object) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs, outputs.split(), **attributes)
+
+
+def _model(
+    nodes: Sequence[onnx.NodeProto], size: int = SIZE, classes: int = CLASSES, **constants: NDArray[np.generic]
+) -> onnx.ModelProto:
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [info("images", TensorProto.UINT8, ["batch", size, size, 3])],
+        [
+            info("labels", TensorProto.UINT8, ["batch", size, size]),
+            info("confidence", TensorProto.UINT8, ["batch", size, size]),
+            info("logits", TensorProto.FLOAT, ["batch", classes, size // 2, size // 2]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model

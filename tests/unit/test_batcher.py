@@ -1,0 +1,479 @@
+"""The batcher: who shares a batch with whom, who waits, who is dropped."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import chain
+
+import numpy as np
+import pytest
+from fpan.contract import ModelCard
+from fpan.contract.card import Tensor
+from fpan.serve.errors import DeadlineExceeded, GatewayError, Overloaded, Unavailable
+from fpan.serve.inference.batcher import Answer, Batcher, BatchLimits
+from fpan.serve.settings import Settings
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+CARD = ModelCard(
+    name="net",
+    version=3,
+    task="segmentation",
+    title="a double",
+    inputs=(Tensor(name="images", dtype="UINT8", shape=(2,)),),
+    outputs=(Tensor(name="same", dtype="UINT8", shape=(2,)), Tensor(name="half", dtype="FP32", shape=(2,))),
+    input_size=2,
+    weights_licence="Apache-2.0",
+    files={"model.onnx": "0" * 64},
+)
+ANY_SIZE = CARD.model_copy(update={"inputs": (Tensor(name="images", dtype="UINT8", shape=(-1,)),)})
+LONG_S = 30.0
+
+
+class Gated:
+    """A backend whose batches take until the gate is opened. Records them."""
+
+    description = "a double"
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.outputs: list[list[str]] = []
+        self.timeouts: list[float] = []
+        self.gate = asyncio.Event()
+        self.at_once = self.most_at_once = self.cancelled = 0
+        self.poison: dict[int, Exception] = {}
+
+    async def infer(self, model, version, inputs, outputs, timeout_s):
+        assert (model, version) == ("net", 3)
+        images = inputs["images"]
+        self.batches.append([int(image[0]) for image in images])
+        self.outputs.append(list(outputs))
+        self.timeouts.append(timeout_s)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.at_once -= 1
+        for value in self.batches[-1]:
+            if value in self.poison:
+                raise self.poison[value]
+        every = {"same": images, "half": images.astype(np.float32) / 2}
+        return {name: every[name] for name in outputs}
+
+    async def ready(self, model: str, version: int) -> bool:
+        return True
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def backend() -> Gated:
+    return Gated()
+
+
+@pytest.fixture
+async def start(backend: Gated) -> AsyncIterator[Callable[..., Batcher]]:
+    made = []
+
+    def make(card: ModelCard = CARD, metrics: object = None, **limits: object) -> Batcher:
+        made.append(Batcher(backend, card, BatchLimits(**{"wait_s": LONG_S, **limits}), metrics))
+        return made[-1]
+
+    yield make
+    for batcher in made:
+        await batcher.close()
+
+
+def items(*values: int) -> list[dict[str, np.ndarray]]:
+    return [{"images": np.array([value, 0], np.uint8)} for value in values]
+
+
+def ask(batcher: Batcher, *values: int, outputs: Sequence[str] = ("same",), within: float = math.inf) -> asyncio.Task:
+    deadline = asyncio.get_running_loop().time() + within
+    return asyncio.create_task(batcher.infer(items(*values), outputs, deadline))
+
+
+async def settle() -> None:
+    """Lets everything run that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def got(answer: Answer) -> list[int]:
+    return [int(item["same"][0]) for item in answer.items]
+
+
+async def test_an_item_goes_out_at_once_while_nothing_is_computed(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    call = ask(start(), 7)
+    await settle()
+    assert backend.batches == [[7]]
+    backend.gate.set()
+    assert got(await call) == [7]
+
+
+async def test_items_that_come_while_a_batch_is_computed_share_the_next(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    batcher = start(max_batch=4)
+    calls = [ask(batcher, 1)]
+    await settle()
+    calls += [ask(batcher, value) for value in (2, 3, 4, 5, 6)]
+    await settle()
+    backend.gate.set()
+    assert [got(answer) for answer in await asyncio.gather(*calls)] == [[1], [2], [3], [4], [5], [6]]
+    assert backend.batches == [[1], [2, 3, 4, 5], [6]]
+
+
+async def test_items_of_one_call_go_together_and_come_back_in_order(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    backend.gate.set()
+    answer = await ask(start(max_batch=3), 5, 4, 3, 2, 1)
+    assert got(answer) == [5, 4, 3, 2, 1]
+    assert backend.batches == [[5, 4, 3], [2, 1]]
+
+
+async def test_with_a_slot_free_an_item_waits_for_company_but_not_long(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    batcher = start(in_flight=2, max_batch=2, wait_s=0.15)
+    ask(batcher, 1)
+    await settle()
+    ask(batcher, 2)
+    await asyncio.sleep(0.05)
+    assert backend.batches == [[1]]
+    await asyncio.sleep(0.2)
+    assert backend.batches == [[1], [2]]
+
+
+async def test_a_full_batch_does_not_wait(start: Callable[..., Batcher], backend: Gated) -> None:
+    batcher = start(in_flight=2, max_batch=2)
+    ask(batcher, 1)
+    await settle()
+    ask(batcher, 2)
+    await settle()
+    assert backend.batches == [[1]]
+    ask(batcher, 3)
+    await settle()
+    assert backend.batches == [[1], [2, 3]]
+
+
+async def test_no_more_batches_are_computed_at_once_than_allowed(start: Callable[..., Batcher], backend: Gated) -> None:
+    batcher = start(in_flight=2, max_batch=1)
+    calls = [ask(batcher, value) for value in range(6)]
+    await settle()
+    assert len(backend.batches) == 2
+    backend.gate.set()
+    await asyncio.gather(*calls)
+    assert backend.most_at_once == 2
+
+
+async def test_callers_take_turns(start: Callable[..., Batcher], backend: Gated) -> None:
+    batcher = start(max_batch=4)
+    ask(batcher, 0)
+    await settle()
+    many = ask(batcher, *range(10, 30))
+    await settle()
+    few = ask(batcher, 1, 2)
+    await settle()
+    backend.gate.set()
+    assert got(await few) == [1, 2]
+    assert not many.done()
+    assert got(await many) == list(range(10, 30))
+    assert backend.batches[1] == [10, 1, 11, 2]
+
+
+async def test_the_batch_computes_what_any_of_it_wants_and_each_gets_its_own(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    batcher = start()
+    ask(batcher, 0)
+    await settle()
+    calls = [ask(batcher, 1, outputs=["same"]), ask(batcher, 3, outputs=["half"])]
+    await settle()
+    backend.gate.set()
+    first, second = await asyncio.gather(*calls)
+    assert backend.outputs == [["same"], ["half", "same"]]
+    assert first.items[0].keys() == {"same"}
+    assert second.items[0].keys() == {"half"}
+    assert second.items[0]["half"][0] == 1.5
+
+
+async def test_more_than_may_wait_are_refused_at_once_and_none_of_them_taken(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    batcher = start(max_queue=3)
+    ask(batcher, 0)
+    await settle()
+    waiting = ask(batcher, 1, 2)
+    await settle()
+    with pytest.raises(Overloaded) as caught:
+        await ask(batcher, 3, 4)
+    assert caught.value.retry_after_s
+    fits = ask(batcher, 5)
+    await settle()
+    backend.gate.set()
+    assert got(await waiting) + got(await fits) == [1, 2, 5]
+    assert sorted(chain(*backend.batches)) == [0, 1, 2, 5]
+
+
+async def test_places_of_a_caller_that_left_are_free_again(start: Callable[..., Batcher], backend: Gated) -> None:
+    batcher = start(max_queue=2)
+    ask(batcher, 0)
+    await settle()
+    gone = ask(batcher, 1, 2)
+    await settle()
+    gone.cancel()
+    await settle()
+    stays = ask(batcher, 3, 4)
+    await settle()
+    backend.gate.set()
+    assert got(await stays) == [3, 4]
+    assert backend.batches == [[0], [3, 4]]
+
+
+async def test_a_passed_deadline_ends_the_wait_and_the_item_never_goes_out(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    batcher = start()
+    first = ask(batcher, 0)
+    await settle()
+    late = ask(batcher, 1, within=0.05)
+    with pytest.raises(DeadlineExceeded):
+        await late
+    backend.gate.set()
+    await first
+    await settle()
+    assert backend.batches == [[0]]
+
+
+async def test_a_deadline_that_has_passed_already_computes_nothing(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await ask(start(), 1, within=-1.0)
+    assert backend.batches == []
+
+
+async def test_the_backend_gets_the_latest_deadline_of_the_batch(start: Callable[..., Batcher], backend: Gated) -> None:
+    batcher = start(timeout_s=10.0)
+    ask(batcher, 0)
+    await settle()
+    calls = [ask(batcher, 1, within=0.1), ask(batcher, 2, within=4.0)]
+    await settle()
+    backend.gate.set()
+    await asyncio.gather(*calls)
+    assert backend.timeouts[0] == 10.0
+    assert 3.5 < backend.timeouts[1] <= 4.0
+
+
+async def test_work_in_flight_is_cancelled_when_the_last_of_its_callers_leaves(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    batcher = start()
+    ask(batcher, 0).cancel()
+    await settle()
+    one, other = ask(batcher, 1), ask(batcher, 2)
+    await settle()
+    first_batches = len(backend.batches)
+    one.cancel()
+    await settle()
+    assert backend.cancelled == 0
+    other.cancel()
+    await settle()
+    assert backend.cancelled == 1
+    backend.gate.set()
+    assert got(await ask(batcher, 3)) == [3]
+    assert len(backend.batches) == first_batches + 1
+
+
+async def test_a_failure_reaches_the_callers_of_its_batch_and_no_others(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    batcher = start(max_batch=2)
+    backend.poison[3] = Unavailable("down", retry_after_s=4.0)
+    calls = [ask(batcher, value) for value in (1, 2, 3, 4, 5)]
+    await settle()
+    backend.gate.set()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    failed = [results[2], results[3]]
+    assert [got(results[i]) for i in (0, 1, 4)] == [[1], [2], [5]]
+    assert all(isinstance(error, Unavailable) and error.retry_after_s == 4.0 for error in failed)
+    assert failed[0] is not failed[1]
+
+
+async def test_a_fault_of_the_backend_itself_leaves_nobody_waiting(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    batcher = start(max_batch=2)
+    backend.poison[1] = ZeroDivisionError("oops")
+    backend.gate.set()
+    with pytest.raises(ZeroDivisionError):
+        await ask(batcher, 1, 2, 3, 4, 5, 6)
+    assert got(await ask(batcher, 7)) == [7]
+    assert [7] in backend.batches
+    assert len(backend.batches) <= 3  # what still waited of the failed call never went out
+
+
+@pytest.mark.parametrize(
+    ("images", "outputs"),
+    [
+        (np.zeros(3, np.uint8), ["same"]),
+        (np.zeros(2, np.float32), ["same"]),
+        (np.zeros((1, 2), np.uint8), ["same"]),
+        (np.zeros(2, np.uint8), ["depth"]),
+    ],
+    ids=["shape", "dtype", "dimensions", "output"],
+)
+async def test_a_misfit_is_refused_before_it_can_spoil_a_batch(
+    start: Callable[..., Batcher], images: np.ndarray, outputs: list[str]
+) -> None:
+    with pytest.raises(ValueError, match="net"):
+        await start().infer([{"images": images}], outputs)
+
+
+async def test_only_equal_shapes_share_a_batch(start: Callable[..., Batcher], backend: Gated) -> None:
+    batcher = start(card=ANY_SIZE)
+    ask(batcher, 0)
+    await settle()
+    sizes = (2, 3, 2, 3, 2)
+    calls = [
+        asyncio.create_task(batcher.infer([{"images": np.full(size, place, np.uint8)}], ["same"]))
+        for place, size in enumerate(sizes, 1)
+    ]
+    await settle()
+    backend.gate.set()
+    answers = await asyncio.gather(*calls)
+    assert [answer.items[0]["same"].tolist() for answer in answers] == [[i] * s for i, s in enumerate(sizes, 1)]
+    assert backend.batches == [[0], [1, 3, 5], [2, 4]]
+    with pytest.raises(ValueError, match="differ"):
+        await batcher.infer([{"images": np.zeros(2, np.uint8)}, {"images": np.zeros(3, np.uint8)}], ["same"])
+
+
+async def test_no_items_need_no_computing(start: Callable[..., Batcher], backend: Gated) -> None:
+    assert (await start().infer([], ["same"])).items == []
+    assert backend.batches == []
+
+
+async def test_closing_ends_every_wait_and_refuses_what_comes_later(
+    start: Callable[..., Batcher], backend: Gated
+) -> None:
+    batcher = start(max_batch=1)
+    calls = [ask(batcher, 1), ask(batcher, 2)]
+    await settle()
+    await batcher.close()
+    for error in await asyncio.gather(*calls, return_exceptions=True):
+        assert isinstance(error, Unavailable)
+    assert backend.cancelled == 1
+    with pytest.raises(Unavailable):
+        await ask(batcher, 3)
+
+
+async def test_times_add_up(start: Callable[..., Batcher], backend: Gated) -> None:
+    batcher = start(max_batch=1)
+    loop = asyncio.get_running_loop()
+    ask(batcher, 0)
+    await settle()
+    began = loop.time()
+    call = ask(batcher, 1)
+    await asyncio.sleep(0.1)
+    backend.gate.set()
+    answer = await call
+    assert 0.1 <= answer.queued_s + answer.infer_s <= loop.time() - began
+    assert answer.queued_s > answer.infer_s >= 0
+
+
+async def test_metrics_hear_of_depth_wait_and_size(start: Callable[..., Batcher], backend: Gated) -> None:
+    class Heard:
+        def __init__(self) -> None:
+            self.depths: list[int] = []
+            self.waits: list[float] = []
+            self.sizes: list[int] = []
+
+        def queue_depth(self, model: str, items: int) -> None:
+            self.depths.append(items)
+
+        def waited(self, model: str, seconds: float) -> None:
+            self.waits.append(seconds)
+
+        def batch_size(self, model: str, items: int) -> None:
+            assert model == "net"
+            self.sizes.append(items)
+
+    heard = Heard()
+    batcher = start(metrics=heard, max_batch=2)
+    backend.gate.set()
+    await ask(batcher, 1, 2, 3)
+    assert heard.sizes == [2, 1]
+    assert len(heard.waits) == 3
+    assert all(wait >= 0 for wait in heard.waits)
+    assert max(heard.depths) == 3
+    assert heard.depths[-1] == 0
+
+
+def test_limits_come_from_the_settings() -> None:
+    limits = BatchLimits.of(Settings(max_batch=5, max_queue=6, batch_wait_ms=7, instances=2, infer_timeout_s=9))
+    assert limits == BatchLimits(max_batch=5, max_queue=6, wait_s=0.007, in_flight=2, timeout_s=9)
+
+
+CALLS = st.lists(
+    st.tuples(
+        st.integers(0, 9),  # items
+        st.integers(0, 3),  # turns of the loop before it comes
+        st.sampled_from(["wait", "cancel", "poison"]),
+    ),
+    max_size=12,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(calls=CALLS, max_batch=st.integers(1, 5), in_flight=st.integers(1, 3), max_queue=st.integers(1, 30))
+def test_whatever_comes_everybody_gets_their_own_answer_and_nothing_is_left(
+    calls: list[tuple[int, int, str]], max_batch: int, in_flight: int, max_queue: int
+) -> None:
+    async def scenario() -> None:
+        backend = Gated()
+        batcher = Batcher(backend, CARD, BatchLimits(max_batch, max_queue, 0.001, in_flight))
+        tasks: list[tuple[list[int], str, asyncio.Task]] = []
+        value = 0
+        for count, turns, fate in calls:
+            values = list(range(value, value + count))
+            value += count
+            if fate == "poison" and values:
+                backend.poison[values[-1]] = GatewayError("broken")
+            tasks.append((values, fate, ask(batcher, *values)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        for _, fate, task in tasks:
+            if fate == "cancel":
+                task.cancel()
+        backend.gate.set()
+        results = await asyncio.wait_for(
+            asyncio.gather(*(task for _, _, task in tasks), return_exceptions=True), LONG_S
+        )
+        poisoned = set(backend.poison)
+        for (values, fate, _), result in zip(tasks, results, strict=True):
+            if isinstance(result, Answer):
+                assert got(result) == values
+            elif isinstance(result, asyncio.CancelledError):
+                assert fate == "cancel"
+            elif not isinstance(result, Overloaded):
+                assert isinstance(result, GatewayError)
+                assert any(poisoned & set(batch) and set(values) & set(batch) for batch in backend.batches)
+        sent = list(chain(*backend.batches))
+        assert len(sent) == len(set(sent))  # nothing is computed twice
+        assert all(len(batch) <= max_batch for batch in backend.batches)
+        assert backend.most_at_once <= in_flight
+        assert got(await ask(batcher, 200)) == [200]  # every place is free again
+        filled = ask(batcher, *[201] * max_queue)
+        assert len((await filled).items) == max_queue
+        await batcher.close()
+
+    asyncio.run(scenario())

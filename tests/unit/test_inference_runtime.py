@@ -1,0 +1,92 @@
+"""The runtimes: both compute the same, and nothing that nobody asked for."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import onnx
+import pytest
+from fpan.serve.inference.runtime import Network, RuntimeName, version_of
+
+from tests.networks import convolutions, echo, echoed, fragile, pictures
+
+ALL = ["labels", "confidence", "logits"]
+
+
+@pytest.fixture(params=get_args(RuntimeName))
+def runtime(request: pytest.FixtureRequest) -> RuntimeName:
+    return request.param
+
+
+def network(model: onnx.ModelProto, folder: Path, runtime: RuntimeName, threads: int = 1, streams: int = 1) -> Network:
+    path = folder / "model.onnx"
+    onnx.save(model, path)
+    return Network(path, runtime, threads, streams)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_every_pixel_of_every_picture_goes_in_and_comes_out(tmp_path: Path, runtime: RuntimeName, count: int) -> None:
+    images = pictures(count)
+    outputs = network(echo(), tmp_path, runtime).run({"images": images}, ALL)
+    for name, expected in echoed(images).items():
+        np.testing.assert_array_equal(outputs[name], expected)
+        assert outputs[name].dtype == expected.dtype
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_only_an_unwanted_output_needs_is_not_computed(tmp_path: Path, runtime: RuntimeName, threads: int) -> None:
+    net = network(fragile(), tmp_path, runtime, threads)
+    images = pictures(2)
+    outputs = net.run({"images": images}, ["labels", "confidence"])
+    assert outputs.keys() == {"labels", "confidence"}
+    np.testing.assert_array_equal(outputs["labels"], echoed(images)["labels"])
+    with pytest.raises(Exception, match=r"MatMul|shape"):
+        net.run({"images": images}, ALL)
+
+
+def test_results_are_not_overwritten_by_the_next_run(tmp_path: Path, runtime: RuntimeName) -> None:
+    net = network(echo(), tmp_path, runtime)
+    first = net.run({"images": pictures(1, seed=1)}, ALL)
+    net.run({"images": pictures(1, seed=2)}, ALL)
+    for name, expected in echoed(pictures(1, seed=1)).items():
+        np.testing.assert_array_equal(first[name], expected)
+        assert first[name].flags.writeable
+        assert first[name].flags.c_contiguous
+
+
+def test_runs_at_the_same_time_do_not_mix(tmp_path: Path, runtime: RuntimeName) -> None:
+    net = network(echo(), tmp_path, runtime, streams=2)
+    batches = [pictures(3, seed) for seed in range(24)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda images: net.run({"images": images}, ["labels", "logits"]), batches))
+    for images, outputs in zip(batches, results, strict=True):
+        np.testing.assert_array_equal(outputs["labels"], echoed(images)["labels"])
+        np.testing.assert_array_equal(outputs["logits"], echoed(images)["logits"])
+
+
+def test_an_item_does_not_depend_on_its_company(tmp_path: Path, runtime: RuntimeName) -> None:
+    net = network(convolutions(), tmp_path, runtime)
+    images = pictures(4)
+    together = net.run({"images": images}, ["labels"])["labels"]
+    alone = np.concatenate([net.run({"images": images[i : i + 1]}, ["labels"])["labels"] for i in range(4)])
+    np.testing.assert_array_equal(together, alone)
+    assert len(np.unique(together)) > 2
+
+
+def test_both_runtimes_agree(tmp_path: Path) -> None:
+    images = pictures(4)
+    a, b = (network(convolutions(), tmp_path, name).run({"images": images}, ALL) for name in get_args(RuntimeName))
+    assert (a["labels"] == b["labels"]).mean() > 0.999
+    np.testing.assert_allclose(a["logits"], b["logits"], atol=1e-4)
+    assert np.abs(a["confidence"].astype(int) - b["confidence"]).max() <= 1
+
+
+def test_an_unknown_output_is_named(tmp_path: Path, runtime: RuntimeName) -> None:
+    net = network(echo(), tmp_path, runtime)
+    with pytest.raises(KeyError, match="depth"):
+        net.run({"images": pictures(1)}, ["labels", "depth"])
+
+
+def test_version_names_the_runtime(runtime: RuntimeName) -> None:
+    assert version_of(runtime).split()[0] in {"ONNX", "OpenVINO"}

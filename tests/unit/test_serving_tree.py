@@ -1,0 +1,218 @@
+"""The serving tree: what lies where, and what its configurations say."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from fpan.contract import ModelCard, ModelRepository, RepositoryError
+from fpan.contract.card import Tensor
+from fpan.serve.triton import install, tree
+from fpan.serve.triton.install import supported
+from fpan.serve.triton.profiles import PROFILES, Profile, ServingOptions, config_of
+from fpan.serve.triton.tree import PlanCache, put_together
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+
+from tests.networks import SIZE, convolutions, echo, publish
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ModelRepository:
+    root = tmp_path / "models"
+    publish(root, "segm", convolutions(), 1)
+    publish(root, "segm", echo(), 2)
+    publish(root, "detector", echo())
+    return ModelRepository(root)
+
+
+def config(folder: Path, name: str = "segm") -> ModelConfig:
+    return text_format.Parse((folder / name / "config.pbtxt").read_text(), ModelConfig())
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+
+
+def test_only_chosen_versions_are_in_the_tree_as_links(repository: ModelRepository, tmp_path: Path) -> None:
+    into = tmp_path / "tree"
+    names = put_together(repository, [("segm", 2), ("detector", 1)], into, ServingOptions("ngc-cpu"))
+    assert names == ["detector", "segm"]
+    assert files(into) == {
+        *("detector/config.pbtxt", "detector/1/model.onnx"),
+        *("segm/config.pbtxt", "segm/2/model.onnx"),
+    }
+    link = into / "segm/2/model.onnx"
+    assert link.is_symlink()
+    assert link.samefile(repository.folder("segm", 2) / "model.onnx")
+    assert list(config(into).version_policy.specific.versions) == [2]
+
+
+def test_the_embedded_tree_has_its_python_model_beside_every_network(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    into = tmp_path / "tree"
+    put_together(repository, [("segm", 1), ("segm", 2)], into, ServingOptions(runtime="onnxruntime", threads=3))
+    for version in ("1", "2"):
+        assert {path.name for path in (into / "segm" / version).iterdir()} == {
+            *("model.onnx", "model.py", "fpan_runtime.py")
+        }
+    written = config(into)
+    assert written.backend == "python"
+    assert list(written.version_policy.specific.versions) == [1, 2]
+    parameters = {name: value.string_value for name, value in written.parameters.items()}
+    assert parameters == {"runtime": "onnxruntime", "threads": "3", "on_demand": "logits", "model_file": "model.onnx"}
+
+
+def test_a_second_tree_in_the_same_folder_leaves_nothing_of_the_first_in_traffic(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    into = tmp_path / "tree"
+    put_together(repository, [("segm", 1), ("detector", 1)], into, ServingOptions())
+    put_together(repository, [("segm", 2)], into, ServingOptions("ngc-cpu"))
+    assert {path.name for path in into.iterdir()} == {"segm"}
+    assert list(config(into).version_policy.specific.versions) == [2]
+    assert config(into).backend == "openvino"
+
+
+@pytest.mark.parametrize("cause", ["asked for", "links fail"])
+def test_files_are_copied_where_asked_for_or_links_fail(
+    repository: ModelRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    if cause == "links fail":
+
+        def refuse(self: Path, target: Path) -> None:
+            raise OSError("no links on this file system")
+
+        monkeypatch.setattr(tree.Path, "symlink_to", refuse)
+    into = tmp_path / "tree"
+    put_together(repository, [("segm", 1)], into, ServingOptions(), copy=cause == "asked for")
+    copied = into / "segm/1/model.onnx"
+    assert not copied.is_symlink()
+    assert copied.read_bytes() == (repository.folder("segm", 1) / "model.onnx").read_bytes()
+    assert not any(path.is_symlink() for path in into.rglob("*"))
+
+
+def test_a_changed_or_missing_network_is_refused_and_nothing_is_made(
+    repository: ModelRepository, tmp_path: Path
+) -> None:
+    path = repository.folder("segm", 2) / "model.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RepositoryError, match="changed"):
+        put_together(repository, [("detector", 1), ("segm", 2)], tmp_path / "tree", ServingOptions())
+    path.unlink()
+    with pytest.raises(RepositoryError, match="missing"):
+        put_together(repository, [("segm", 2)], tmp_path / "tree", ServingOptions())
+    with pytest.raises(RepositoryError, match="missing"):
+        put_together(repository, [("segm", 9)], tmp_path / "tree", ServingOptions())
+    assert not (tmp_path / "tree").exists()
+
+
+def test_versions_with_other_tensors_need_another_name(repository: ModelRepository, tmp_path: Path) -> None:
+    publish(repository.root, "segm", convolutions(size=64), 3, size=64)
+    with pytest.raises(ValueError, match="segm"):
+        put_together(repository, [("segm", 2), ("segm", 3)], tmp_path / "tree", ServingOptions())
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("plan", [False, True])
+def test_every_profile_says_the_cards_tensors_batches_and_warms_up(
+    repository: ModelRepository, profile: Profile, plan: bool
+) -> None:
+    card = repository.card("segm", 1)
+    options = ServingOptions(profile, "onnxruntime", instances=2, max_batch=4)
+    parsed = text_format.Parse(config_of([card], options, plan=plan), ModelConfig())
+    assert parsed.name == "segm"
+    assert parsed.max_batch_size == 4
+    assert [(t.name, t.data_type, list(t.dims)) for t in parsed.input] == [("images", 2, [SIZE, SIZE, 3])]
+    assert [t.name for t in parsed.output] == ["labels", "confidence", "logits"]
+    assert parsed.HasField("dynamic_batching")
+    assert parsed.dynamic_batching.max_queue_delay_microseconds == 0
+    assert parsed.dynamic_batching.default_queue_policy.allow_timeout_override
+    assert [sample.batch_size for sample in parsed.model_warmup] == [1, 4]
+    assert list(parsed.model_warmup[0].inputs["images"].dims) == [SIZE, SIZE, 3]
+    kind = ModelInstanceGroup.KIND_GPU if profile == "ngc-tensorrt" else ModelInstanceGroup.KIND_CPU
+    assert [(group.kind, group.count) for group in parsed.instance_group] == [(kind, 2)]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_the_cpu_container_computes_with_either_runtime(repository: ModelRepository, runtime: str) -> None:
+    options = ServingOptions("ngc-cpu", runtime, threads=5)
+    parsed = text_format.Parse(config_of([repository.card("segm", 1)], options), ModelConfig())
+    assert parsed.backend == runtime
+    assert parsed.default_model_filename == "model.onnx"
+    assert "5" in {value.string_value for value in parsed.parameters.values()}
+
+
+def test_tensorrt_takes_a_plan_where_every_version_has_one(repository: ModelRepository, tmp_path: Path) -> None:
+    into = tmp_path / "tree"
+    plans = PlanCache(tmp_path / "plans", "10.8.0.43", "NVIDIA L4")
+    plans.folder.mkdir()
+    versions = [("segm", 1), ("segm", 2)]
+
+    def written() -> ModelConfig:
+        put_together(repository, versions, into, ServingOptions("ngc-tensorrt"), plans=plans)
+        return config(into)
+
+    plans.path(repository.card("segm", 1)).write_bytes(b"one")
+    assert written().backend == "onnxruntime"
+    accelerator = written().optimization.execution_accelerators.gpu_execution_accelerator[0]
+    assert accelerator.name == "tensorrt"
+    assert accelerator.parameters["precision_mode"] == "FP16"
+    assert accelerator.parameters["trt_profile_max_shapes"] == f"images:8x{SIZE}x{SIZE}x3"
+    plans.path(repository.card("segm", 2)).write_bytes(b"two")
+    assert written().platform == "tensorrt_plan"
+    assert written().default_model_filename == "model.plan"
+    assert (into / "segm/2/model.plan").read_bytes() == b"two"
+
+
+def test_a_plan_is_of_one_network_one_tensorrt_and_one_gpu(repository: ModelRepository, tmp_path: Path) -> None:
+    cards = [repository.card("segm", version) for version in (1, 2)]
+    caches = [PlanCache(tmp_path, trt, gpu) for trt in ("10.8", "10.9") for gpu in ("NVIDIA L4", "NVIDIA H200")]
+    assert len({cache.path(card) for cache in caches for card in cards}) == 8
+
+
+def test_dimensions_of_any_size_are_warmed_up_at_the_input_size(repository: ModelRepository) -> None:
+    any_size = (Tensor(name="images", dtype="UINT8", shape=(-1, -1, 3)),)
+    card: ModelCard = repository.card("detector", 1).model_copy(update={"inputs": any_size})
+    parsed = text_format.Parse(config_of([card], ServingOptions()), ModelConfig())
+    assert list(parsed.input[0].dims) == [-1, -1, 3]
+    assert list(parsed.model_warmup[0].inputs["images"].dims) == [SIZE, SIZE, 3]
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value", "word"),
+    [
+        (install.sys, "platform", "darwin", "Linux"),
+        (install.platform, "machine", lambda: "aarch64", "aarch64"),
+        (install.platform, "libc_ver", lambda: ("", ""), "GNU C library"),
+        (install.platform, "libc_ver", lambda: ("glibc", "2.17"), "2.17"),
+        (install, "_WHEEL", "no-such-wheel-of-triton", "not installed"),
+        (install, "_PYTHON", "3.99", "3.99"),
+        (install, "SHARED_MEMORY", Path("/nowhere"), "/nowhere"),
+        (install, "_CANNOT_LOAD", 1, "cannot be loaded"),
+    ],
+    ids=["macos", "arm", "musl", "old glibc", "no wheel", "no stub", "no shared memory", "library missing"],
+)
+def test_where_the_embedded_server_cannot_run_one_sentence_says_why(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, value: object, word: str
+) -> None:
+    assert supported() is None
+    monkeypatch.setattr(owner, name, value)
+    reason = supported()
+    assert reason is not None
+    assert word in reason
+    assert reason.endswith(".")
+    assert "\n" not in reason
+
+
+def test_the_server_gets_nothing_of_the_gateways_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FPAN_TEST_SECRET", "hush")
+    monkeypatch.setenv("PYTHONHOME", "/elsewhere")
+    environment = install.Installation.find().environment(tmp_path)
+    assert not {"FPAN_TEST_SECRET", "PYTHONHOME"} & environment.keys()
+    run = subprocess.run(["env"], env=environment, capture_output=True, text=True, check=True)
+    assert "hush" not in run.stdout
+    assert os.environ["FPAN_TEST_SECRET"] == "hush"
