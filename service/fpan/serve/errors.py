@@ -1,0 +1,91 @@
+"""Everything that can go wrong for a caller: one tree of exceptions, each with its HTTP and gRPC code.
+
+::
+
+    GatewayError
+    |-- BadRequest              400  INVALID_ARGUMENT     malformed: missing picture, unknown option, unknown class
+    |-- NotFound                404  NOT_FOUND            no such route, model or version
+    |-- NotAcceptable           406  INVALID_ARGUMENT     no answer of that media type
+    |-- TooLarge                413  RESOURCE_EXHAUSTED   too many bytes or pixels
+    |-- UnsupportedImage        415  INVALID_ARGUMENT     not an image that is read here
+    |-- Impossible              422  INVALID_ARGUMENT     well-formed but impossible: truncated image, box outside
+    |-- Overloaded              429  RESOURCE_EXHAUSTED   over capacity; try again
+    |-- Unavailable             503  UNAVAILABLE          backend down or draining; try again
+    `-- DeadlineExceeded        504  DEADLINE_EXCEEDED    the caller's deadline passed
+"""
+
+from typing import ClassVar
+
+PROBLEM_BASE = "urn:mask-fpan:problem:"
+"""Prefix of the stable ``type`` of RFC 9457 problems."""
+
+
+class GatewayError(Exception):
+    """A request failed for a reason that its caller is told. ``str()`` is the sentence for people."""
+
+    status: ClassVar[int] = 500
+    grpc_code: ClassVar[str] = "INTERNAL"
+    slug: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+    retry_after_s: float | None = None
+
+    def __init__(self, detail: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
+
+
+class BadRequest(GatewayError):
+    """The request is malformed."""
+
+    status, grpc_code, slug, title = 400, "INVALID_ARGUMENT", "bad-request", "Malformed request"
+
+
+class NotFound(GatewayError):
+    """There is no such thing."""
+
+    status, grpc_code, slug, title = 404, "NOT_FOUND", "not-found", "Not found"
+
+
+class NotAcceptable(GatewayError):
+    """No answer of the media type that was asked for."""
+
+    status, grpc_code, slug, title = 406, "INVALID_ARGUMENT", "not-acceptable", "Not acceptable"
+
+
+class TooLarge(GatewayError):
+    """Too many bytes or pixels."""
+
+    status, grpc_code, slug, title = 413, "RESOURCE_EXHAUSTED", "too-large", "Too large"
+
+
+class UnsupportedImage(GatewayError):
+    """The bytes are no image of a format that is read here."""
+
+    status, grpc_code, slug, title = 415, "INVALID_ARGUMENT", "unsupported-image", "Not an image that is read here"
+
+
+class Impossible(GatewayError):
+    """Well-formed, but it cannot be done."""
+
+    status, grpc_code, slug, title = 422, "INVALID_ARGUMENT", "impossible", "Cannot be processed"
+
+
+class Overloaded(GatewayError):
+    """Over capacity; the caller may try again."""
+
+    status, grpc_code, slug, title = 429, "RESOURCE_EXHAUSTED", "overloaded", "Over capacity"
+    retry_after_s = 1.0
+
+
+class Unavailable(GatewayError):
+    """The backend is down, or the gateway is draining; the caller may try again."""
+
+    status, grpc_code, slug, title = 503, "UNAVAILABLE", "unavailable", "Unavailable"
+    retry_after_s = 1.0
+
+
+class DeadlineExceeded(GatewayError):
+    """The caller's deadline passed before the answer was ready."""
+
+    status, grpc_code, slug, title = 504, "DEADLINE_EXCEEDED", "deadline-exceeded", "Deadline exceeded"

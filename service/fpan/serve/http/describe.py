@@ -1,0 +1,93 @@
+"""What the OpenAPI document says of a parse: options, bodies, answers, with real examples."""
+
+import json
+from importlib import resources
+from typing import Any
+
+from fpan.serve.http.schema import ParseAnswer, Problem
+from fpan.serve.pipeline.options import OUTPUTS
+
+_EXAMPLE = json.loads(resources.files("fpan.serve.http").joinpath("examples/astronaut.json").read_text())
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_PROBLEMS = {
+    400: "The request is malformed: an unknown option or class, no picture, broken multipart.",
+    404: "There is no such model.",
+    406: "There is no answer of the media type that Accept asks for.",
+    413: "Too many bytes, or more pixels than are read here.",
+    415: "Not an image of a format that is read here.",
+    422: "It cannot be done: a truncated picture, a box outside the picture.",
+    429: "Over capacity; Retry-After says when to come again.",
+    503: "The backend is down, or the server is shutting down; Retry-After says when to come again.",
+    504: "The deadline passed.",
+}
+_OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    (
+        "faces",
+        {"type": "string", "default": "auto", "examples": ["auto", "full", "[[180, 70, 290, 210]]"]},
+        "`auto` finds the faces; `full` takes the whole picture as one aligned face (letterboxed); "
+        "boxes are JSON, `[[x0, y0, x1, y1], ...]`, in pixels.",
+    ),
+    ("max_faces", {"type": "integer", "minimum": 1}, "Most faces to parse, the largest first."),
+    ("classes", {"type": "string", "examples": ["hair,skin"]}, "Classes to keep; all others become background."),
+    ("groups", {"type": "string", "examples": ["lips,eyes"]}, "Groups of classes to keep, beside `classes`."),
+    (
+        "output",
+        {"type": "string", "examples": ["rle,confidence"]},
+        f"Of {', '.join(OUTPUTS)}: any of them, with commas, in JSON (default rle); one of the pictures for image/png.",
+    ),
+    (
+        "orientation",
+        {"type": "string", "enum": ["exif", "raw"], "default": "exif"},
+        "Turn the picture upright as its EXIF data says, or take its pixels as they lie.",
+    ),
+    ("model", {"type": "string", "examples": ["segm"]}, "`NAME` or `NAME:VERSION`."),
+    ("deadline_ms", {"type": "integer", "minimum": 1}, "Time the answer may take, in milliseconds."),
+)
+
+
+def _json_body() -> dict[str, Any]:
+    members: dict[str, Any] = {"image": {"type": "string", "contentEncoding": "base64", "description": "The picture."}}
+    members |= {name: {**schema, "description": text} for name, schema, text in _OPTIONS}
+    return {"schema": {"type": "object", "required": ["image"], "properties": members}}
+
+
+PARSE: dict[str, Any] = {
+    "summary": "Parse every face of a picture",
+    "responses": {
+        200: {
+            "description": "Every face, its parts, and their masks in the pixels of the picture; with "
+            "`Accept: image/png` one picture instead.",
+            "model": ParseAnswer,
+            "content": {"application/json": {"example": _EXAMPLE}, "image/png": _BINARY},
+        },
+        **{
+            status: {
+                "description": text,
+                "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+            }
+            for status, text in _PROBLEMS.items()
+        },
+    },
+    "openapi_extra": {
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
+            for name, schema, text in _OPTIONS
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["image"],
+                        "properties": {"image": {"type": "string", "format": "binary"}},
+                    }
+                },
+                "image/*": _BINARY,
+                "application/octet-stream": _BINARY,
+                "application/json": _json_body(),
+            },
+        },
+    },
+}
+"""Arguments of the route."""

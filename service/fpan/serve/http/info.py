@@ -1,0 +1,73 @@
+"""What is served: labels, models, health, metrics."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from fpan.contract import ModelCard, Taxonomy
+from fpan.serve.errors import NotFound
+from fpan.serve.gateway import Gateway
+from fpan.serve.http.schema import Health, Labels
+from fpan.serve.metrics import CONTENT_TYPE
+
+_SIDES = "l_ and r_ are the person's own left and right; l_eye is to the right in an unmirrored picture"
+
+
+def info_routes(gateway: Gateway) -> APIRouter:
+    """The routes of ``gateway``."""
+    router = APIRouter()
+
+    @router.get("/v1/labels", response_model=Labels, tags=["models"])
+    async def labels(model: str = "") -> dict[str, Any]:
+        """The taxonomy: ids, names, colours, left-right partners, groups, and tables to other orders in use."""
+        segmenter = gateway.parser.segmenter(model)
+        return labels_of(segmenter.card, segmenter.taxonomy)
+
+    @router.get("/v1/models", tags=["models"])
+    async def models() -> dict[str, Any]:
+        """The cards of all versions that are served."""
+        return {"models": [card.model_dump(mode="json") for card in gateway.cards]}
+
+    @router.get("/v1/models/{name}", tags=["models"])
+    async def model_card(name: str) -> dict[str, Any]:
+        """The card of a model: taxonomy, metrics, training data, licences, sha256."""
+        for card in gateway.cards:
+            if card.name == name:
+                return card.model_dump(mode="json")
+        raise NotFound(f"there is no model {name!r}; served are {', '.join(c.name for c in gateway.cards)}")
+
+    @router.get("/v1/health/live", response_model=Health, tags=["health"])
+    async def live() -> dict[str, str]:
+        """Answers as long as the process turns."""
+        return {"status": "live"}
+
+    @router.get("/v1/health/ready", response_model=Health, responses={503: {"model": Health}}, tags=["health"])
+    async def ready() -> JSONResponse:
+        """200 when every model answers and the server is not being shut down, else 503."""
+        is_ready = await gateway.ready()
+        return JSONResponse({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
+
+    @router.get("/metrics", response_class=Response, tags=["health"])
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return Response(gateway.metrics.exposition(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+def labels_of(card: ModelCard, taxonomy: Taxonomy) -> dict[str, Any]:
+    """A taxonomy as ``/v1/labels`` tells it."""
+    return {
+        "taxonomy": taxonomy.name,
+        "model": f"{card.name}:{card.version}",
+        "background": taxonomy.background,
+        "ignore": taxonomy.ignore,
+        "sides": _SIDES,
+        "classes": [
+            {**c.model_dump(), "groups": [g for g, names in taxonomy.groups.items() if c.name in names]}
+            for c in taxonomy.classes
+        ],
+        "groups": {g: [taxonomy.id_of(name) for name in names] for g, names in taxonomy.groups.items()},
+        "remaps": {name: list(ids) for name, ids in taxonomy.remaps.items()},
+    }

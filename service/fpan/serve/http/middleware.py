@@ -1,0 +1,63 @@
+"""Around every request: its id, its metrics, and a permit before the body is read."""
+
+import time
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fpan.serve.errors import Overloaded
+from fpan.serve.http.problems import problem
+from fpan.serve.http.request_id import HEADER, choose
+from fpan.serve.metrics import Metrics
+
+_UNMATCHED = "(none)"
+
+
+class Around:
+    """ASGI middleware: request id, latency by route, and at most ``limit`` requests on the limited paths at once."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, limit: int, limited: Iterable[str]) -> None:
+        self.app = app
+        self._metrics = metrics
+        self._limit = limit
+        self._limited = frozenset(limited)
+        self._running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        identity = choose(Headers(scope=scope).get(HEADER))
+        scope["fpan.request_id"] = identity
+        began = time.perf_counter()
+        status = 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = identity
+            await send(message)
+
+        limited = scope["path"] in self._limited
+        try:
+            if limited and self._running >= self._limit:
+                refused = Overloaded(
+                    f"{self._limit} requests are being handled, which is all this server takes at once"
+                )
+                await problem(Request(scope), refused)(scope, receive, send_with_id)
+                return
+            self._running += limited
+            self._metrics.in_flight.inc(limited)
+            try:
+                await self.app(scope, receive, send_with_id)
+            finally:
+                self._running -= limited
+                self._metrics.in_flight.dec(limited)
+        finally:
+            route = getattr(scope.get("route"), "path", _UNMATCHED)
+            self._metrics.requests.labels(route, scope["method"], str(status)).inc()
+            self._metrics.request_seconds.labels(route).observe(time.perf_counter() - began)

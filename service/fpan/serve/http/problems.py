@@ -1,0 +1,66 @@
+"""Errors as RFC 9457 problems."""
+
+import logging
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from fpan.serve.errors import PROBLEM_BASE, BadRequest, GatewayError, NotFound
+from fpan.serve.http.request_id import request_id
+
+PROBLEM_JSON = "application/problem+json"
+_log = logging.getLogger(__name__)
+
+
+def problem(request: Request, error: GatewayError) -> JSONResponse:
+    """The answer that tells ``error``."""
+    return _answer(request, error.status, error.slug, error.title, str(error), error.retry_after_s)
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the app a problem; none shows a trace or the backend's words."""
+
+    async def known(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, GatewayError)
+        return problem(request, error)
+
+    async def plain(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        if error.status_code == NotFound.status:
+            return problem(request, NotFound(f"there is nothing at {request.url.path}: see /docs for what there is"))
+        title = str(error.detail)
+        slug = title.lower().replace(" ", "-")
+        answer = _answer(request, error.status_code, slug, title, f"{request.method} {request.url.path}: {title}", None)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        return problem(request, BadRequest(f"{'.'.join(str(p) for p in first['loc'])}: {first['msg']}"))
+
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
+        _log.error("request %s failed", request_id(request), exc_info=error)
+        detail = "something broke here; the log has it under this request_id"
+        return _answer(request, GatewayError.status, GatewayError.slug, GatewayError.title, detail, None)
+
+    app.add_exception_handler(GatewayError, known)
+    app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unknown)
+
+
+def _answer(
+    request: Request, status: int, slug: str, title: str, detail: str, retry_after_s: float | None
+) -> JSONResponse:
+    body = {
+        "type": PROBLEM_BASE + slug,
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id(request),
+    }
+    headers = {"Retry-After": str(max(1, round(retry_after_s)))} if retry_after_s is not None else None
+    return JSONResponse(body, status, headers, PROBLEM_JSON)

@@ -1,0 +1,148 @@
+"""The JSON answers, as the OpenAPI document shows them."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PixelBox = tuple[int, int, int, int]
+
+
+class ImageSize(BaseModel):
+    """Size of the picture as it is displayed."""
+
+    width: int
+    height: int
+
+
+class ModelName(BaseModel):
+    """The version that answered."""
+
+    name: str
+    version: int
+    sha256: str
+    """Of its ONNX file."""
+
+
+class MaskClass(BaseModel):
+    """The pixels of one class."""
+
+    id: int
+    name: str
+    counts: str
+    """COCO's compressed run lengths: column by column, beginning with pixels that are not of the class."""
+
+
+class Mask(BaseModel):
+    """A label map of the whole picture as one run-length mask for each class that it has."""
+
+    encoding: Literal["coco_rle"] = "coco_rle"
+    size: tuple[int, int]
+    """Height and width, as COCO has it."""
+    classes: list[MaskClass]
+
+
+class Part(BaseModel):
+    """One part of one face."""
+
+    id: int
+    name: str
+    area: int
+    """In pixels."""
+    box: PixelBox
+    """x0, y0, x1, y1; x1 and y1 are exclusive."""
+    confidence: Fraction
+    """Mean over the part's pixels."""
+
+
+class Face(BaseModel):
+    """One face. Left and right are the person's own."""
+
+    id: int
+    box: tuple[float, float, float, float]
+    score: Fraction | None
+    """Of the detector; null for boxes of the caller's and for faces=full."""
+    landmarks: list[tuple[float, float]] | None
+    """Right eye, left eye, nose, right and left corner of the mouth."""
+    occluded: Fraction
+    """Share of the face that something covers."""
+    cut_by_crop: list[str]
+    """Parts that go on beyond the square that the network sees."""
+    cut_by_image: bool
+    """Whether the face touches the picture's border."""
+    parts: list[Part]
+    mask: Mask
+    """This face alone."""
+
+
+class Picture(BaseModel):
+    """A picture within JSON."""
+
+    encoding: Literal["png"] = "png"
+    data: str
+    """Base64."""
+
+
+class ParseAnswer(BaseModel):
+    """The answer of a parse."""
+
+    request_id: str
+    image: ImageSize
+    taxonomy: str
+    model: ModelName
+    reason: str | None
+    """Why there is no face, when there is none."""
+    notes: list[str]
+    faces: list[Face]
+    mask: Mask | None = None
+    """All faces together (output ``rle``, the default)."""
+    png: Picture | None = None
+    """Indexed label map (output ``png``)."""
+    overlay: Picture | None = None
+    cutout: Picture | None = None
+    confidence: Picture | None = None
+    """Grey, 255 = certain."""
+    timing_ms: dict[str, float]
+    """By stage: decode, detect, queue, infer, paste, encode."""
+
+
+class LabelClass(BaseModel):
+    """One class of the taxonomy."""
+
+    id: int
+    name: str
+    title: str
+    colour: tuple[int, int, int]
+    partner: int
+    """Id of the class on the other side; its own where it has none."""
+    groups: list[str]
+
+
+class Labels(BaseModel):
+    """The classes of a model's label maps."""
+
+    taxonomy: str
+    model: str
+    background: int
+    ignore: int
+    sides: str
+    classes: list[LabelClass]
+    groups: dict[str, list[int]]
+    remaps: dict[str, list[int]]
+    """Other 19-class orders in use: for each of our ids its id there, 255 where there is none."""
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+
+
+class Health(BaseModel):
+    """Whether the service is alive or ready."""
+
+    status: Literal["live", "ready", "not ready"]

@@ -1,0 +1,129 @@
+"""`fpan serve`: starts the gateway with HTTP and gRPC, and ends it cleanly."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import uvicorn
+from pydantic import ValidationError
+from pydantic_settings import CliApp
+
+from fpan.contract import RepositoryError
+from fpan.serve.gateway import open_gateway
+from fpan.serve.grpc import start_grpc
+from fpan.serve.http.app import create_app
+from fpan.serve.settings import Settings
+from fpan.serve.triton.server import TritonError
+
+_BACKLOG = 2048
+
+
+class StartError(Exception):
+    """The service cannot start; the message says why and what to do."""
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own signal handlers: this process has more than HTTP to end."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts, and tells when that is done."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the settings from flags and environment, and serves until SIGINT or SIGTERM."""
+    settings = _settings(argv)
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        asyncio.run(serve(settings))
+    except (StartError, RepositoryError, TritonError) as error:
+        sys.exit(f"fpan serve: {error}")
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGINT or SIGTERM.
+
+    Raises:
+        StartError: a port is taken, or the networks' server cannot start.
+        RepositoryError: a model is missing or was changed.
+    """
+    began = time.monotonic()
+    http_socket = _bind(settings.host, settings.port, "PORT")
+    _bind(settings.host, settings.grpc_port, "GRPC_PORT").close()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    with contextlib.closing(http_socket):
+        async with open_gateway(settings) as gateway:
+            config = uvicorn.Config(
+                create_app(gateway),
+                log_level=settings.log_level,
+                access_log=False,
+                timeout_graceful_shutdown=round(settings.drain_timeout_s),
+                server_header=False,
+            )
+            http = _Server(config)
+            grpc = await start_grpc(gateway)
+            running = asyncio.create_task(http.serve(sockets=[http_socket]))
+            stopping = asyncio.create_task(stop.wait())
+            listening = asyncio.create_task(http.listening.wait())
+            await asyncio.wait({running, listening}, return_when=asyncio.FIRST_COMPLETED)
+            listening.cancel()
+            if not running.done():
+                _announce(settings, gateway.backend.description, time.monotonic() - began)
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            gateway.draining = True
+            http.should_exit = True
+            await asyncio.gather(grpc.drain(settings.drain_timeout_s), running)
+            stopping.cancel()
+
+
+def _settings(argv: Sequence[str] | None) -> Settings:
+    try:
+        return CliApp.run(Settings, cli_args=list(sys.argv[1:] if argv is None else argv))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"])
+        sys.exit(f"fpan serve: {name.upper()}: {first['msg']}; `fpan serve --help` lists all settings")
+
+
+def _bind(host: str, port: int, name: str) -> socket.socket:
+    """A listening socket, bound before anything slow is started."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        bound.close()
+        reason = error.strerror or str(error)
+        raise StartError(f"cannot listen on {host}:{port} ({reason}): choose another port with {name}=") from error
+    return bound
+
+
+def _announce(settings: Settings, networks: str, seconds: float) -> None:
+    address = f"http://{settings.host}:{settings.port}"
+    lines = (
+        f"Mask-FPAN Serve is ready after {seconds:.1f} s",
+        f"  page      {address}/",
+        f"  HTTP      POST {address}/v1/parse    contract: {address}/openapi.json",
+        f"  gRPC      {settings.host}:{settings.grpc_port}",
+        f"  networks  {networks}",
+    )
+    print("\n".join(lines), flush=True)

@@ -1,0 +1,59 @@
+"""What Prometheus sees: requests by route and stage, batches, queues, faces."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+_FACES = (0, 1, 2, 3, 5, 8, 12, 20, 50, 100)
+
+
+class Metrics:
+    """All metrics, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.requests = Counter(
+            "fpan_requests", "Requests by route, method and status.", ("route", "method", "status"), registry=r
+        )
+        self.request_seconds = Histogram(
+            "fpan_request_seconds", "Time from a request to its answer.", ("route",), buckets=_SECONDS, registry=r
+        )
+        self.stage_seconds = Histogram(
+            "fpan_stage_seconds", "Time in one stage of the pipeline.", ("stage",), buckets=_SECONDS, registry=r
+        )
+        self.in_flight = Gauge("fpan_requests_in_flight", "Requests that are being handled.", registry=r)
+        self.faces = Histogram("fpan_faces", "Faces parsed in a picture.", buckets=_FACES, registry=r)
+        self.batches = BatchCounts(r)
+
+    def exposition(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        return generate_latest(self.registry)
+
+
+class BatchCounts:
+    """What the batchers tell; see :class:`fpan.serve.inference.batcher.BatchMetrics`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        label = ("model",)
+        self._size = Histogram(
+            "fpan_batch_size", "Crops that went to a network together.", label, buckets=_BATCH, registry=registry
+        )
+        self._waited = Histogram(
+            "fpan_queue_seconds", "Time a crop waited for its batch.", label, buckets=_SECONDS, registry=registry
+        )
+        self._depth = Gauge("fpan_queue_depth", "Crops that wait.", label, registry=registry)
+
+    def queue_depth(self, model: str, items: int) -> None:
+        """So many items wait now."""
+        self._depth.labels(model).set(items)
+
+    def waited(self, model: str, seconds: float) -> None:
+        """An item waited so long before its batch went out."""
+        self._waited.labels(model).observe(seconds)
+
+    def batch_size(self, model: str, items: int) -> None:
+        """A batch of so many items went out."""
+        self._size.labels(model).observe(items)

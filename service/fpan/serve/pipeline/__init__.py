@@ -1,0 +1,1 @@
+"""From bytes to label maps: decode, detect, align, segment, paste back, encode. Knows no transport."""

@@ -1,0 +1,5 @@
+"""Bytes of a picture to RGB pixels, in memory alone, with bounded time and memory whatever the bytes are."""
+
+from fpan.serve.pipeline.decode.reader import decode
+
+__all__ = ["decode"]

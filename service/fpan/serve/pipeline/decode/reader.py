@@ -1,0 +1,128 @@
+"""Bytes to a :class:`Photo`."""
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+from pi_heif import register_heif_opener
+from PIL import Image, UnidentifiedImageError
+
+from fpan.serve.errors import BadRequest, GatewayError, Impossible, TooLarge
+from fpan.serve.pipeline.decode.pixels import to_rgb
+from fpan.serve.pipeline.decode.sniff import Format, sniff
+from fpan.serve.pipeline.decode.survey import check_pixels, survey
+from fpan.serve.pipeline.types import Photo
+
+_PILLOW_NAMES: dict[Format, str] = {
+    "jpeg": "JPEG",
+    "png": "PNG",
+    "webp": "WEBP",
+    "avif": "AVIF",
+    "heic": "HEIF",
+    "gif": "GIF",
+    "tiff": "TIFF",
+}
+_ORIENTATION = 0x0112
+"""Tag of EXIF."""
+_TURNS: dict[int, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns a picture upright, by its orientation; 1 is upright."""
+_BACK = {6: 8, 8: 6}
+"""Orientation whose turn undoes another's; all others undo themselves."""
+_REASON_CHARACTERS = 120
+_PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"(PIL|pi_heif)\b"), 0)
+
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+Image.init()
+
+
+def decode(data: bytes, *, max_pixels: int, orientation: Literal["exif", "raw"]) -> Photo:
+    """Decodes the first frame of a JPEG, PNG, WebP, AVIF, HEIC, GIF or TIFF; no other format is looked at.
+
+    Args:
+        data: The file.
+        max_pixels: More than these, told from the header, are refused before anything is decoded.
+        orientation: ``exif`` turns the picture upright as its EXIF data says. ``raw`` leaves the pixels as they are
+            stored, save in HEIC, where turning is part of the picture itself and not of its metadata.
+
+    Returns:
+        RGB pixels, sRGB, read-only; transparency shows white.
+
+    Raises:
+        BadRequest: no bytes.
+        UnsupportedImage: another format, or a variety of one that is not read.
+        TooLarge: more pixels than allowed, or than memory holds.
+        Impossible: truncated or damaged.
+    """
+    if not data:
+        raise BadRequest("the picture is empty: it has no bytes")
+    kind = sniff(data)
+    frames = survey(kind, data, max_pixels)
+    _tame_pillow(max_pixels)
+    with _told(kind), Image.open(io.BytesIO(data), formats=[_PILLOW_NAMES[kind]]) as image:
+        check_pixels(image.width, image.height, max_pixels)
+        if frames is None:
+            frames = int(getattr(image, "n_frames", 1))
+        # Pillow turns a TIFF upright while it loads it, and no other format; elsewhere the tag may follow the pixels.
+        turned = _orientation_of(image) if kind == "tiff" else 1
+        image.load()
+        check_pixels(image.width, image.height, max_pixels)
+        if orientation == "raw":
+            turn = _TURNS.get(_BACK.get(turned, turned))
+        else:
+            turn = None if kind in ("tiff", "heic") else _TURNS.get(_orientation_of(image))
+        upright = to_rgb(image)
+        if turn is not None:
+            upright = upright.transpose(turn)
+        return Photo(np.asarray(upright), kind, frames)
+
+
+def _orientation_of(image: Image.Image) -> int:
+    """1 to 8; 1 where it is not told, or EXIF is broken: a picture is not refused for its metadata."""
+    try:
+        told: Any = image.getexif().get(_ORIENTATION)
+    except Exception:
+        return 1
+    return told if isinstance(told, int) and told in _TURNS else 1
+
+
+@contextmanager
+def _told(kind: Format) -> Iterator[None]:
+    """Turns whatever a decoder raises into an error that the caller is told."""
+    name = kind.upper()
+    try:
+        yield
+    except GatewayError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise TooLarge(f"this {name} is far larger than it may be: {error}") from error
+    except MemoryError as error:
+        raise TooLarge(f"this {name} needs more memory than there is") from error
+    except UnidentifiedImageError as error:
+        raise Impossible(f"this {name} is truncated, damaged or of a variety that is not read here") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:_REASON_CHARACTERS] or type(error).__name__
+        raise Impossible(f"this {name} is truncated or damaged: {reason}") from error
+
+
+def _tame_pillow(max_pixels: int) -> None:
+    """Leaves the verdict on a picture's size to ``max_pixels`` and drops Pillow's remarks on odd metadata.
+
+    Both are global to the process, and ``warnings.catch_warnings`` is not safe among threads: a filter that lies on
+    top is, and it is put back there when somebody else has laid one over it.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None:
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
+    if not warnings.filters or warnings.filters[0] != _PILLOW_WARNINGS:
+        warnings.filterwarnings("ignore", module=r"(PIL|pi_heif)\b")

@@ -1,0 +1,140 @@
+"""Finds the faces of a picture, by three looks.
+
+The first goes over the whole picture, and over rolled tiles of it where it is large, and takes whatever might be a
+face, with a low threshold: small and leaning faces score low there. The second shows every candidate upright and
+leaning to either side, at the size that the network knows best, many packed into one input: where the first look
+misjudged how a face leans, one of these is nearly upright. The last look shows each upright, plain and mirrored, and
+decides: its scores tell faces from other things, and the mean of its landmarks is what is given. An ordinary photo
+takes one input a look.
+"""
+
+import asyncio
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpan.contract import ModelCard
+from fpan.serve.pipeline.detect_candidates import Candidates, within
+from fpan.serve.pipeline.detect_second_look import Pose, sheets
+from fpan.serve.pipeline.detect_views import ViewPlan, ViewSpec, plan_views, render
+from fpan.serve.pipeline.types import Detection
+
+T = TypeVar("T")
+
+IMAGE_INPUT = "image"
+FACES_OUTPUT = "faces"
+VIEWS_AT_ONCE = 16
+"""Views of one picture that wait for the network at once; it bounds memory (1.2 MB each)."""
+MAX_CANDIDATES = 300
+"""Candidates of one picture that get a second look, the best scored ones of the first."""
+
+UPRIGHT = (Pose(), Pose(mirrored=True))
+"""The last look. The mean of both makes the landmarks of a mirrored picture those of the picture, mirrored."""
+
+
+class Answer(Protocol):
+    """What a network says of several views."""
+
+    @property
+    def items(self) -> Sequence[Mapping[str, NDArray[np.generic]]]:
+        """For each view its outputs, without a batch dimension."""
+        ...
+
+
+class ViewNetwork(Protocol):
+    """Computes views; whoever implements it gathers those of many callers into batches."""
+
+    async def infer(
+        self, items: Sequence[Mapping[str, NDArray[np.generic]]], outputs: Sequence[str], deadline: float = math.inf
+    ) -> Answer:
+        """Computes the named outputs of every item, arrays without a batch dimension, until ``loop.time()`` says so."""
+        ...
+
+
+class FaceDetector:
+    """Finds faces by a served network whose graph ``fpan_training.detector.surgery`` describes."""
+
+    def __init__(
+        self, card: ModelCard, network: ViewNetwork, pool: Executor, threshold: float, plan: ViewPlan | None = None
+    ) -> None:
+        """A detector.
+
+        Args:
+            card: of the network.
+            network: computes views.
+            pool: where views are cut and scaled, off the event loop.
+            threshold: least score of a face in the last look, 0 to 1.
+            plan: which views are taken.
+        """
+        self._network = network
+        self._pool = pool
+        self._size = card.input_size
+        self._threshold = threshold
+        self._plan = plan or ViewPlan()
+
+    async def find(
+        self, picture: NDArray[np.uint8], max_faces: int | None = None, deadline: float | None = None
+    ) -> list[Detection]:
+        """The faces of a picture, the largest first.
+
+        Args:
+            picture: RGB, uint8 (H, W, 3).
+            max_faces: most faces to give; None for all.
+            deadline: ``loop.time()`` until which the answer is of use; None for no deadline.
+
+        Raises:
+            GatewayError: whatever the network raises: down, over capacity, too late.
+        """
+        height, width = picture.shape[:2]
+        specs = plan_views(width, height, self._size, self._plan)
+        views = zip(specs, render(picture, specs, self._size), strict=True)
+        found: list[Candidates] = []
+        while part := await self._work(views):
+            answers = await self._look([pixels for _, pixels in part], deadline)
+            found += [self._first(rows, spec, width, height) for (spec, _), rows in zip(part, answers, strict=True)]
+        candidates = Candidates.join(found).merged(same_inside=1.0)
+        candidates = candidates.take(np.arange(min(len(candidates), MAX_CANDIDATES)))
+        leaning = [Pose(lean) for lean in self._plan.second_leans]
+        candidates = (await self._again(picture, candidates, leaning, self._plan.second_threshold, deadline)).merged()
+        faces = await self._again(picture, candidates, UPRIGHT, self._threshold, deadline)
+        return faces.merged(blend=True).detections(max_faces)
+
+    async def _again(
+        self,
+        picture: NDArray[np.uint8],
+        candidates: Candidates,
+        poses: Sequence[Pose],
+        threshold: float,
+        deadline: float | None,
+    ) -> Candidates:
+        """Looks at candidates again, at one size and in these poses."""
+        packed = sheets(picture, candidates, self._size, poses)
+        seen: list[Candidates] = []
+        while batch := await self._work(packed):
+            answers = await self._look([sheet.pixels for sheet in batch], deadline)
+            seen += [sheet.read(rows, threshold) for sheet, rows in zip(batch, answers, strict=True)]
+        return Candidates.join(seen)
+
+    async def _look(self, views: Sequence[NDArray[np.uint8]], deadline: float | None) -> list[NDArray[np.float32]]:
+        """The network's ``faces`` of each view, float32 (K, 15)."""
+        items = [{IMAGE_INPUT: view} for view in views]
+        answer = await self._network.infer(items, (FACES_OUTPUT,), math.inf if deadline is None else deadline)
+        return [np.asarray(item[FACES_OUTPUT], np.float32) for item in answer.items]
+
+    async def _work(self, items: Iterator[T]) -> list[T]:
+        """The next items that a view maker makes, made off the event loop."""
+        take: Callable[[], list[T]] = partial(list, itertools.islice(items, VIEWS_AT_ONCE))
+        return await asyncio.get_running_loop().run_in_executor(self._pool, take)
+
+    def _first(self, rows: NDArray[np.float32], spec: ViewSpec, width: int, height: int) -> Candidates:
+        """What might be a face in one view, without those that the view cuts though the picture goes on."""
+        rows = rows[rows[:, 14] >= self._plan.first_threshold]
+        if not spec.whole:
+            rows = within(rows, np.zeros(2), np.full(2, float(self._size)))
+        return Candidates.of_view(rows, spec.to_picture(width, height, self._size)).merged()

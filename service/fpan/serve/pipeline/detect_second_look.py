@@ -1,0 +1,119 @@
+"""Looking again: candidates in chosen poses, at one size, packed into the cells of a few inputs."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fpan.serve.pipeline.detect_candidates import Candidates, within
+from fpan.serve.pipeline.detect_views import PADDING, Matrix
+
+CELL = 160
+"""Side of a candidate's cell, in pixels of the input."""
+FACE_HEIGHT = 84
+"""Height of a candidate's box in its cell, in pixels."""
+CENTRAL = 0.25
+"""What is found farther than this share of the cell from its middle is another face, which has a cell of its own."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How a candidate is shown."""
+
+    lean: float = 0.0
+    """Degrees from where it seems upright."""
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One input of a later look."""
+
+    pixels: NDArray[np.uint8]
+    """RGB, uint8 (S, S, 3)."""
+    to_picture: tuple[Matrix, ...]
+    """For each of its cells, row by row, the map from pixels of the sheet to those of the picture."""
+
+    def read(self, rows: NDArray[np.float32], threshold: float) -> Candidates:
+        """The faces in the middle of cells.
+
+        Args:
+            rows: the network's ``faces`` of this sheet, float32 (K, 15).
+            threshold: least score.
+        """
+        rows = rows[rows[:, 14] >= threshold]
+        columns = self.pixels.shape[1] // CELL
+        found = []
+        for index, matrix in enumerate(self.to_picture):
+            corner = np.array([index % columns, index // columns], np.float64) * CELL
+            mine = within(rows, corner, corner + CELL)
+            off = np.abs((mine[:, 0:2] + mine[:, 2:4]) / 2 - corner - CELL / 2)
+            found.append(Candidates.of_view(mine[(off <= CENTRAL * CELL).all(1)], matrix))
+        return Candidates.join(found)
+
+
+def sheets(picture: NDArray[np.uint8], candidates: Candidates, size: int, poses: Sequence[Pose]) -> Iterator[Sheet]:
+    """Packs candidates, in their order, into as few inputs of ``size`` x ``size`` as hold them.
+
+    Args:
+        picture: RGB, uint8 (H, W, 3).
+        candidates: what to look at.
+        size: side of the network's input in pixels.
+        poses: each candidate is shown once in each of these.
+    """
+    columns = size // CELL
+    per_sheet = columns * columns
+    shown = [(index, pose) for index in range(len(candidates)) for pose in poses]
+    for start in range(0, len(shown), per_sheet):
+        pixels = np.full((size, size, 3), PADDING, np.uint8)
+        maps = []
+        for place, (index, pose) in enumerate(shown[start : start + per_sheet]):
+            x, y = CELL * (place % columns), CELL * (place // columns)
+            to_picture = _posed(candidates, index, pose)
+            pixels[y : y + CELL, x : x + CELL] = _cut(picture, to_picture)
+            to_picture[:, 2] -= to_picture[:, :2] @ (x, y)
+            maps.append(to_picture)
+        yield Sheet(pixels, tuple(maps))
+
+
+def _posed(candidates: Candidates, index: int, pose: Pose) -> Matrix:
+    """From pixels of a cell to those of the picture; the face stands in its pose in the middle of the cell."""
+    turn = float(candidates.upright[index]) + math.radians(pose.lean)
+    scale = max(1.0, candidates.size[index].max()) / FACE_HEIGHT
+    linear = scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    if pose.mirrored:
+        linear[:, 0] *= -1
+    return np.column_stack([linear, candidates.centre[index] - linear @ np.full(2, (CELL - 1) / 2)])
+
+
+def _cut(picture: NDArray[np.uint8], to_picture: Matrix) -> NDArray[np.uint8]:
+    """A cell's pixels. What is made smaller is averaged first, since the warp alone would leave pixels out."""
+    height, width = picture.shape[:2]
+    corners = np.array([[0, 0], [CELL, 0], [0, CELL], [CELL, CELL]]) - 0.5
+    reach = corners @ to_picture[:, :2].T + to_picture[:, 2]
+    x0, y0 = np.clip(np.floor(reach.min(0)) - 1, 0, (width, height)).astype(int)
+    x1, y1 = np.clip(np.ceil(reach.max(0)) + 2, 0, (width, height)).astype(int)
+    if x0 >= x1 or y0 >= y1:
+        return np.full((CELL, CELL, 3), PADDING, np.uint8)
+    part = picture[y0:y1, x0:x1]
+    matrix = to_picture.copy()
+    matrix[:, 2] -= (x0, y0)
+    scale = math.hypot(matrix[0, 1], matrix[1, 1])
+    if scale > 1:
+        small = (max(1, round((x1 - x0) / scale)), max(1, round((y1 - y0) / scale)))
+        ratio = np.array([small[0] / (x1 - x0), small[1] / (y1 - y0)])
+        part = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), np.uint8)
+        matrix = matrix * ratio[:, None]
+        matrix[:, 2] += (ratio - 1) / 2
+    cell = cv2.warpAffine(
+        part,
+        matrix,
+        (CELL, CELL),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(PADDING, PADDING, PADDING),
+    )
+    return np.asarray(cell, np.uint8)

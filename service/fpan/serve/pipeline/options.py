@@ -1,0 +1,129 @@
+"""What a caller may ask of a parse, and how it is read from words."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from fpan.serve.errors import BadRequest, Impossible
+from fpan.serve.pipeline.types import Box
+
+FacesOption = Literal["auto", "full"] | tuple[Box, ...]
+PICTURE_OUTPUTS = ("png", "overlay", "cutout", "confidence")
+"""Outputs that are a picture of their own: indexed label map, tinted photo, RGBA cut-out, grey confidence."""
+OUTPUTS = ("rle", *PICTURE_OUTPUTS)
+_MAX_DEADLINE_MS = 10 * 60 * 1000
+
+
+@dataclass(frozen=True)
+class ParseOptions:
+    """Options of one parse. Names are those of the query parameters and of the JSON body."""
+
+    faces: FacesOption = "auto"
+    """``auto`` finds them, ``full`` is the picture as one aligned face, boxes are [[x0, y0, x1, y1], ...] in pixels."""
+    max_faces: int | None = None
+    """Most faces to parse, the largest first; None leaves it at the server's limit."""
+    classes: tuple[str, ...] = ()
+    """Names of classes to keep; all others become background. Empty keeps all."""
+    groups: tuple[str, ...] = ()
+    """Names of groups of classes to keep, beside ``classes``."""
+    output: tuple[str, ...] = ()
+    """Of :data:`OUTPUTS`. Empty: ``rle`` in JSON, ``png`` for a picture."""
+    orientation: Literal["exif", "raw"] = "exif"
+    """Turn the picture upright as its EXIF data says, or take its pixels as they lie."""
+    model: str = ""
+    """``NAME`` or ``NAME:VERSION``; empty is the server's own."""
+    deadline_ms: int | None = None
+    """Time the answer may take; None leaves it at the server's."""
+
+    @classmethod
+    def read(cls, members: Mapping[str, Any]) -> "ParseOptions":
+        """From query parameters (words) or JSON members (values).
+
+        Raises:
+            BadRequest: an unknown option or a value that is not of its kind.
+            Impossible: a box with no inside.
+        """
+        known = {f.name for f in fields(cls)}
+        if unknown := sorted(set(members) - known):
+            raise BadRequest(f"unknown option {unknown[0]!r}: the options are {', '.join(sorted(known))}")
+        read: dict[str, Any] = {name: _READERS[name](name, value) for name, value in members.items()}
+        return cls(**read)
+
+
+def _faces(name: str, value: Any) -> FacesOption:
+    if value in ("auto", "full"):
+        return "auto" if value == "auto" else "full"
+    boxes = value
+    if isinstance(value, str):
+        try:
+            boxes = json.loads(value)
+        except ValueError:
+            boxes = None
+    if not isinstance(boxes, list) or not boxes:
+        raise BadRequest(f"{name} is 'auto', 'full' or boxes in pixels such as [[10, 20, 110, 140]]")
+    return tuple(_box(box) for box in boxes)
+
+
+def _box(value: Any) -> Box:
+    numbers = isinstance(value, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+    if not numbers or len(value) != 4 or not all(abs(v) < 1e9 for v in value):
+        raise BadRequest(f"a box is four numbers [x0, y0, x1, y1] in pixels, not {json.dumps(value)[:80]}")
+    x0, y0, x1, y1 = (float(v) for v in value)
+    if x1 - x0 < 1 or y1 - y0 < 1:
+        raise Impossible(f"the box {json.dumps(value)} has no inside: x1 and y1 must exceed x0 and y0 by a pixel")
+    return x0, y0, x1, y1
+
+
+def _whole(low: int, high: int) -> Any:
+    def read(name: str, value: Any) -> int:
+        try:
+            number = int(value) if isinstance(value, str) else value
+        except ValueError:
+            number = None
+        if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
+            raise BadRequest(f"{name} is a whole number from {low} to {high}, not {str(value)[:40]!r}")
+        return number
+
+    return read
+
+
+def _names(name: str, value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, list) or not all(isinstance(item, str) and item.strip() for item in items):
+        raise BadRequest(f"{name} is a list of names, such as {name}=hair,skin")
+    return tuple(item.strip() for item in items)
+
+
+def _output(name: str, value: Any) -> tuple[str, ...]:
+    names = _names(name, value)
+    if unknown := [n for n in names if n not in OUTPUTS]:
+        raise BadRequest(f"unknown output {unknown[0]!r}: the outputs are {', '.join(OUTPUTS)}")
+    return names
+
+
+def _one_of(*choices: str) -> Any:
+    def read(name: str, value: Any) -> str:
+        if value not in choices:
+            raise BadRequest(f"{name} is one of {', '.join(choices)}, not {str(value)[:40]!r}")
+        return str(value)
+
+    return read
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise BadRequest(f"{name} is text")
+    return value
+
+
+_READERS: dict[str, Any] = {
+    "faces": _faces,
+    "max_faces": _whole(1, 10_000),
+    "classes": _names,
+    "groups": _names,
+    "output": _output,
+    "orientation": _one_of("exif", "raw"),
+    "model": _text,
+    "deadline_ms": _whole(1, _MAX_DEADLINE_MS),
+}

@@ -1,0 +1,249 @@
+"""The pipeline: bytes of a picture in, every face's parts out. It knows no transport."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpan.contract import AlignmentTemplate, ModelCard, Taxonomy
+from fpan.serve.errors import BadRequest, DeadlineExceeded, NotFound
+from fpan.serve.inference.batcher import Arrays, Batcher
+from fpan.serve.pipeline import align, paste
+from fpan.serve.pipeline.decode import decode
+from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.pipeline.stopwatch import Stopwatch
+from fpan.serve.pipeline.types import Box, Detection, ParsedFace, ParseResult, Photo
+
+T = TypeVar("T")
+_SAME_FACE = 0.3
+"""Least overlap (IoU) of a caller's box with a found face that lends it its landmarks."""
+
+
+class Detector(Protocol):
+    """Finds faces."""
+
+    async def find(
+        self, picture: NDArray[np.uint8], max_faces: int | None = None, deadline: float | None = None
+    ) -> list[Detection]:
+        """Faces of a picture, RGB uint8 (H, W, 3), the largest first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A segmentation model that can be asked."""
+
+    card: ModelCard
+    batcher: Batcher
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """Of its label maps."""
+        assert self.card.taxonomy is not None
+        return self.card.taxonomy
+
+    @property
+    def template(self) -> AlignmentTemplate:
+        """Where it expects a face."""
+        assert self.card.alignment is not None
+        return self.card.alignment
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a picture may ask for."""
+
+    max_pixels: int
+    max_faces: int
+    deadline_ms: int
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A face to be parsed."""
+
+    crop: align.Crop
+    box: Box
+    score: float | None = None
+    landmarks: NDArray[np.float32] | None = None
+
+
+class FaceParser:
+    """Parses pictures with the models that are served."""
+
+    def __init__(
+        self, segmenters: Mapping[str, Segmenter], default: str, detector: Detector, limits: Limits, pool: Executor
+    ) -> None:
+        self.segmenters = segmenters
+        self._default = default
+        self._detector = detector
+        self._limits = limits
+        self._pool = pool
+
+    def segmenter(self, model: str) -> Segmenter:
+        """The model that an option names.
+
+        Raises:
+            NotFound: it is not served.
+        """
+        name, _, version = (model or self._default).partition(":")
+        found = self.segmenters.get(name)
+        if found is None or (version and version != str(found.card.version)):
+            served = ", ".join(f"{s.card.name}:{s.card.version}" for s in self.segmenters.values())
+            raise NotFound(f"there is no model {model!r}; served are {served}")
+        return found
+
+    async def parse(self, data: bytes, options: ParseOptions) -> tuple[ParseResult, Photo]:
+        """Parses every face of a picture.
+
+        Returns:
+            The result, and the decoded picture for answers that show it.
+
+        Raises:
+            GatewayError: what is wrong with the picture or the options, or why it could not be done now.
+        """
+        loop = asyncio.get_running_loop()
+        allowed = options.deadline_ms or self._limits.deadline_ms
+        deadline = loop.time() + allowed / 1000
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._parse(data, options, deadline)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the answer was not ready within {allowed} ms") from None
+
+    async def _parse(self, data: bytes, options: ParseOptions, deadline: float) -> tuple[ParseResult, Photo]:
+        segmenter = self.segmenter(options.model)
+        kept = kept_classes(options, segmenter.taxonomy)
+        watch = Stopwatch()
+        with watch("decode"):
+            photo = await self._work(
+                partial(decode, data, max_pixels=self._limits.max_pixels, orientation=options.orientation)
+            )
+        targets = await self._targets(photo, options, segmenter, deadline, watch)
+        answers = await self._segment(segmenter, targets, deadline, watch)
+        with watch("paste"):
+            paste_all = partial(_paste, photo, targets, answers, segmenter.taxonomy, kept)
+            labels, confidence, faces = await self._work(paste_all)
+        notes = () if photo.frames == 1 else (f"only the first of {photo.frames} frames was read",)
+        result = ParseResult(
+            width=photo.width,
+            height=photo.height,
+            labels=labels,
+            confidence=confidence,
+            faces=faces,
+            reason=None if faces else "no face was found; faces=full takes the whole picture as one",
+            notes=notes,
+            timing_ms=watch.milliseconds,
+        )
+        return result, photo
+
+    async def _targets(
+        self, photo: Photo, options: ParseOptions, segmenter: Segmenter, deadline: float, watch: Stopwatch
+    ) -> list[_Target]:
+        size, template = segmenter.card.input_size, segmenter.template
+        most = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
+        if options.faces == "full":
+            box = (0.0, 0.0, float(photo.width), float(photo.height))
+            return [_Target(await self._work(partial(align.crop_whole, photo, size)), box)]
+        if options.faces != "auto" and len(options.faces) > most:
+            raise BadRequest(f"{len(options.faces)} boxes are more than the {most} faces that may be asked for")
+        with watch("detect"):
+            found = await self._detector.find(photo.pixels, self._limits.max_faces, deadline)
+        if options.faces == "auto":
+            return await self._work(
+                lambda: [
+                    _Target(align.crop_by_landmarks(photo, d.landmarks, template, size), d.box, d.score, d.landmarks)
+                    for d in found[:most]
+                ]
+            )
+        boxes = options.faces
+        return await self._work(lambda: [_boxed(photo, box, found, template, size) for box in boxes])
+
+    async def _segment(
+        self, segmenter: Segmenter, targets: list[_Target], deadline: float, watch: Stopwatch
+    ) -> list[Arrays]:
+        """Answers in order. Faces larger than the crop are asked for logits instead of labels."""
+        answers: list[Arrays] = [{} for _ in targets]
+
+        async def ask(indices: list[int], outputs: tuple[str, ...]) -> None:
+            items = [{"images": targets[i].crop.pixels} for i in indices]
+            answer = await segmenter.batcher.infer(items, outputs, deadline)
+            watch.add("queue", answer.queued_s)
+            watch.add("infer", answer.infer_s)
+            for i, arrays in zip(indices, answer.items, strict=True):
+                answers[i] = arrays
+
+        large = [i for i, t in enumerate(targets) if t.crop.enlargement > 1]
+        small = [i for i, t in enumerate(targets) if t.crop.enlargement <= 1]
+        wanted = ((large, ("labels", "logits")), (small, ("labels", "confidence")))
+        await asyncio.gather(*(ask(indices, outputs) for indices, outputs in wanted if indices))
+        return answers
+
+    async def _work(self, function: Callable[[], T]) -> T:
+        """Runs what computes in the bounded pool, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+
+def kept_classes(options: ParseOptions, taxonomy: Taxonomy) -> frozenset[int] | None:
+    """Ids of the classes that ``classes`` and ``groups`` keep; None for all.
+
+    Raises:
+        BadRequest: an unknown name.
+    """
+    if not options.classes and not options.groups:
+        return None
+    names = {c.name for c in taxonomy.classes}
+    for name in options.classes:
+        if name not in names:
+            raise BadRequest(f"unknown class {name!r}: the classes are {', '.join(c.name for c in taxonomy.classes)}")
+    for group in options.groups:
+        if group not in taxonomy.groups:
+            raise BadRequest(f"unknown group {group!r}: the groups are {', '.join(taxonomy.groups)}")
+    wanted = {*options.classes, *(name for group in options.groups for name in taxonomy.groups[group])}
+    return frozenset(taxonomy.id_of(name) for name in wanted)
+
+
+def _boxed(photo: Photo, box: Box, found: list[Detection], template: AlignmentTemplate, size: int) -> _Target:
+    """The face in a caller's box: by the landmarks of a found face that it overlaps, else upright by the box alone."""
+    nearest = max(found, key=lambda d: overlap(d.box, box), default=None)
+    if nearest is not None and overlap(nearest.box, box) >= _SAME_FACE:
+        return _Target(
+            align.crop_by_landmarks(photo, nearest.landmarks, template, size), box, nearest.score, nearest.landmarks
+        )
+    return _Target(align.crop_by_box(photo, box, template, size), box)
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
+
+
+def _paste(
+    photo: Photo, targets: list[_Target], answers: list[Arrays], taxonomy: Taxonomy, kept: frozenset[int] | None
+) -> tuple[paste.Labels, paste.Labels, tuple[ParsedFace, ...]]:
+    faces: list[ParsedFace] = []
+    for i, (target, answer) in enumerate(zip(targets, answers, strict=True)):
+        window = paste.window_of(target.crop, photo.width, photo.height)
+        crop_labels = np.asarray(answer["labels"], np.uint8)
+        if "logits" in answer:
+            labels, sure = paste.paste_probabilities(target.crop, window, np.asarray(answer["logits"], np.float32))
+        else:
+            labels, sure = paste.paste_labels(
+                target.crop, window, crop_labels, np.asarray(answer["confidence"], np.uint8)
+            )
+        cut = paste.cut_parts(target.crop, crop_labels, photo.width, photo.height, taxonomy)
+        source = paste.FaceSource(i, target.box, target.score, target.landmarks, cut)
+        faces.append(paste.parsed_face(source, window, labels, sure, taxonomy, (photo.width, photo.height), kept))
+    sizes = [t.crop.enlargement for t in targets]
+    labels, confidence = paste.together(faces, photo.width, photo.height, sizes, taxonomy.background)
+    return labels, confidence, tuple(faces)

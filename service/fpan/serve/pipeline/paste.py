@@ -1,0 +1,226 @@
+"""From the network's answer for a crop back into the frame of the photo."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fpan.contract import Taxonomy
+from fpan.serve.pipeline.align import Crop
+from fpan.serve.pipeline.types import Box, ParsedFace, PartFigures
+
+Labels = NDArray[np.uint8]
+Window = tuple[int, int, int, int]
+CERTAIN = 255
+_OCCLUSION = "occlusion"
+_FACE_GROUP = "face"
+_TILE = 1024
+"""Side in pixels of the part of the photo for which probabilities are enlarged at once: bounds the memory."""
+
+
+def window_of(crop: Crop, width: int, height: int) -> Window:
+    """The part of a photo of ``width`` x ``height`` pixels that a crop covers; empty (0, 0, 0, 0) if none."""
+    corners = crop.corners
+    x0, y0 = np.maximum(np.floor(corners.min(0) + 0.5), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(corners.max(0) + 0.5), [width, height]).astype(int)
+    return (int(x0), int(y0), int(x1), int(y1)) if x1 > x0 and y1 > y0 else (0, 0, 0, 0)
+
+
+def paste_labels(crop: Crop, window: Window, labels: Labels, confidence: Labels) -> tuple[Labels, Labels]:
+    """Samples a crop's label map where the photo's pixels lie: for faces no larger than the crop.
+
+    Args:
+        labels: uint8 (size, size); ``confidence`` alike.
+
+    Returns:
+        Label map and confidence of the window, uint8 (y1 - y0, x1 - x0); background and certain beyond the crop.
+    """
+    x0, y0, x1, y1 = window
+    to_crop = _from_window(crop.matrix, window)
+    shape, how = (x1 - x0, y1 - y0), cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(labels, to_crop, shape, flags=how)
+    sure = cv2.warpAffine(confidence, to_crop, shape, flags=how, borderValue=CERTAIN)
+    return np.asarray(moved, np.uint8), np.asarray(sure, np.uint8)
+
+
+def paste_probabilities(crop: Crop, window: Window, logits: NDArray[np.float32]) -> tuple[Labels, Labels]:
+    """Enlarges a crop's probabilities to the photo and labels there: for faces larger than the crop.
+
+    A class whose probability nowhere reaches one in the number of classes cannot be the most probable anywhere, since
+    sampling between pixels never exceeds the larger one: such classes are skipped.
+
+    Args:
+        logits: float (C, h, w), w and h the crop's size divided by the network's stride.
+
+    Returns:
+        As :func:`paste_labels`.
+    """
+    classes = logits.shape[0]
+    stride = crop.size / logits.shape[2]
+    probabilities = _softmax(logits)
+    x0, y0, x1, y1 = window
+    labels = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    best = np.zeros((y1 - y0, x1 - x0), np.float32)
+    # The grid's pixel i has its centre at stride * i + (stride - 1) / 2 of the crop.
+    to_grid = np.array([[1 / stride, 0, (1 / stride - 1) / 2], [0, 1 / stride, (1 / stride - 1) / 2], [0, 0, 1]])
+    candidates = [c for c in range(classes) if probabilities[c].max() * classes >= 1]
+    for top, left in product(range(0, y1 - y0, _TILE), range(0, x1 - x0, _TILE)):
+        tile = slice(top, top + _TILE), slice(left, left + _TILE)
+        height, width = best[tile].shape
+        at = (x0 + left, y0 + top, x0 + left + width, y0 + top + height)
+        matrix = to_grid[:2] @ np.vstack([_from_window(crop.matrix, at), [0, 0, 1]])
+        for c in candidates:
+            sampled = _sample(probabilities[c], matrix, (width, height))
+            labels[tile][sampled > best[tile]] = c
+            np.maximum(best[tile], sampled, out=best[tile])
+    confidence = np.asarray(best * 255 + 0.5, np.uint8)
+    beyond = best == 0
+    labels[beyond], confidence[beyond] = 0, CERTAIN
+    return labels, confidence
+
+
+def cut_parts(crop: Crop, labels: Labels, width: int, height: int, taxonomy: Taxonomy) -> tuple[str, ...]:
+    """Names of the parts that reach the crop's border where the photo goes on beyond it."""
+    last = crop.size - 1
+    along, first = np.arange(crop.size), np.zeros(crop.size, int)
+    sides = ((along, first), (along, first + last), (first, along), (first + last, along))
+    ring = np.concatenate([np.stack(side, 1) for side in sides])
+    beyond = ring + np.where(ring == 0, -1, np.where(ring == last, 1, 0))
+    inverse = cv2.invertAffineTransform(crop.matrix)
+    at = beyond @ inverse[:, :2].T + inverse[:, 2]
+    goes_on = (at > -0.5).all(1) & (at[:, 0] < width - 0.5) & (at[:, 1] < height - 0.5)
+    found = np.unique(labels[ring[goes_on, 1], ring[goes_on, 0]])
+    return tuple(c.name for c in taxonomy.classes if c.id in found and c.id != taxonomy.background)
+
+
+@dataclass(frozen=True)
+class FaceSource:
+    """Where a face comes from: what is known of it before its parts are."""
+
+    id: int
+    box: Box
+    score: float | None
+    landmarks: NDArray[np.float32] | None
+    cut_by_crop: tuple[str, ...]
+
+
+def parsed_face(
+    source: FaceSource,
+    window: Window,
+    labels: Labels,
+    confidence: Labels,
+    taxonomy: Taxonomy,
+    picture: tuple[int, int],
+    kept: frozenset[int] | None,
+) -> ParsedFace:
+    """Puts a face's figures together.
+
+    Args:
+        picture: (width, height).
+        kept: ids of the classes that the caller wants, None for all; occlusion is told of the whole face all the same.
+    """
+    names = {c.name for c in taxonomy.classes}
+    face_ids = [taxonomy.id_of(n) for n in taxonomy.groups.get(_FACE_GROUP, ())]
+    area = np.bincount(labels.ravel(), minlength=256)
+    occluding = int(area[taxonomy.id_of(_OCCLUSION)]) if _OCCLUSION in names else 0
+    at_border = bool(np.isin(_border(window, picture, labels), face_ids).any())
+    wanted = labels if kept is None else keep_only(labels, kept, taxonomy.background)
+    return ParsedFace(
+        id=source.id,
+        box=source.box,
+        score=source.score,
+        landmarks=source.landmarks,
+        window=window,
+        labels=wanted,
+        confidence=confidence,
+        parts=part_figures(wanted, confidence, taxonomy, (window[0], window[1])),
+        occluded=occluding / (int(area[face_ids].sum()) + occluding) if occluding else 0.0,
+        cut_by_crop=source.cut_by_crop,
+        cut_by_image=at_border,
+    )
+
+
+def part_figures(
+    labels: Labels, confidence: Labels, taxonomy: Taxonomy, origin: tuple[int, int] = (0, 0)
+) -> tuple[PartFigures, ...]:
+    """Area, box and mean confidence of every class but the background that a label map has."""
+    area = np.bincount(labels.ravel(), minlength=256)
+    total = np.bincount(labels.ravel(), weights=confidence.ravel(), minlength=256)
+    x0, y0 = origin
+    parts = []
+    for c in taxonomy.classes:
+        if c.id == taxonomy.background or not area[c.id]:
+            continue
+        left, top, width, height = cv2.boundingRect(cv2.compare(labels, c.id, cv2.CMP_EQ))
+        box = (x0 + left, y0 + top, x0 + left + width, y0 + top + height)
+        parts.append(PartFigures(c.id, c.name, int(area[c.id]), box, float(total[c.id] / area[c.id] / 255)))
+    return tuple(parts)
+
+
+def together(
+    faces: Sequence[ParsedFace], width: int, height: int, sizes: Sequence[float], background: int
+) -> tuple[Labels, Labels]:
+    """All faces in one label map: where two overlap the larger one, which is the nearer as a rule, wins.
+
+    Args:
+        sizes: how large each face is, in pixels of the photo.
+    """
+    labels = np.full((height, width), background, np.uint8)
+    confidence = np.full((height, width), CERTAIN, np.uint8)
+    for i in np.argsort(np.asarray(sizes), kind="stable"):
+        x0, y0, x1, y1 = faces[i].window
+        mine = faces[i].labels != background
+        untouched = ~mine & (labels[y0:y1, x0:x1] == background)
+        np.copyto(labels[y0:y1, x0:x1], faces[i].labels, where=mine)
+        part = confidence[y0:y1, x0:x1]
+        np.copyto(
+            part, np.where(mine, faces[i].confidence, np.minimum(part, faces[i].confidence)), where=mine | untouched
+        )
+    return labels, confidence
+
+
+def keep_only(labels: Labels, kept: frozenset[int], background: int) -> Labels:
+    """A label map in which all classes but ``kept`` are background."""
+    table = np.full(256, background, np.uint8)
+    ids = sorted(kept)
+    table[ids] = ids
+    return np.asarray(table[labels], np.uint8)
+
+
+def _border(window: Window, picture: tuple[int, int], labels: Labels) -> Labels:
+    """Labels of the window's pixels that lie on the picture's own border."""
+    x0, y0, x1, y1 = window
+    sides = []
+    if y0 == 0:
+        sides.append(labels[0])
+    if x0 == 0:
+        sides.append(labels[:, 0])
+    if y1 == picture[1]:
+        sides.append(labels[-1])
+    if x1 == picture[0]:
+        sides.append(labels[:, -1])
+    return np.concatenate(sides) if sides else np.empty(0, np.uint8)
+
+
+def _from_window(matrix: NDArray[np.float64], window: Window) -> NDArray[np.float64]:
+    """The matrix from the window's pixels, rather than the photo's, to the crop's."""
+    moved = matrix.copy()
+    moved[:, 2] += matrix[:, :2] @ np.array(window[:2], float)
+    return moved
+
+
+def _sample(plane: NDArray[np.float32], to_plane: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Samples ``plane`` bilinearly at ``to_plane`` of every pixel; 0 beyond it, its edge held for half a pixel."""
+    padded = cv2.copyMakeBorder(plane, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    matrix = to_plane.copy()
+    matrix[:, 2] += 1
+    sampled = cv2.warpAffine(padded, matrix, shape, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.asarray(sampled, np.float32)
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    shifted = np.exp(logits - logits.max(0, keepdims=True))
+    return np.asarray(shifted / shifted.sum(0, keepdims=True), np.float32)

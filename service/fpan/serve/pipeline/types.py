@@ -1,0 +1,98 @@
+"""What the stages of the pipeline hand to each other."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels of the picture; x1 and y1 are exclusive."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded picture."""
+
+    pixels: NDArray[np.uint8]
+    """RGB, uint8 (H, W, 3), turned upright as EXIF says unless ``orientation=raw``."""
+    format: str
+    """Name of the file format: ``jpeg``, ``png``, ``webp``, ``avif``, ``heic``, ``gif`` or ``tiff``."""
+    frames: int = 1
+    """Frames of an animated picture; only the first is decoded."""
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A face that the detector found."""
+
+    box: Box
+    score: float
+    landmarks: NDArray[np.float32]
+    """Five points, float (5, 2), in pixels of the picture, in the order of ``fpan.contract.FIVE_POINTS``."""
+
+
+@dataclass(frozen=True)
+class PartFigures:
+    """One part of one face."""
+
+    id: int
+    name: str
+    area: int
+    """In pixels of the picture."""
+    box: tuple[int, int, int, int]
+    """x0, y0, x1, y1, x1 and y1 exclusive."""
+    confidence: float
+    """Mean over the part's pixels, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class ParsedFace:
+    """One face in the frame of the picture."""
+
+    id: int
+    box: Box
+    score: float | None
+    """Of the detector; None for a box that the caller gave and for ``faces=full``."""
+    landmarks: NDArray[np.float32] | None
+    window: tuple[int, int, int, int]
+    """Part of the picture that ``labels`` covers: x0, y0, x1, y1, x1 and y1 exclusive."""
+    labels: NDArray[np.uint8]
+    """This face alone: label map of the window, uint8 (y1 - y0, x1 - x0)."""
+    confidence: NDArray[np.uint8]
+    """Largest probability of each pixel of the window, 255 = certain; same shape."""
+    parts: tuple[PartFigures, ...]
+    occluded: float
+    """Share of the face's area that is labelled ``occlusion``, 0 to 1."""
+    cut_by_crop: tuple[str, ...]
+    """Names of parts that the border of the crop cuts although the picture goes on."""
+    cut_by_image: bool
+    """Whether the face touches the picture's border."""
+
+
+@dataclass(frozen=True)
+class ParseResult:
+    """What is known of a picture."""
+
+    width: int
+    height: int
+    labels: NDArray[np.uint8]
+    """All faces together, uint8 (height, width)."""
+    confidence: NDArray[np.uint8]
+    """uint8 (height, width); 255 where no face is."""
+    faces: tuple[ParsedFace, ...]
+    reason: str | None = None
+    """Why there is no face, when there is none."""
+    notes: tuple[str, ...] = ()
+    """What the caller should know, e.g. that only the first frame was read."""
+    timing_ms: dict[str, float] = field(default_factory=dict)
+    """Milliseconds by stage: decode, detect, queue, infer, paste, encode."""

@@ -1,0 +1,74 @@
+"""The gateway's settings: at once environment variables, command-line flags and documentation."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Positive = Annotated[int, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Every setting is an environment variable of its own name in capitals and a flag of ``fpan serve``."""
+
+    model_config = SettingsConfigDict(
+        use_attribute_docstrings=True,
+        extra="ignore",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        env_ignore_empty=True,
+    )
+
+    host: str = "127.0.0.1"
+    """Address that HTTP and gRPC listen on."""
+    port: Port = 8000
+    """Port of HTTP."""
+    grpc_port: Port = 50051
+    """Port of gRPC."""
+    model_repository: Path = Path("model_repository")
+    """Folder of the model repository."""
+    segm_model: str = "segm"
+    """Name of the segmentation model that answers when a request names none."""
+    detector_model: str = "detector"
+    """Name of the face detector in the model repository."""
+    triton_url: str = ""
+    """gRPC address (HOST:PORT) of an external Triton; empty starts the embedded one."""
+    backend: Literal["auto", "triton", "in-process"] = "auto"
+    """Where networks run without ``TRITON_URL``: ``auto`` takes the embedded Triton where it can run."""
+    runtime: Literal["onnxruntime", "openvino"] = "openvino"
+    """What computes inside the embedded Triton and in process."""
+    runtime_threads: Positive = 2
+    """Threads of each network."""
+    instances: Positive = 1
+    """Batches of each network that are computed at once, each with ``runtime_threads`` threads."""
+    triton_start_timeout_s: Seconds = 60
+    """How long the embedded Triton may take to start, in seconds."""
+    infer_timeout_s: Seconds = 30
+    """How long one inference may take, in seconds."""
+    max_batch: Positive = 8
+    """Crops that go to the network at once."""
+    batch_wait_ms: Annotated[float, Field(ge=0)] = 2.0
+    """How long a crop waits for company while others are being computed, in milliseconds."""
+    max_queue: Positive = 512
+    """Crops that may wait; more are refused with 429."""
+    max_concurrency: Positive = 64
+    """Requests that are handled at once; more are refused with 429."""
+    max_body_bytes: Positive = 32 * 2**20
+    """Largest request body in bytes."""
+    max_pixels: Positive = 64_000_000
+    """Largest picture in pixels, told from its header before it is decoded."""
+    max_faces: Positive = 100
+    """Faces of a picture that are parsed, the largest first; a request may ask for fewer."""
+    detector_threshold: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """Least detector score of a face."""
+    decode_threads: Positive = 2
+    """Pictures that are decoded or encoded at once."""
+    deadline_ms: Positive = 30_000
+    """Time a request may take when it names no ``deadline_ms`` of its own, in milliseconds."""
+    drain_timeout_s: Seconds = 20
+    """How long running requests may go on after SIGTERM, in seconds."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""

@@ -1,0 +1,62 @@
+"""Fixtures that more than one room uses."""
+
+import os
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from tests import service as services
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[services.Service]:
+    """The real service with the shipped models, started once for all tests."""
+    with services.running() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gateway_url(service: services.Service) -> str:
+    """Its address."""
+    return service.url
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """A photo with one face: RGB, uint8 (512, 512, 3), public domain."""
+    return np.asarray(data.astronaut(), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def astronaut_jpeg(astronaut: np.ndarray) -> bytes:
+    """The same as a JPEG file."""
+    file = BytesIO()
+    Image.fromarray(astronaut).save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def read_group_photo() -> bytes:
+    """A photo of six people, from the package that ships it."""
+    path = next(p for p in distribution("insightface").files or [] if p.name == "t1.jpg")
+    return Path(str(path.locate())).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def group_photo() -> bytes:
+    """A photo of six people."""
+    return read_group_photo()
+
+
+@pytest.fixture(scope="session")
+def fpan_data() -> Path:
+    """The folder of real pictures that the environment variable FPAN_DATA names."""
+    folder = os.environ.get("FPAN_DATA")
+    if not folder:
+        pytest.skip("FPAN_DATA names no folder of real pictures")
+    return Path(folder)

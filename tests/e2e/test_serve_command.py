@@ -1,0 +1,110 @@
+"""`make serve`: what it prints, how it refuses, how it ends."""
+
+import re
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests import service as services
+
+READY_WITHIN_S = 10
+"""Of a second start, with nothing to install."""
+
+
+def refused(**settings: str) -> str:
+    """What `fpan serve` says when it cannot start."""
+    done = subprocess.run(
+        services.command(), env=services.environment(**settings), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_addresses_are_printed_and_answer(service):
+    text = "\n".join(service.announced)
+    assert f"{service.url}/" in text
+    assert f"127.0.0.1:{service.grpc_port}" in text
+    assert re.search(r"networks +embedded Triton", text)
+    assert httpx.get(f"{service.url}/v1/health/ready").json() == {"status": "ready"}
+
+
+def test_taken_port_is_told_with_the_way_out():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        other = str(services.free_ports(1)[0])
+        assert "PORT=" in refused(PORT=port, GRPC_PORT=other)
+        assert "GRPC_PORT=" in refused(PORT=other, GRPC_PORT=port)
+
+
+def test_missing_repository_is_told(tmp_path):
+    port, grpc_port = map(str, services.free_ports(2))
+    said = refused(PORT=port, GRPC_PORT=grpc_port, MODEL_REPOSITORY=str(tmp_path / "none"))
+    assert "MODEL_REPOSITORY" in said
+
+
+def test_changed_model_is_told(tmp_path):
+    copy = tmp_path / "models"
+    subprocess.run(["cp", "-r", str(services.ROOT / "model_repository"), str(copy)], check=True)
+    with (copy / "detector" / "1" / "model.onnx").open("ab") as file:
+        file.write(b"x")
+    port, grpc_port = map(str, services.free_ports(2))
+    assert "sha256" in refused(PORT=port, GRPC_PORT=grpc_port, MODEL_REPOSITORY=str(copy))
+
+
+def test_unknown_value_names_the_setting():
+    assert "PORT" in refused(PORT="eighty")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_everything_cleanly(number, astronaut_jpeg):
+    before = set(Path("/dev/shm").glob("triton*")) if Path("/dev/shm").is_dir() else set()
+    with services.running() as service:
+        assert service.started_after_s < READY_WITHIN_S
+        with httpx.Client(base_url=service.url, timeout=60) as client:
+            assert client.post("/v1/parse", content=astronaut_jpeg).status_code == 200
+        group = descendants(service.process.pid)
+        assert group
+        assert service.stop(number) == 0
+        assert not [pid for pid in group if Path(f"/proc/{pid}").exists() and not zombie(pid)]
+    assert set(Path("/dev/shm").glob("triton*")) <= before
+
+
+def test_in_process_serves_the_same_repository(astronaut_jpeg, service):
+    with services.running({"BACKEND": "in-process"}) as alone:
+        assert "in process" in "\n".join(alone.announced)
+        here = httpx.post(f"{alone.url}/v1/parse", content=astronaut_jpeg, timeout=60).json()
+    there = httpx.post(f"{service.url}/v1/parse", content=astronaut_jpeg, timeout=60).json()
+    assert here["mask"] == there["mask"]
+    assert here["faces"] == there["faces"]
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes below ``pid``."""
+    table = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+    children: dict[int, list[int]] = {}
+    for line in table.splitlines():
+        child, parent = map(int, line.split())
+        children.setdefault(parent, []).append(child)
+    found, todo = [], [pid]
+    while todo:
+        todo += (below := children.get(todo.pop(), []))
+        found += below
+    return found
+
+
+def zombie(pid: int) -> bool:
+    """Whether it has ended and only waits to be reaped."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+

@@ -1,0 +1,112 @@
+"""A real service as a child process: what the end-to-end tests talk to."""
+
+import contextlib
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+START_TIMEOUT_S = 90
+STOP_TIMEOUT_S = 30
+
+
+@dataclass
+class Service:
+    """A running `fpan serve`."""
+
+    process: subprocess.Popen[str]
+    port: int
+    grpc_port: int
+    announced: list[str]
+    """Lines that it printed when it was ready."""
+    started_after_s: float
+
+    @property
+    def url(self) -> str:
+        """Of HTTP."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Sends a signal and returns the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(STOP_TIMEOUT_S)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [s.getsockname()[1] for s in sockets]
+
+
+def command(*flags: str) -> list[str]:
+    """The command line of `fpan serve`."""
+    return [sys.executable, "-m", "fpan.cli", "serve", *flags]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """The child's environment: this one's, the repository of this checkout, and ``settings``."""
+    return {**os.environ, "MODEL_REPOSITORY": str(ROOT / "model_repository"), **settings}
+
+
+@contextlib.contextmanager
+def running(settings: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()) -> Iterator[Service]:
+    """Starts a service on free ports, waits until it says that it is ready, and stops it."""
+    port, grpc_port = free_ports(2)
+    chosen = environment(PORT=str(port), GRPC_PORT=str(grpc_port), **(settings or {}))
+    began = time.monotonic()
+    process = subprocess.Popen(
+        command(*flags), env=chosen, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+    )
+    lines: queue.Queue[str | None] = queue.Queue()
+    reader = threading.Thread(target=_drain, args=(process, lines), daemon=True)
+    reader.start()
+    try:
+        announced = _until_ready(process, lines)
+        yield Service(process, port, grpc_port, announced, time.monotonic() - began)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        reader.join(STOP_TIMEOUT_S)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def _drain(process: "subprocess.Popen[str]", lines: "queue.Queue[str | None]") -> None:
+    assert process.stdout is not None
+    with contextlib.suppress(ValueError):
+        for line in process.stdout:
+            lines.put(line.rstrip("\n"))
+    lines.put(None)
+
+
+def _until_ready(process: "subprocess.Popen[str]", lines: "queue.Queue[str | None]") -> list[str]:
+    """The lines up to the last one of the announcement."""
+    seen: list[str] = []
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            line = lines.get(timeout=1)
+        except queue.Empty:
+            continue
+        if line is None:
+            raise AssertionError(f"the service ended with {process.wait()}:\n" + "\n".join(seen))
+        seen.append(line)
+        if line.startswith("  networks"):
+            return seen
+    raise AssertionError(f"the service was not ready within {START_TIMEOUT_S} s:\n" + "\n".join(seen))
