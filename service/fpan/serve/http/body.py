@@ -86,7 +86,7 @@ def _media_type(request: Request) -> str:
     """The media type of the body, where it can hold a picture."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind:
-        raise BadRequest(f"the request has no Content-Type: {_HOW}")
+        return _ANY_BYTES  # what clients leave out for plain bytes (RFC 9110, 8.3)
     if kind == _FORM:
         raise UnsupportedImage(f"{_FORM} (what curl -d sends unless it is told) holds no picture: {_HOW}")
     if kind in (_MULTIPART, _JSON, _ANY_BYTES) or kind.startswith("image/"):

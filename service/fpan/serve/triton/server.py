@@ -142,7 +142,7 @@ class TritonServer:
         return list(SHARED_MEMORY.glob(f"{self._region}*"))
 
     async def _unloaded(self) -> None:
-        """Waits until it has ended, or has unloaded its models at least: its gRPC may take ten more seconds to close."""
+        """Waits until it has ended, or at least unloaded its models: its gRPC may take ten more seconds to close."""
         loop = asyncio.get_running_loop()
         until = loop.time() + _KILL_AFTER_S
         while self.running and loop.time() < until:

@@ -1,0 +1,118 @@
+"""Candidates lead back into the picture, and those of one face become one."""
+
+import numpy as np
+import pytest
+from fpan.serve.pipeline.detect_candidates import Candidates, within
+from fpan.serve.pipeline.detect_second_look import CELL, FACE_HEIGHT, Pose, sheets
+
+
+def row(x0=100.0, y0=100.0, x1=180.0, y1=200.0, score=0.9) -> np.ndarray:
+    w, h = x1 - x0, y1 - y0
+    points = [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)]
+    flat = [v for u, t in points for v in (x0 + u * w, y0 + t * h)]
+    return np.array([x0, y0, x1, y1, *flat, score], np.float32)
+
+
+def candidates(*rows: np.ndarray, matrix: np.ndarray | None = None) -> Candidates:
+    return Candidates.of_view(np.array(rows, np.float32).reshape(-1, 15), np.eye(2, 3) if matrix is None else matrix)
+
+
+def test_an_upright_box_stays_what_it_is():
+    np.testing.assert_allclose(candidates(row()).boxes, [[100, 100, 180, 200]])
+
+
+def test_a_quarter_turn_swaps_width_and_height():
+    turned = candidates(row(), matrix=np.array([[0.0, -1.0, 500.0], [1.0, 0.0, 0.0]]))
+    np.testing.assert_allclose(turned.boxes, [[301, 100, 401, 180]])
+    np.testing.assert_allclose(turned.upright, [np.pi / 2], atol=1e-6)
+
+
+def test_scaling_keeps_edges_between_pixels():
+    doubled = candidates(row(), matrix=np.array([[2.0, 0.0, 0.5], [0.0, 2.0, 0.5]]))
+    np.testing.assert_allclose(doubled.boxes, [[200, 200, 360, 400]])
+
+
+def test_a_mirrored_view_gives_the_same_face():
+    flip = np.array([[-1.0, 0.0, 639.0], [0.0, 1.0, 0.0]])
+    plain = candidates(row())
+    seen = row(640 - 180, 100, 640 - 100, 200)
+    turned = candidates(seen, matrix=flip)
+    np.testing.assert_allclose(turned.boxes, plain.boxes)
+    assert turned.points[0, 0, 0] < turned.points[0, 1, 0], "the right eye is to the left in the picture"
+    np.testing.assert_allclose(turned.points, plain.points, atol=1.01)
+
+
+def test_overlapping_boxes_are_one_face_and_the_best_scored_is_kept():
+    merged = candidates(row(score=0.5), row(102, 101, 181, 203, score=0.8), row(400, 100, 480, 200, score=0.6)).merged()
+    np.testing.assert_allclose(merged.score, [0.8, 0.6])
+
+
+def test_a_box_inside_another_is_the_same_face_unless_told_otherwise():
+    nested = candidates(row(0, 0, 200, 200, score=0.9), row(50, 50, 100, 100, score=0.5))
+    assert len(nested.merged()) == 1
+    assert len(nested.merged(same_inside=1.0)) == 2
+
+
+def test_blending_gives_the_mean_of_what_overlaps_but_not_of_what_lies_inside():
+    three = candidates(row(0, 0, 100, 100), row(4, 0, 104, 100, score=0.8), row(30, 30, 50, 50, score=0.85))
+    (box,) = three.merged(blend=True).boxes
+    np.testing.assert_allclose(box, [2, 0, 102, 100])
+
+
+def test_detections_come_largest_first_then_from_left_to_right():
+    found = candidates(row(300, 0, 350, 50), row(0, 0, 50, 50), row(100, 100, 200, 200)).detections()
+    assert [d.box[0] for d in found] == [100, 0, 300]
+    assert [d.box[0] for d in candidates(row(0, 0, 50, 50), row(100, 100, 200, 200)).detections(1)] == [100]
+    assert found[0].landmarks.shape == (5, 2)
+    assert found[0].landmarks.dtype == np.float32
+
+
+def test_nothing_is_merged_from_nothing():
+    assert candidates().merged().detections() == []
+    assert Candidates.join([]).merged(blend=True).detections() == []
+
+
+def test_boxes_that_the_view_cuts_are_left_out():
+    rows = np.array([row(-30, 10, 60, 110), row(-5, 10, 85, 110), row(600, 10, 700, 110)])
+    kept = within(rows, np.zeros(2), np.full(2, 640.0))
+    np.testing.assert_allclose(kept[:, 0], [-5])
+
+
+def test_a_candidate_stands_upright_in_the_middle_of_its_cell():
+    turn = np.radians(50)
+    matrix = np.array([[np.cos(turn), -np.sin(turn), 300.0], [np.sin(turn), np.cos(turn), 50.0]])
+    face = candidates(row(), matrix=matrix)
+    picture = np.zeros((600, 600, 3), np.uint8)
+    (sheet,) = sheets(picture, face, 640, [Pose(), Pose(lean=40)])
+    for index, lean in enumerate((0, 40)):
+        to_picture = sheet.to_picture[index]
+        inside = np.linalg.solve(to_picture[:, :2], (face.points[0] - to_picture[:, 2]).T).T - (CELL * index, 0)
+        up = inside[:2].mean(0) - inside[3:].mean(0)
+        assert np.degrees(np.arctan2(up[0], -up[1])) == pytest.approx(-lean, abs=1e-3)
+        centre = np.linalg.solve(to_picture[:, :2], face.centre[0] - to_picture[:, 2]) - (CELL * index, 0)
+        np.testing.assert_allclose(centre, (CELL - 1) / 2, atol=1e-6)
+        scale = np.hypot(*to_picture[:, 0])
+        assert face.size[0].max() / scale == pytest.approx(FACE_HEIGHT)
+
+
+def test_a_sheet_reads_only_what_is_in_the_middle_of_its_cells():
+    face = candidates(row(), row(300, 300, 380, 400))
+    (sheet,) = sheets(np.zeros((600, 600, 3), np.uint8), face, 640, [Pose()])
+    middle = row(CELL / 2 - 30, CELL / 2 - 40, CELL / 2 + 30, CELL / 2 + 40)
+    aside = row(5, 5, 45, 55)
+    unused = row(2 * CELL + 50, 40, 2 * CELL + 110, 120)
+    low = row(CELL + 50, 40, CELL + 110, 120, score=0.2)
+    found = sheet.read(np.array([middle, aside, unused, low]), 0.5)
+    assert len(found) == 1
+    np.testing.assert_allclose(found.centre, [face.centre[0]], atol=1.0)
+
+
+def test_many_candidates_fill_several_sheets():
+    faces = candidates(*(row(10.0 * i, 10, 10.0 * i + 80, 110) for i in range(20)))
+    packed = list(sheets(np.zeros((300, 600, 3), np.uint8), faces, 640, [Pose()]))
+    assert [len(sheet.to_picture) for sheet in packed] == [16, 4]
+
+
+def test_a_candidate_outside_of_the_picture_gets_an_empty_cell():
+    (sheet,) = sheets(np.zeros((50, 50, 3), np.uint8), candidates(row(4000, 4000, 4050, 4050)), 640, [Pose()])
+    assert (sheet.pixels == sheet.pixels[0, 0]).all()
