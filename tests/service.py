@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import queue
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 90
 STOP_TIMEOUT_S = 30
+LAST_LINE = "  networks"
 
 
 @dataclass
@@ -25,14 +25,20 @@ class Service:
     process: subprocess.Popen[str]
     port: int
     grpc_port: int
-    announced: list[str]
-    """Lines that it printed when it was ready."""
+    lines: list[str]
+    """What it has printed so far."""
     started_after_s: float
 
     @property
     def url(self) -> str:
         """Of HTTP."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def announced(self) -> list[str]:
+        """What it printed when it was ready: the lines up to the one that names the networks."""
+        last = next(i for i, line in enumerate(self.lines) if line.startswith(LAST_LINE))
+        return self.lines[: last + 1]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Sends a signal and returns the exit status."""
@@ -68,12 +74,14 @@ def running(settings: Mapping[str, str] | None = None, flags: tuple[str, ...] = 
     process = subprocess.Popen(
         command(*flags), env=chosen, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
     )
-    lines: queue.Queue[str | None] = queue.Queue()
-    reader = threading.Thread(target=_drain, args=(process, lines), daemon=True)
+    lines: list[str] = []
+    reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
     reader.start()
     try:
-        announced = _until_ready(process, lines)
-        yield Service(process, port, grpc_port, announced, time.monotonic() - began)
+        _await_ready(process, lines)
+        yield Service(process, port, grpc_port, lines, time.monotonic() - began)
+        if process.poll() not in (None, 0):
+            raise AssertionError(f"the service ended with {process.returncode}:\n" + "\n".join(lines))
     finally:
         if process.poll() is None:
             process.terminate()
@@ -87,26 +95,18 @@ def running(settings: Mapping[str, str] | None = None, flags: tuple[str, ...] = 
         process.stdout.close()
 
 
-def _drain(process: "subprocess.Popen[str]", lines: "queue.Queue[str | None]") -> None:
+def _read(process: "subprocess.Popen[str]", lines: list[str]) -> None:
     assert process.stdout is not None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError):  # closed by a test that killed it
         for line in process.stdout:
-            lines.put(line.rstrip("\n"))
-    lines.put(None)
+            lines.append(line.rstrip("\n"))
 
 
-def _until_ready(process: "subprocess.Popen[str]", lines: "queue.Queue[str | None]") -> list[str]:
-    """The lines up to the last one of the announcement."""
-    seen: list[str] = []
+def _await_ready(process: "subprocess.Popen[str]", lines: list[str]) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        try:
-            line = lines.get(timeout=1)
-        except queue.Empty:
-            continue
-        if line is None:
-            raise AssertionError(f"the service ended with {process.wait()}:\n" + "\n".join(seen))
-        seen.append(line)
-        if line.startswith("  networks"):
-            return seen
-    raise AssertionError(f"the service was not ready within {START_TIMEOUT_S} s:\n" + "\n".join(seen))
+    while not any(line.startswith(LAST_LINE) for line in lines):
+        if process.poll() is not None:
+            raise AssertionError(f"the service ended with {process.returncode}:\n" + "\n".join(lines))
+        if time.monotonic() > deadline:
+            raise AssertionError(f"the service was not ready within {START_TIMEOUT_S} s:\n" + "\n".join(lines))
+        time.sleep(0.05)

@@ -10,9 +10,16 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from tests.e2e.chromium import Opener
 
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream", "--host-resolver-rules=MAP insecure.test 127.0.0.1",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--host-resolver-rules=MAP insecure.test 127.0.0.1",
 ]
 DESKTOP = {"width": 1280, "height": 860}
 PATIENCE_MS = 20_000
@@ -46,10 +53,18 @@ def open_page(browser: Browser, gateway_url: str) -> Iterator[Opener]:
             context.add_init_script(fault)
         page = context.new_page()
         page.on("pageerror", lambda error: faults.append(f"uncaught: {error}"))
-        page.on("console", lambda message: faults.append(message.text)
-                if "Content Security Policy" in message.text else None)
-        page.on("request", lambda request: None if request.url.startswith((url, "blob:", "data:"))
-                else faults.append(f"left the origin: {request.url}"))
+        page.on(
+            "console",
+            lambda message: faults.append(message.text) if "Content Security Policy" in message.text else None,
+        )
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((url, "blob:", "data:"))
+                else faults.append(f"left the origin: {request.url}")
+            ),
+        )
         page.goto(url)
         return page
 

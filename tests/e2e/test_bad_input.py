@@ -8,6 +8,7 @@ import threading
 import time
 import zlib
 from io import BytesIO
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -30,7 +31,7 @@ def client(service: Service):
 
 
 def bomb(side: int) -> bytes:
-    """A whole grey PNG of ``side`` x ``side`` pixels in a few kB: all zero, packed by zlib twice as tight as it goes."""
+    """A whole PNG of ``side`` x ``side`` black pixels in some kB."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -201,8 +202,7 @@ def test_triton_dead_in_mid_request_is_told_and_comes_back(astronaut_jpeg):
 
 def resident(pid: int) -> int:
     """Resident memory in bytes."""
-    with open(f"/proc/{pid}/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def child(pid: int, name: str) -> int:

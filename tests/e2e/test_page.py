@@ -58,8 +58,9 @@ def test_the_list_says_each_part_and_its_share(open_page: Opener) -> None:
     page = open_page()
     answer = answered(page, lambda: drop(page, encoded(astronaut())))
     areas = {part["id"]: part["area"] for part in answer["faces"][0]["parts"]}
-    shown = {int(row.get_attribute("data-id")): row.locator(".share").inner_text()
-             for row in page.locator(".part").all()}
+    shown = {
+        int(row.get_attribute("data-id")): row.locator(".share").inner_text() for row in page.locator(".part").all()
+    }
     assert shown.keys() == areas.keys()
     largest = max(areas, key=lambda i: areas[i])
     assert shown[largest] == f"{100 * areas[largest] / sum(areas.values()):.1f} %"
@@ -115,7 +116,7 @@ def test_downloads_hold_what_the_answer_says(open_page: Opener, gateway_url: str
     picture = Image.open(io.BytesIO(content))
     assert (name, picture.mode) == ("astronaut.labels.png", "P")
     assert (np.asarray(picture) == labels).all()
-    assert picture.getpalette()[3 * hair["id"]:][:3] == hair["colour"]
+    assert picture.getpalette()[3 * hair["id"] :][:3] == hair["colour"]
 
     name, content = downloaded(page, "#save-json")
     assert name == "astronaut.json"

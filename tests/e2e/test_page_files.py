@@ -76,8 +76,12 @@ def test_axe_finds_nothing_in_any_view(open_page: Opener, scheme: str) -> None:
 
 def test_files_come_with_a_strict_policy_and_are_not_sent_twice(gateway_url: str) -> None:
     with httpx.Client(base_url=gateway_url) as client:
-        kinds = {"/": "text/html", "/web/js/main.js": "text/javascript", "/web/css/base.css": "text/css",
-                 "/web/icon.svg": "image/svg+xml"}
+        kinds = {
+            "/": "text/html",
+            "/web/js/main.js": "text/javascript",
+            "/web/css/base.css": "text/css",
+            "/web/icon.svg": "image/svg+xml",
+        }
         for path, kind in kinds.items():
             first = client.get(path)
             assert first.headers["content-type"].split(";")[0] == kind

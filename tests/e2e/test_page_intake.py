@@ -63,8 +63,10 @@ def test_a_photo_is_pasted_by_shortcut_and_by_button(open_page: Opener, gateway_
     expect(page.locator("#found")).to_have_text("One face")
 
     page.goto(gateway_url)
-    page.evaluate("(data) => navigator.clipboard.write([new ClipboardItem({ 'image/png': data.files[0] })])",
-                  transfer(page, "pasted.png", "image/png", encoded(astronaut())))
+    page.evaluate(
+        "(data) => navigator.clipboard.write([new ClipboardItem({ 'image/png': data.files[0] })])",
+        transfer(page, "pasted.png", "image/png", encoded(astronaut())),
+    )
     answered(page, lambda: page.get_by_role("button", name="Paste").click())
     expect(page.locator("#found")).to_have_text("One face")
 
@@ -101,8 +103,9 @@ def test_the_camera_is_let_go_on_cancel(open_page: Opener) -> None:
 
 
 def test_a_denied_camera_is_told(open_page: Opener) -> None:
-    page = open_page(fault="navigator.mediaDevices.getUserMedia = async () => "
-                           "{ throw new DOMException('no', 'NotAllowedError'); };")
+    page = open_page(
+        fault="navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', 'NotAllowedError'); };"
+    )
     page.get_by_role("button", name="Use the camera").click()
     expect(page.locator("#camera-word")).to_contain_text("Allow it in the site’s settings")
     expect(page.locator("#shutter")).to_be_disabled()

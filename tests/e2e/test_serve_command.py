@@ -102,9 +102,6 @@ def descendants(pid: int) -> list[int]:
 def zombie(pid: int) -> bool:
     """Whether it has ended and only waits to be reaped."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except FileNotFoundError:
         return True
-
-

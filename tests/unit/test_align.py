@@ -65,7 +65,9 @@ def test_a_box_outside_the_photo_is_refused(box):
         align.crop_by_box(gradient(400, 400), box, TEMPLATE, SIZE)
 
 
-@pytest.mark.parametrize(("width", "height"), [(512, 512), (300, 100), (100, 300), (64, 64), (20, 10), (1, 1), (5000, 3)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(512, 512), (300, 100), (100, 300), (64, 64), (20, 10), (1, 1), (5000, 3)]
+)
 def test_the_whole_photo_is_letterboxed(width, height):
     crop = align.crop_whole(gradient(width, height), SIZE)
     corners = np.array([(-0.5, -0.5), (width - 0.5, height - 0.5)]) @ crop.matrix[:, :2].T + crop.matrix[:, 2]

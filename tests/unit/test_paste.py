@@ -61,7 +61,10 @@ def test_enlarged_probabilities_are_smoother_than_enlarged_labels():
     stairs, _ = paste.paste_labels(crop(matrix), window, labels, labels * 255)
     y, x = np.mgrid[: SIZE * 8, : SIZE * 8]
     truth = (np.hypot(x / 8 - 31.5, y / 8 - 31.5) <= 20).astype(np.uint8)
-    wrong = [int((m[: SIZE * 8 - 8, : SIZE * 8 - 8] != truth[: SIZE * 8 - 8, : SIZE * 8 - 8]).sum()) for m in (smooth, stairs)]
+    wrong = [
+        int((m[: SIZE * 8 - 8, : SIZE * 8 - 8] != truth[: SIZE * 8 - 8, : SIZE * 8 - 8]).sum())
+        for m in (smooth, stairs)
+    ]
     assert wrong[0] < 0.8 * wrong[1]
 
 

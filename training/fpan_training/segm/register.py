@@ -20,6 +20,7 @@ from fpan_training.evaluate.segmentation import evaluate
 from fpan_training.export.onnx_file import OUTPUTS, export_segm, label_agreement
 from fpan_training.loop import batches_of
 from fpan_training.registry.write import next_version, write_version
+from fpan_training.segm.cost import macs
 from fpan_training.segm.interface import SegmNetwork
 from fpan_training.segm.lite_fpn import LiteFpnConfig
 from fpan_training.segm.model import SegmConfig, build
@@ -115,6 +116,7 @@ class Register:
             training_data=(TrainingData(name=self.data_name, licence=self.data_licence, pictures=pictures),),
             evaluations=evaluations,
             parameters=sum(p.numel() for p in network.parameters()),
+            macs=macs(network, size),
             git_commit=_git_commit(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             files={},
