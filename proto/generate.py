@@ -24,7 +24,7 @@ _PACKAGE = "fpan._proto"
 def buf(*args: str | Path) -> None:
     """Runs buf in the contract's folder; CalledProcessError, with what it said as ``output``, when it objects."""
     command = [_buf_path(), *map(str, args)]
-    subprocess.run(command, cwd=HERE, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603
+    subprocess.run(command, cwd=HERE, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def _buf_path() -> str:

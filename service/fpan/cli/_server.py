@@ -28,7 +28,7 @@ _LAST_WORDS = 15
 """Lines of the server's log that are shown when it fails."""
 
 
-class ServerFailed(Exception):  # noqa: N818 (the tree of the client's errors has no such ending either)
+class ServerFailed(Exception):
     """No server to talk to; ``str()`` says why and what to do."""
 
 
@@ -105,9 +105,7 @@ def _child(log: IO[str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     port, grpc_port = free_ports(2)
     command = [*SERVE, "--host", "127.0.0.1", "--port", str(port), "--grpc-port", str(grpc_port)]
     # A session of its own: Ctrl-C reaches this command alone, which then stops the server in order.
-    child = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-    )
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:
         yield child, f"http://127.0.0.1:{port}"
     finally:

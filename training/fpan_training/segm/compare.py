@@ -106,9 +106,7 @@ class Compare:
             f"| class | {' | '.join(result.cells[0] for result in results)} |",
             "|" + "---|" * (len(results) + 1),
             *(
-                f"| {c.title} | "
-                + " | ".join(f"{r.evaluation.f1.get(c.name, float('nan')):.3f}" for r in results)
-                + " |"
+                f"| {c.title} | {' | '.join(_figure(r.evaluation.f1.get(c.name)) for r in results)} |"
                 for c in TAXONOMY.classes[:CELEBA19_CLASSES]
             ),
             "",
@@ -116,3 +114,7 @@ class Compare:
             "",
             *(f"![{result.name}]({folder}/{result.name}/curve.png)" for result in results),
         ]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -54,7 +54,7 @@ class SegmTraining:
             network.load_state_dict(torch.load(self.start_from, map_location="cpu", weights_only=True)["network"])
         run = Run(self.run)
         run.folder.mkdir(parents=True, exist_ok=True)
-        (run.folder / "config.json").write_text(json.dumps(asdict(self), indent=2, default=str) + "\n")
+        (run.folder / "config.json").write_text(json.dumps(asdict(self), indent=2, default=_name) + "\n")
         step = SegmStep(TAXONOMY, self.loss)
 
         def validate(average: nn.Module) -> dict[str, float]:
@@ -82,3 +82,8 @@ def validate_segm(
     known = [(c, float(f)) for c, f in zip(TAXONOMY.classes, scores.f1, strict=False) if not np.isnan(f)]
     named = {f"f1/{c.name}": f for c, f in known}
     return {"score": (scores.miou + scores.mean_f1) / 2, "miou": scores.miou, "mean_f1": scores.mean_f1, **named}
+
+
+def _name(path: Path) -> str:
+    """Folders are written by their last name: where they lie on one machine is of no use on another."""
+    return path.name

@@ -1,6 +1,5 @@
 """`POST /v1/parse`: a picture in, its faces out."""
 
-
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
