@@ -30,7 +30,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 parser = argparse.ArgumentParser()
-for flag in ("--host", "--port", "--grpc-port"):
+for flag in ("--bind-address", "--port", "--grpc-port"):
     parser.add_argument(flag)
 flags = parser.parse_args()
 began = time.monotonic()
@@ -71,7 +71,7 @@ async def health(request):
 
 
 routes = [Route("/v1/parse", parse, methods=["POST"]), Route("/v1/labels", labels), Route("/v1/health/{which}", health)]
-uvicorn.run(Starlette(routes=routes), host=flags.host, port=int(flags.port), log_level="warning")
+uvicorn.run(Starlette(routes=routes), host=flags.bind_address, port=int(flags.port), log_level="warning")
 '''
 
 
@@ -85,7 +85,7 @@ def stub(tmp_path_factory):
 @pytest.fixture(scope="module")
 def url(stub):
     [port] = _server.free_ports(1)
-    child = subprocess.Popen([sys.executable, stub, "--host", "127.0.0.1", "--port", str(port)])
+    child = subprocess.Popen([sys.executable, stub, "--bind-address", "127.0.0.1", "--port", str(port)])
     address = f"http://127.0.0.1:{port}"
     until = time.monotonic() + 20
     while True:

@@ -103,7 +103,7 @@ def free_ports(count: int) -> list[int]:
 @contextmanager
 def _child(log: IO[str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     port, grpc_port = free_ports(2)
-    command = [*SERVE, "--host", "127.0.0.1", "--port", str(port), "--grpc-port", str(grpc_port)]
+    command = [*SERVE, "--bind-address", "127.0.0.1", "--port", str(port), "--grpc-port", str(grpc_port)]
     # A session of its own: Ctrl-C reaches this command alone, which then stops the server in order.
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     try:

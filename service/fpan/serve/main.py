@@ -62,8 +62,8 @@ async def serve(settings: Settings) -> None:
         RepositoryError: a model is missing or was changed.
     """
     began = time.monotonic()
-    http_socket = _bind(settings.host, settings.port, "PORT")
-    _bind(settings.host, settings.grpc_port, "GRPC_PORT").close()
+    http_socket = _bind(settings.bind_address, settings.port, "PORT")
+    _bind(settings.bind_address, settings.grpc_port, "GRPC_PORT").close()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -118,12 +118,12 @@ def _bind(host: str, port: int, name: str) -> socket.socket:
 
 
 def _announce(settings: Settings, networks: str, seconds: float) -> None:
-    address = f"http://{settings.host}:{settings.port}"
+    address = f"http://{settings.bind_address}:{settings.port}"
     lines = (
         f"Mask-FPAN Serve is ready after {seconds:.1f} s",
         f"  page      {address}/",
         f"  HTTP      POST {address}/v1/parse    contract: {address}/openapi.json",
-        f"  gRPC      {settings.host}:{settings.grpc_port}",
+        f"  gRPC      {settings.bind_address}:{settings.grpc_port}",
         f"  networks  {networks}",
     )
     print("\n".join(lines), flush=True)

@@ -22,8 +22,8 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    host: str = "127.0.0.1"
-    """Address that HTTP and gRPC listen on."""
+    bind_address: str = "127.0.0.1"
+    """Address that HTTP and gRPC listen on. Not called ``host``: shells and compilers export a HOST of their own."""
     port: Port = 8000
     """Port of HTTP."""
     grpc_port: Port = 50051

@@ -60,7 +60,7 @@ async def start_grpc(gateway: "Gateway") -> GrpcServer:
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
     try:
         port = server.add_insecure_port(f"{host}:{settings.grpc_port}")
     except RuntimeError as error:

@@ -124,12 +124,14 @@ class FaceParser:
             photo = await self._work(
                 partial(decode, data, max_pixels=self._limits.max_pixels, orientation=options.orientation)
             )
-        targets = await self._targets(photo, options, segmenter, deadline, watch)
+        with watch("detect"):
+            targets, notes = await self._targets(photo, options, segmenter, deadline)
         answers = await self._segment(segmenter, targets, deadline, watch)
         with watch("paste"):
             paste_all = partial(_paste, photo, targets, answers, segmenter.taxonomy, kept)
             labels, confidence, faces = await self._work(paste_all)
-        notes = () if photo.frames == 1 else (f"only the first of {photo.frames} frames was read",)
+        if photo.frames > 1:
+            notes = (f"only the first of {photo.frames} frames was read", *notes)
         result = ParseResult(
             width=photo.width,
             height=photo.height,
@@ -143,26 +145,22 @@ class FaceParser:
         return result, photo
 
     async def _targets(
-        self, photo: Photo, options: ParseOptions, segmenter: Segmenter, deadline: float, watch: Stopwatch
-    ) -> list[_Target]:
+        self, photo: Photo, options: ParseOptions, segmenter: Segmenter, deadline: float
+    ) -> tuple[list[_Target], tuple[str, ...]]:
+        """The faces to parse, and what the caller should know of their choice."""
         size, template = segmenter.card.input_size, segmenter.template
         most = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
         if options.faces == "full":
             box = (0.0, 0.0, float(photo.width), float(photo.height))
-            return [_Target(await self._work(partial(align.crop_whole, photo, size)), box)]
+            return [_Target(await self._work(partial(align.crop_whole, photo, size)), box)], ()
         if options.faces != "auto" and len(options.faces) > most:
             raise BadRequest(f"{len(options.faces)} boxes are more than the {most} faces that may be asked for")
-        with watch("detect"):
-            found = await self._detector.find(photo.pixels, self._limits.max_faces, deadline)
-        if options.faces == "auto":
-            return await self._work(
-                lambda: [
-                    _Target(align.crop_by_landmarks(photo, d.landmarks, template, size), d.box, d.score, d.landmarks)
-                    for d in found[:most]
-                ]
-            )
-        boxes = options.faces
-        return await self._work(lambda: [_boxed(photo, box, found, template, size) for box in boxes])
+        found = await self._detector.find(photo.pixels, None, deadline)
+        if options.faces != "auto":
+            boxes = options.faces
+            return await self._work(lambda: [_boxed(photo, box, found, template, size) for box in boxes]), ()
+        notes = (f"{len(found)} faces were found, the largest {most} were parsed",) if len(found) > most else ()
+        return await self._work(lambda: [_found(photo, face, template, size) for face in found[:most]]), notes
 
     async def _segment(
         self, segmenter: Segmenter, targets: list[_Target], deadline: float, watch: Stopwatch
@@ -206,6 +204,11 @@ def kept_classes(options: ParseOptions, taxonomy: Taxonomy) -> frozenset[int] | 
             raise BadRequest(f"unknown group {group!r}: the groups are {', '.join(taxonomy.groups)}")
     wanted = {*options.classes, *(name for group in options.groups for name in taxonomy.groups[group])}
     return frozenset(taxonomy.id_of(name) for name in wanted)
+
+
+def _found(photo: Photo, face: Detection, template: AlignmentTemplate, size: int) -> _Target:
+    crop = align.crop_by_landmarks(photo, face.landmarks, template, size)
+    return _Target(crop, face.box, face.score, face.landmarks)
 
 
 def _boxed(photo: Photo, box: Box, found: list[Detection], template: AlignmentTemplate, size: int) -> _Target:
