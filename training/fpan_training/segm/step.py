@@ -30,22 +30,20 @@ class SegmStep:
         images, labels = batch
         return segm_loss(self._forward(network, images), labels, self.loss, self.taxonomy.ignore)
 
-    def predict(self, network: nn.Module, images_bhwc: Tensor) -> Tensor:
-        """Labels at the size of the pictures, uint8 (B, H, W)."""
+    def predict(self, network: nn.Module, images_bhwc: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Labels at the size of the pictures or at ``size`` (height, width), uint8 (B, H, W)."""
         logits = self._forward(network, images_bhwc).logits.float()
-        size = images_bhwc.shape[1:3]
-        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False).argmax(1).to(torch.uint8)
+        shown = size or tuple(images_bhwc.shape[1:3])
+        return F.interpolate(logits, size=shown, mode="bilinear", align_corners=False).argmax(1).to(torch.uint8)
 
     def label(self, network: nn.Module, image: NDArray[np.uint8], input_size: int) -> NDArray[np.uint8]:
-        """Labels of one square picture of any size, uint8 (H, W, 3) -> (H, W): shrunk to the network's input, its
-        probabilities enlarged to the picture.
+        """Labels of one square picture of any size, uint8 (H, W, 3) -> (H, W), at the picture's size: it is shrunk to
+        the network's input, and what the network says is enlarged.
         """
-        images = torch.from_numpy(np.asarray(_to_size(image, input_size)))[None]
+        height, width = image.shape[:2]
+        images = torch.from_numpy(_to_size(image, input_size))[None]
         with torch.inference_mode():
-            x = self.normalise(images).contiguous(memory_format=torch.channels_last)
-            probabilities = F.softmax(cast(SegmNetwork, network)(x).logits.float(), 1)
-            full = F.interpolate(probabilities, size=image.shape[:2], mode="bilinear", align_corners=False)
-        return np.asarray(full[0].argmax(0).to(torch.uint8).numpy())
+            return np.asarray(self.predict(network, images, (height, width))[0].numpy())
 
     def validate(self, network: nn.Module, batch: tuple[Tensor, Tensor], confusion: Confusion) -> Tensor:
         """Adds a batch to the confusion matrices, one row a picture; returns the predicted labels, in main memory."""
