@@ -15,8 +15,15 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 
 ADVICE = [ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (Debian, Ubuntu: apt install python3-venv), or name one with PYTHON=" >&2; exit 1; }
 # Its wheel exists for Linux on x86-64 with glibc 2.35 or newer; elsewhere the gateway computes in its own process.
-install_triton = $(1)/bin/pip install $(PIP_FLAGS) --no-deps --require-hashes -r service/triton.lock 2>/dev/null || \
-  echo "no embedded Triton for this platform: networks will be computed in process"
+HAS_TRITON = import platform, sys; name, version = platform.libc_ver(); \
+  sys.exit(not (platform.machine() == "x86_64" and name == "glibc" and [int(v) for v in version.split(".")] >= [2, 35]))
+install_triton = if $(1)/bin/python -c '$(HAS_TRITON)'; \
+  then $(1)/bin/pip install $(PIP_FLAGS) --no-deps --require-hashes -r service/triton.lock; \
+  else echo "no embedded Triton for this platform: networks will be computed in process"; fi
+install_editable = $(1)/bin/pip install $(PIP_FLAGS) --require-hashes -r service/build.lock && \
+  $(1)/bin/pip install $(PIP_FLAGS) --no-deps --no-build-isolation $(2)
+# An environment holds paths of its checkout: one that was moved is made anew.
+$(foreach e,$(SERVE_ENV) $(TEST_ENV),$(if $(filter-out $(CURDIR),$(shell cat $(e)/ready 2>/dev/null)),$(shell rm -f $(e)/ready)))
 
 .PHONY: help serve test lint lock proto clean
 
@@ -43,6 +50,8 @@ lock: ## pin every dependency anew, at the newest versions that fit (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  -c service/requirements.lock --extra serve service/pyproject.toml training/pyproject.toml tests/requirements.in \
 	  -o tests/requirements.lock
+	@echo setuptools | uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate \
+	  --generate-hashes - -o service/build.lock
 	@# Whether torch needs CUDA's packages depends on the build that pip finds: pip resolves them, the lock does not.
 	@sed -i -E '/^(nvidia-|cuda-|triton==)/d' tests/requirements.lock
 
@@ -52,21 +61,21 @@ proto: $(TEST_ENV)/ready ## make the gRPC code from proto/
 clean: ## remove the environments
 	@rm -rf $(SERVE_ENV) $(TEST_ENV)
 
-$(SERVE_ENV)/ready: service/requirements.lock service/triton.lock service/pyproject.toml
+$(SERVE_ENV)/ready: service/requirements.lock service/triton.lock service/build.lock service/pyproject.toml
 	@$(ADVICE)
-	@echo "making the environment $(SERVE_ENV) (once)"
+	@echo "making the environment $(SERVE_ENV), once; it takes a minute or two"
 	@$(PYTHON) -m venv --clear $(SERVE_ENV)
 	@$(SERVE_ENV)/bin/pip install $(PIP_FLAGS) --require-hashes -r service/requirements.lock
 	@$(call install_triton,$(SERVE_ENV))
-	@$(SERVE_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -e ./service
-	@touch $@
+	@$(call install_editable,$(SERVE_ENV),-e ./service)
+	@echo "$(CURDIR)" > $@
 
-$(TEST_ENV)/ready: tests/requirements.lock service/triton.lock training/carriers.lock service/pyproject.toml training/pyproject.toml
+$(TEST_ENV)/ready: tests/requirements.lock service/triton.lock service/build.lock training/carriers.lock service/pyproject.toml training/pyproject.toml
 	@$(ADVICE)
-	@echo "making the environment $(TEST_ENV) (once)"
+	@echo "making the environment $(TEST_ENV), once; it takes some minutes"
 	@$(PYTHON) -m venv --clear $(TEST_ENV)
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) -r tests/requirements.lock
 	@$(call install_triton,$(TEST_ENV))
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -r training/carriers.lock
-	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -e ./service -e ./training
-	@touch $@
+	@$(call install_editable,$(TEST_ENV),-e ./service -e ./training)
+	@echo "$(CURDIR)" > $@

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -74,7 +75,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         backend = await open_backend(settings, list(cards), runtime_folder)
         stack.push_async_callback(backend.close)
         pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="picture")
-        stack.callback(pool.shutdown)
+        stack.push_async_callback(asyncio.to_thread, partial(pool.shutdown, cancel_futures=True))
         limits = BatchLimits.of(settings)
         batchers = {card.name: Batcher(backend, card, limits, metrics.batches) for card in cards}
         for batcher in batchers.values():

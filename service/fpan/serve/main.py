@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_settings import CliApp
 
 from fpan.contract import RepositoryError
-from fpan.serve.gateway import open_gateway
+from fpan.serve.gateway import Gateway, open_gateway
 from fpan.serve.grpc import start_grpc
 from fpan.serve.http.app import create_app
 from fpan.serve.settings import Settings
@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         asyncio.run(serve(settings))
     except (StartError, RepositoryError, TritonError) as error:
         sys.exit(f"fpan serve: {error}")
+    except asyncio.CancelledError:
+        sys.exit("fpan serve: stopped before it was ready")
 
 
 async def serve(settings: Settings) -> None:
@@ -63,34 +65,49 @@ async def serve(settings: Settings) -> None:
     """
     began = time.monotonic()
     http_socket = _bind(settings.bind_address, settings.port, "PORT")
+    # gRPC binds its own socket; whether the port is free is told before anything slow is started.
     _bind(settings.bind_address, settings.grpc_port, "GRPC_PORT").close()
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    me = asyncio.current_task()
+    assert me is not None
+    starting = True
+
+    def on_signal() -> None:
+        stop.set()
+        if starting:
+            me.cancel()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
     with contextlib.closing(http_socket):
         async with open_gateway(settings) as gateway:
-            config = uvicorn.Config(
-                create_app(gateway),
-                log_level=settings.log_level,
-                access_log=False,
-                timeout_graceful_shutdown=round(settings.drain_timeout_s),
-                server_header=False,
-            )
-            http = _Server(config)
-            grpc = await start_grpc(gateway)
+            http = _Server(_configuration(gateway))
+            try:
+                grpc = await start_grpc(gateway)
+            except OSError as error:
+                raise StartError(f"{error}: choose another port with GRPC_PORT=") from error
             running = asyncio.create_task(http.serve(sockets=[http_socket]))
-            stopping = asyncio.create_task(stop.wait())
-            listening = asyncio.create_task(http.listening.wait())
+            stopping, listening = asyncio.create_task(stop.wait()), asyncio.create_task(http.listening.wait())
             await asyncio.wait({running, listening}, return_when=asyncio.FIRST_COMPLETED)
             listening.cancel()
+            starting = False
             if not running.done():
                 _announce(settings, gateway.backend.description, time.monotonic() - began)
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
             gateway.draining = True
             http.should_exit = True
             await asyncio.gather(grpc.drain(settings.drain_timeout_s), running)
-            stopping.cancel()
+
+
+def _configuration(gateway: Gateway) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(gateway),
+        log_level=gateway.settings.log_level,
+        access_log=False,
+        timeout_graceful_shutdown=round(gateway.settings.drain_timeout_s),
+        server_header=False,
+    )
 
 
 def _settings(argv: Sequence[str] | None) -> Settings:
@@ -118,12 +135,13 @@ def _bind(host: str, port: int, name: str) -> socket.socket:
 
 
 def _announce(settings: Settings, networks: str, seconds: float) -> None:
-    address = f"http://{settings.bind_address}:{settings.port}"
+    host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
+    address = f"http://{host}:{settings.port}"
     lines = (
         f"Mask-FPAN Serve is ready after {seconds:.1f} s",
         f"  page      {address}/",
         f"  HTTP      POST {address}/v1/parse    contract: {address}/openapi.json",
-        f"  gRPC      {settings.bind_address}:{settings.grpc_port}",
+        f"  gRPC      {host}:{settings.grpc_port}",
         f"  networks  {networks}",
     )
     print("\n".join(lines), flush=True)

@@ -12,7 +12,8 @@ from fpan_training.segm.interface import SegmNetwork, SegmOutput
 class Mirrored(nn.Module):
     """The mean of a network's logits over both, left and right exchanged in the second; for evaluation mode.
 
-    Strided convolutions are not symmetric, so a network trained on mirrored pictures is so in part only. Twice the cost.
+    Strided convolutions are not symmetric, and a network trained on mirrored pictures is so in part only. It costs
+    twice as much.
     """
 
     partners: Tensor
