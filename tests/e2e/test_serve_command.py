@@ -1,4 +1,4 @@
-"""`make serve`: what it prints, how it refuses, how it ends."""
+"""`fpan serve`: what it prints, how it refuses, how it ends."""
 
 import re
 import signal
@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests import processes
 from tests import service as services
 
 READY_WITHIN_S = 10
@@ -69,10 +70,10 @@ def test_signal_ends_everything_cleanly(number, astronaut_jpeg):
         assert service.started_after_s < READY_WITHIN_S
         with httpx.Client(base_url=service.url, timeout=60) as client:
             assert client.post("/v1/parse", content=astronaut_jpeg).status_code == 200
-        group = descendants(service.process.pid)
-        assert group
+        below = processes.descendants(service.process.pid)
+        assert below
         assert service.stop(number) == 0
-        assert not [pid for pid in group if Path(f"/proc/{pid}").exists() and not zombie(pid)]
+        assert not [name for pid, name in below.items() if processes.alive(pid)]
     assert set(Path("/dev/shm").glob("triton*")) <= before
 
 
@@ -83,25 +84,3 @@ def test_in_process_serves_the_same_repository(astronaut_jpeg, service):
     there = httpx.post(f"{service.url}/v1/parse", content=astronaut_jpeg, timeout=60).json()
     assert here["mask"] == there["mask"]
     assert here["faces"] == there["faces"]
-
-
-def descendants(pid: int) -> list[int]:
-    """All processes below ``pid``."""
-    table = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    children: dict[int, list[int]] = {}
-    for line in table.splitlines():
-        child, parent = map(int, line.split())
-        children.setdefault(parent, []).append(child)
-    found, todo = [], [pid]
-    while todo:
-        todo += (below := children.get(todo.pop(), []))
-        found += below
-    return found
-
-
-def zombie(pid: int) -> bool:
-    """Whether it has ended and only waits to be reaped."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True

@@ -86,3 +86,27 @@ def test_a_photo_wider_than_opencv_can_warp_is_cut_all_the_same():
     photo = Photo(np.full((40, 40_000, 3), 9, np.uint8), "png")
     crop = align.crop_by_landmarks(photo, face(0.5, 0, (39_000, 5)), TEMPLATE, SIZE)
     assert crop.pixels.any()
+
+
+@pytest.mark.parametrize(("width", "height"), [(4000, 2990), (2990, 4000), (1300, 77)])
+def test_the_whole_photos_edges_come_to_lie_where_its_pixels_were_put(width, height):
+    photo = Photo(np.full((height, width, 3), 255, np.uint8), "png")
+    crop = align.crop_whole(photo, 512)
+    rows, columns = np.nonzero(crop.pixels[:, :, 0])
+    corners = np.array([(-0.5, -0.5), (width - 0.5, height - 0.5)]) @ crop.matrix[:, :2].T + crop.matrix[:, 2]
+    assert np.allclose(corners[0], (columns.min() - 0.5, rows.min() - 0.5), atol=1e-9)
+    assert np.allclose(corners[1], (columns.max() + 0.5, rows.max() + 0.5), atol=1e-9)
+    back = crop.corners @ crop.matrix[:, :2].T + crop.matrix[:, 2]
+    assert np.allclose(back[[0, 2]], [(-0.5, -0.5), (511.5, 511.5)])
+
+
+def test_enlargement_is_that_of_areas_where_both_sides_differ():
+    crop = align.Crop(np.zeros((SIZE, SIZE, 3), np.uint8), np.array([[0.25, 0, 3], [0, 0.16, 5]]))
+    assert crop.enlargement == pytest.approx(5)
+
+
+def test_a_box_that_leaves_the_photo_is_taken_as_far_as_it_goes():
+    photo = gradient(400, 400)
+    beyond = align.crop_by_box(photo, (-5000, 10, 20, 200), TEMPLATE, SIZE)
+    assert np.allclose(beyond.matrix, align.crop_by_box(photo, (0, 10, 20, 200), TEMPLATE, SIZE).matrix)
+    assert beyond.pixels.any()

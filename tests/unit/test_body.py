@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
 
 LIMIT = 10_000
+TIMEOUT_S = 30.0
 PICTURE = bytes(range(256)) * 8
 BOUNDARY = "b0undary"
 
@@ -36,7 +37,7 @@ def request(body: bytes | Iterable[bytes], headers: dict[str, str], query: str =
 
 async def read(body: bytes | Iterable[bytes], kind: str | None, query: str = "", **headers: str) -> Upload:
     all_headers = {**({} if kind is None else {"content-type": kind}), **headers}
-    return await read_upload(request(body, all_headers, query), LIMIT)
+    return await read_upload(request(body, all_headers, query), LIMIT, TIMEOUT_S)
 
 
 def multipart(*parts: tuple[str, bytes], filename: str | None = "a.jpg", end: bool = True) -> tuple[bytes, str]:
@@ -197,7 +198,7 @@ async def test_no_upload_touches_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = 5 * 2**20
     body, kind = multipart(("image", large))
     pieces = [body[i : i + 65536] for i in range(0, len(body), 65536)]
-    upload = await read_upload(request(pieces, {"content-type": kind}), limit)
+    upload = await read_upload(request(pieces, {"content-type": kind}), limit, TIMEOUT_S)
     assert upload.data == large
     # The double does fail where Starlette's own parser is left to itself.
     with pytest.raises(AssertionError, match="written to disk"):
@@ -232,4 +233,4 @@ async def test_a_caller_who_leaves_is_no_error_of_the_request() -> None:
 
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"image/png")], "query_string": b""}
     with pytest.raises(ClientDisconnect):
-        await read_upload(Request(scope, gone), LIMIT)
+        await read_upload(Request(scope, gone), LIMIT, TIMEOUT_S)

@@ -1,6 +1,7 @@
 """The detector finds faces in real pixels, by the network that is shipped."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from fpan.contract import ModelRepository
 from fpan.serve.errors import Unavailable
 from fpan.serve.pipeline.detect import FaceDetector
+from fpan.serve.pipeline.detect_candidates import Candidates
+from fpan.serve.pipeline.detect_second_look import Sheet
 from fpan.serve.pipeline.detect_views import ViewPlan
 from fpan.serve.settings import Settings
 
@@ -158,3 +161,20 @@ async def test_the_deadline_reaches_the_network(network, pool, astronaut):
 
     await FaceDetector(CARD, Notes(), pool, THRESHOLD).find(astronaut, deadline=77.0)
     assert deadlines == [77.0] * 3
+
+
+async def test_candidates_are_read_and_merged_off_the_event_loop(detector, astronaut, monkeypatch):
+    threads = []
+
+    def noted(real):
+        def call(*args, **options):
+            threads.append(threading.current_thread())
+            return real(*args, **options)
+
+        return call
+
+    for owner, name in ((Candidates, "merged"), (Candidates, "detections"), (Sheet, "read")):
+        monkeypatch.setattr(owner, name, noted(getattr(owner, name)))
+    await detector.find(astronaut)
+    assert len(threads) >= 6
+    assert threading.current_thread() not in threads

@@ -1,5 +1,7 @@
 """Back into the photo: labels land where the face is, at any size."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from fpan.contract import FaceClass, Taxonomy
@@ -164,3 +166,38 @@ def test_a_photo_of_no_face_is_background_and_certain():
     assert not labels.any()
     assert (confidence == paste.CERTAIN).all()
     assert Photo(np.zeros((20, 30, 3), np.uint8), "png").width == 30
+
+
+def test_sums_by_class_are_those_of_the_pixels(monkeypatch):
+    monkeypatch.setattr(paste, "_ROWS_PIXELS", 100)
+    random = np.random.default_rng(3)
+    labels, confidence = random.integers(0, 19, (2, 57, 31), np.uint8)
+    area, sureness = paste.sums_by_class(labels, confidence)
+    for c in range(256):
+        assert area[c] == (labels == c).sum()
+        assert sureness[c] == confidence[labels == c].sum()
+
+
+def test_figures_of_a_large_face_take_little_memory():
+    labels = np.ones((4000, 4000), np.uint8)
+    tracemalloc.start()
+    face = parsed(labels, (0, 0, 4000, 4000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert face.parts[0].area == labels.size
+    assert peak < 4 * labels.size
+
+
+def test_enlarging_stops_at_the_next_tile_when_it_is_given_up(monkeypatch):
+    monkeypatch.setattr(paste, "_TILE", 64)
+    asked = []
+
+    def check() -> None:
+        asked.append(True)
+        if len(asked) == 3:
+            raise TimeoutError
+
+    logits = np.zeros((len(NAMES), 32, 32), np.float32)
+    with pytest.raises(TimeoutError):
+        paste.paste_probabilities(crop([[0.1, 0, 0], [0, 0.1, 0]]), (0, 0, 640, 640), logits, check)
+    assert len(asked) == 3
