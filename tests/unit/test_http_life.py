@@ -10,11 +10,12 @@ import httpx
 import numpy as np
 import pytest
 from fpan.contract import FaceClass, ModelCard, Taxonomy
-from fpan.serve.http import answer, parse
+from fpan.serve.http import answer
 from fpan.serve.http.app import create_app
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.types import ParseResult, Photo
 from fpan.serve.settings import Settings
+from starlette.responses import StreamingResponse
 
 TAXONOMY = Taxonomy(name="one", classes=(FaceClass(id=0, name="background", title="b", colour=(0, 0, 0), partner=0),))
 CARD = ModelCard(
@@ -174,14 +175,12 @@ async def test_what_nobody_foresaw_is_told_with_its_id_and_logged_once(gateway, 
 
 
 async def test_what_breaks_after_the_answer_began_is_left_to_the_server(gateway):
+    async def pieces():
+        yield b"a"
+        raise RuntimeError("in the middle")
+
     async def broken(request):
-        async def pieces():
-            yield b"a"
-            raise RuntimeError("in the middle")
-
-        return parse.Response() if request is None else StreamingResponse(pieces())
-
-    from starlette.responses import StreamingResponse
+        return StreamingResponse(pieces())
 
     app = create_app(gateway)
     app.add_route("/broken", broken)
@@ -230,7 +229,7 @@ async def test_json_is_written_off_the_event_loop(gateway, client, monkeypatch):
     told = await client.post("/v1/parse", content=b"picture", headers={"X-Request-Id": "a/b=c"})
     assert where == [False]
     members = told.json()
-    assert list(members)[0::7][0] == "request_id"
+    assert list(members)[0] == "request_id"
     assert (members["request_id"], members["notes"], members["timing_ms"]["decode"]) == ("a/b=c", ["ünd"], 1.0)
     assert members["timing_ms"]["encode"] > 0
     assert told.headers["content-type"] == "application/json"

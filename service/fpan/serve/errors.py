@@ -6,6 +6,7 @@
     |-- BadRequest              400  INVALID_ARGUMENT     malformed: missing picture, unknown option, unknown class
     |-- NotFound                404  NOT_FOUND            no such route, model or version
     |-- NotAcceptable           406  INVALID_ARGUMENT     no answer of that media type
+    |-- RequestTimeout          408  DEADLINE_EXCEEDED    the request's body did not arrive in time
     |-- TooLarge                413  RESOURCE_EXHAUSTED   too many bytes or pixels
     |-- UnsupportedImage        415  INVALID_ARGUMENT     not an image that is read here
     |-- Impossible              422  INVALID_ARGUMENT     well-formed but impossible: truncated image, box outside
@@ -51,6 +52,12 @@ class NotAcceptable(GatewayError):
     """No answer of the media type that was asked for."""
 
     status, grpc_code, slug, title = 406, "INVALID_ARGUMENT", "not-acceptable", "Not acceptable"
+
+
+class RequestTimeout(GatewayError):
+    """The request's body did not arrive in time."""
+
+    status, grpc_code, slug, title = 408, "DEADLINE_EXCEEDED", "request-timeout", "Request took too long to arrive"
 
 
 class TooLarge(GatewayError):

@@ -85,7 +85,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             found[settings.detector_model], batchers[settings.detector_model], pool, settings.detector_threshold
         )
         segmenters = {c.name: Segmenter(c, batchers[c.name]) for c in cards if c.task == _SEGMENTATION}
-        bounds = Limits(settings.max_pixels, settings.max_faces, settings.deadline_ms)
+        bounds = Limits(settings.max_pixels, settings.max_faces, settings.deadline_ms, settings.max_face_pixels)
         parser = FaceParser(segmenters, settings.segm_model, detector, bounds, pool)
         _log.info("networks: %s", backend.description)
         yield Gateway(settings, parser, backend, cards, pool, metrics)

@@ -105,6 +105,7 @@ def _configuration(gateway: Gateway) -> uvicorn.Config:
         create_app(gateway),
         log_level=gateway.settings.log_level,
         access_log=False,
+        log_config=None,
         timeout_graceful_shutdown=round(gateway.settings.drain_timeout_s),
         server_header=False,
     )

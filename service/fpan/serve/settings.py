@@ -58,10 +58,14 @@ class Settings(BaseSettings):
     """Requests that are handled at once; more are refused with 429."""
     max_body_bytes: Positive = 32 * 2**20
     """Largest request body in bytes."""
+    body_timeout_s: Seconds = 60
+    """How long a request's body may take to arrive, in seconds."""
     max_pixels: Positive = 64_000_000
     """Largest picture in pixels, told from its header before it is decoded."""
     max_faces: Positive = 100
     """Faces of a picture that are parsed, the largest first; a request may ask for fewer."""
+    max_face_pixels: Positive = 256_000_000
+    """Pixels of the windows of all faces of a picture together; a picture may not ask for more."""
     detector_threshold: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Least detector score of a face."""
     decode_threads: Positive = 2

@@ -22,6 +22,10 @@ HEALTH_INTERVAL_S = 1.0
 """How often the health that watchers see follows the gateway's."""
 _OPTIONS_BYTES = 64 * 1024
 """What a message may have beside its picture."""
+_SPARE_CALLS = 16
+"""Calls let in beyond ``max_concurrency``: health, reflection, and those that are told of the overload in words.
+
+A call beyond them is refused before its message is read, so that pictures do not pile up in memory."""
 
 
 @dataclass
@@ -54,7 +58,7 @@ async def start_grpc(gateway: "Gateway") -> GrpcServer:
         # Without it a second server would share the port and take half of the calls.
         ("grpc.so_reuseport", 0),
     ]
-    server = grpc.aio.server(options=options)
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=settings.max_concurrency + _SPARE_CALLS)
     face_parsing_pb2_grpc.add_FaceParsingServicer_to_server(FaceParsingServicer(gateway), server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)

@@ -16,7 +16,7 @@ from fpan.serve.errors import BadRequest, GatewayError, Overloaded, TooLarge, Un
 from fpan.serve.grpc.convert import read_options, write_response
 from fpan.serve.grpc.status import status_of
 from fpan.serve.http.request_id import HEADER, choose
-from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.pipeline.options import MAX_DEADLINE_MS, ParseOptions
 from fpan.serve.pipeline.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class FaceParsingServicer:
         gateway = self._gateway
         options = self._checked(request)
         if left_s is not None:
-            options = dataclasses.replace(options, deadline_ms=max(1, int(left_s * 1000)))
+            options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
         result, _ = await gateway.parser.parse(request.image, options)
         card = gateway.parser.segmenter(options.model).card
         write = partial(write_response, result, card, confidence=request.options.confidence)

@@ -1,6 +1,8 @@
 """A result as an answer: the JSON of everything, or one picture."""
 
 import base64
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from fpan.contract import ModelCard
@@ -26,8 +28,11 @@ def picture(output: str, result: ParseResult, photo: Photo, card: ModelCard) -> 
     return indexed_png(result.labels, taxonomy)
 
 
-def json_answer(result: ParseResult, photo: Photo, card: ModelCard, options: ParseOptions) -> dict[str, Any]:
-    """Everything that is known, as :class:`fpan.serve.http.schema.ParseAnswer` has it, less id and timing."""
+def json_answer(result: ParseResult, photo: Photo, card: ModelCard, options: ParseOptions) -> bytes:
+    """Everything that is known, as :class:`fpan.serve.http.schema.ParseAnswer` has it, less id and timing.
+
+    See :func:`with_request`, which adds them.
+    """
     taxonomy = card.taxonomy
     assert taxonomy is not None
     wanted = options.output or ("rle",)
@@ -46,7 +51,17 @@ def json_answer(result: ParseResult, photo: Photo, card: ModelCard, options: Par
         if output in wanted:
             data = picture(output, result, photo, card)
             answer[output] = {"encoding": "png", "data": base64.b64encode(data).decode("ascii")}
-    return answer
+    return _json(answer)
+
+
+def with_request(answer: bytes, request_id: str, timing_ms: Mapping[str, float]) -> bytes:
+    """:func:`json_answer` with what is known only once it is made, at the price of a copy."""
+    head, tail = _json({"request_id": request_id}), _json({"timing_ms": timing_ms})
+    return b",".join((head[:-1], memoryview(answer)[1:-1], tail[1:]))
+
+
+def _json(members: Mapping[str, Any]) -> bytes:
+    return json.dumps(members, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _face(face: ParsedFace, result: ParseResult, names: dict[int, str]) -> dict[str, Any]:

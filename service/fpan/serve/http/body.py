@@ -1,9 +1,11 @@
 """The picture and the options of a request, read into memory and nowhere else."""
 
+import asyncio
 import binascii
 import json
 import logging
 import re
+import secrets
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +14,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from fpan.serve.errors import BadRequest, TooLarge, UnsupportedImage
+from fpan.serve.errors import BadRequest, RequestTimeout, TooLarge, UnsupportedImage
 
 _FIELD = "image"
 _MULTIPART, _JSON, _FORM = "multipart/form-data", "application/json", "application/x-www-form-urlencoded"
@@ -23,7 +25,9 @@ _HOW = (
 )
 _MAX_PARTS = 8
 """Parts of a multipart body that are read before it is refused for having more than one picture."""
-_DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+_MAX_BESIDE_BYTES = 64 * 1024
+"""What a JSON body may have beside its picture: bounds the work of a parser that nothing else can run beside."""
+_DATA_URL = re.compile(rb"data:[^,]{0,200};base64,", re.IGNORECASE)
 _WHITE_SPACE = b" \t\r\n"
 
 # It remarks on every odd byte of a body; the caller is told, and a log is no place for bytes of pictures.
@@ -40,15 +44,17 @@ class Upload:
     """Members of the query (words) and of the JSON body (values), ``image`` left out."""
 
 
-async def read_upload(request: Request, max_bytes: int) -> Upload:
+async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> Upload:
     """Reads a request's picture and options.
 
     Args:
         request: With the picture as its raw body, as the multipart file ``image``, or as base64 in JSON.
         max_bytes: Largest body; a larger one is refused by its Content-Length, or when that many bytes have come.
+        timeout_s: How long the body may take to arrive, in seconds.
 
     Raises:
         BadRequest: no picture, several, or a body that is not what its type says.
+        RequestTimeout: the body came too slowly.
         TooLarge: the body.
         UnsupportedImage: a type that holds no picture.
         starlette.requests.ClientDisconnect: the caller has gone.
@@ -57,12 +63,13 @@ async def read_upload(request: Request, max_bytes: int) -> Upload:
     query = _once(request.query_params.multi_items(), "the query")
     kind = _media_type(request)
     members: dict[str, object] = {}
-    if kind == _MULTIPART:
-        data = await _read_multipart(request, max_bytes)
-    elif kind == _JSON:
-        data, members = _read_json(b"".join([chunk async for chunk in _capped(request, max_bytes)]))
-    else:
-        data = b"".join([chunk async for chunk in _capped(request, max_bytes)])
+    try:
+        async with asyncio.timeout(timeout_s):
+            data = await (_read_multipart if kind == _MULTIPART else _read_whole)(request, max_bytes)
+    except TimeoutError:
+        raise RequestTimeout(f"the body did not arrive within {timeout_s:g} s") from None
+    if kind == _JSON:
+        data, members = await asyncio.to_thread(_read_json, data)
     if not data:
         raise BadRequest(f"there is no picture in the request: {_HOW}")
     if both := sorted(query.keys() & members.keys()):
@@ -102,6 +109,10 @@ async def _capped(request: Request, max_bytes: int) -> AsyncGenerator[bytes, Non
         if came > max_bytes:
             raise _too_large(max_bytes)
         yield chunk
+
+
+async def _read_whole(request: Request, max_bytes: int) -> bytes:
+    return b"".join([chunk async for chunk in _capped(request, max_bytes)])
 
 
 def _too_large(max_bytes: int) -> TooLarge:
@@ -166,23 +177,63 @@ async def _picture_of(form: FormData) -> bytes:
 
 
 def _read_json(body: bytes) -> tuple[bytes, dict[str, object]]:
-    try:
-        members = json.loads(body, object_pairs_hook=lambda pairs: _once(pairs, "JSON"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON: {error}") from error
+    if len(body) <= _MAX_BESIDE_BYTES:
+        members = _members(body)
+        text = members.pop(_FIELD, None)
+        if not isinstance(text, str):
+            raise BadRequest(f"the JSON body has no member {_FIELD!r} with the picture in base64")
+        return _from_base64(_bytes(text)), members
+    rest, picture, mark = _cut(body)
+    members = _members(rest)
+    if members.pop(_FIELD, None) != mark:
+        raise _too_much_beside()
+    return _from_base64(picture if b"\\" not in picture else _bytes(_parsed(b'"' + picture + b'"'))), members
+
+
+def _cut(body: bytes) -> tuple[bytes, bytes, str]:
+    """A large body without what is longest between two quotes, that, and the mark in its place.
+
+    Base64 has no quote, so a picture is one such piece whatever else of it is escaped.
+    """
+    pieces = body.split(b'"', _MAX_BESIDE_BYTES)
+    longest = max(range(len(pieces)), key=lambda i: len(pieces[i]))
+    picture = pieces[longest]
+    if len(body) - len(picture) > _MAX_BESIDE_BYTES:
+        raise _too_much_beside()
+    mark = secrets.token_hex()  # no body can name it beforehand
+    pieces[longest] = mark.encode()
+    return b'"'.join(pieces), picture, mark
+
+
+def _too_much_beside() -> BadRequest:
+    return BadRequest(
+        f"the JSON body has more than {_MAX_BESIDE_BYTES} bytes beside its member {_FIELD!r}, the picture in base64"
+    )
+
+
+def _members(body: bytes) -> dict[str, object]:
+    members = _parsed(body)
     if not isinstance(members, dict):
         raise BadRequest(f"the JSON body is no object: {_HOW}")
-    text = members.pop(_FIELD, None)
-    if not isinstance(text, str):
-        raise BadRequest(f"the JSON body has no member {_FIELD!r} with the picture in base64")
-    return _from_base64(text), members
+    return members
 
 
-def _from_base64(text: str) -> bytes:
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body, object_pairs_hook=lambda pairs: _once(pairs, "JSON"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}") from error
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("ascii", "replace")  # with ?, which base64 does not know either
+
+
+def _from_base64(text: bytes) -> bytes:
     prefix = _DATA_URL.match(text)
     bare = text[prefix.end() :] if prefix else text
     try:
-        return binascii.a2b_base64(bare.encode("ascii").translate(None, _WHITE_SPACE), strict_mode=True)
+        return binascii.a2b_base64(bare.translate(None, _WHITE_SPACE), strict_mode=True)
     except ValueError as error:
         raise BadRequest(f"the member {_FIELD!r} is not base64: {error}") from error
 

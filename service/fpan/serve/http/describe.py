@@ -13,6 +13,7 @@ _PROBLEMS = {
     400: "The request is malformed: an unknown option or class, no picture, broken multipart.",
     404: "There is no such model.",
     406: "There is no answer of the media type that Accept asks for.",
+    408: "The body did not arrive in time.",
     413: "Too many bytes, or more pixels than are read here.",
     415: "Not an image of a format that is read here.",
     422: "It cannot be done: a truncated picture, a box outside the picture.",

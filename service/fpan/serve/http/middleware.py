@@ -1,18 +1,20 @@
-"""Around every request: its id, its metrics, and a permit before the body is read."""
+"""Around every request: its id, its metrics, a permit before the body is read, and an answer to what nobody foresaw."""
 
 import time
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fpan.serve.errors import Overloaded
-from fpan.serve.http.problems import problem
+from fpan.serve.http.problems import problem, unknown
 from fpan.serve.http.request_id import HEADER, choose
 from fpan.serve.metrics import Metrics
 
 _UNMATCHED = "(none)"
+_GONE = 499
+"""What requests are counted as whose caller left before the answer."""
 
 
 class Around:
@@ -34,11 +36,12 @@ class Around:
         scope["fpan.request_id"] = identity
         began = time.perf_counter()
         status = 500
+        started = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, started = message["status"], True
                 MutableHeaders(scope=message)[HEADER] = identity
             await send(message)
 
@@ -57,6 +60,13 @@ class Around:
             finally:
                 self._running -= limited
                 self._metrics.in_flight.dec(limited)
+        except ClientDisconnect:
+            status = _GONE
+        except Exception as error:
+            if started:
+                raise
+            # Here and not in Starlette's outermost layer, which knows no request id and raises again what it answered.
+            await unknown(Request(scope), error)(scope, receive, send_with_id)
         finally:
             route = getattr(scope.get("route"), "path", _UNMATCHED)
             self._metrics.requests.labels(route, scope["method"], str(status)).inc()

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from fpan.serve.errors import NotAcceptable
 
 
-def negotiate(accept: str | None, offered: Sequence[str]) -> str:
-    """The offered media type that an ``Accept`` header prefers (RFC 9110, 12.5.1); the first where it does not care.
+def negotiate(accept: str, offered: Sequence[str]) -> str:
+    """The offered media type that ``Accept`` (all such headers, joined by commas) prefers; the first where it is empty.
+
+    Source: RFC 9110, 12.5.1.
 
     Raises:
         NotAcceptable: none of them is wanted.
     """
-    if not accept or not accept.strip():
+    if not accept.strip():
         return offered[0]
     weights = [_weight(part) for part in accept.split(",")]
     best = max(offered, key=lambda media: (_quality(media, weights), -offered.index(media)))

@@ -1,56 +1,111 @@
 """`POST /v1/parse`: a picture in, its faces out."""
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+import asyncio
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, TypeVar
 
-from fpan.serve.errors import BadRequest, Unavailable
+from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
+
+from fpan.serve.errors import BadRequest, DeadlineExceeded, Unavailable
 from fpan.serve.gateway import Gateway
-from fpan.serve.http.answer import JSON, PNG, json_answer, picture
-from fpan.serve.http.body import read_upload
+from fpan.serve.http.answer import JSON, PNG, json_answer, picture, with_request
+from fpan.serve.http.body import Upload, read_upload
 from fpan.serve.http.describe import PARSE
 from fpan.serve.http.negotiate import negotiate
 from fpan.serve.http.request_id import request_id
 from fpan.serve.pipeline.options import PICTURE_OUTPUTS, ParseOptions
 from fpan.serve.pipeline.stopwatch import Stopwatch
+from fpan.serve.pipeline.types import ParseResult
 
 PARSE_PATHS = ("/v1/parse", "/parse")
+T = TypeVar("T")
 
 
 def parse_routes(gateway: Gateway) -> APIRouter:
     """The routes of ``gateway``."""
     router = APIRouter()
+    settings = gateway.settings
 
     async def parse(request: Request) -> Response:
         """Parses every face of one picture; see the options for which faces, which classes, which answer."""
         if gateway.draining:
             raise Unavailable("this server is shutting down")
-        media = negotiate(request.headers.get("accept"), (JSON, PNG))
-        upload = await read_upload(request, gateway.settings.max_body_bytes)
-        options = ParseOptions.read(upload.options)
+        media = negotiate(", ".join(request.headers.getlist("accept")), (JSON, PNG))
+        upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
+        options = _options(upload)
         wanted = _picture_output(options) if media == PNG else ""
-        result, photo = await gateway.parser.parse(upload.data, options)
-        card = gateway.parser.segmenter(options.model).card
-        watch = Stopwatch()
-        headers: dict[str, str] = {}
-        with watch("encode"):
-            if wanted:
-                body = await gateway.run(lambda: picture(wanted, result, photo, card))
-            else:
-                members = await gateway.run(lambda: json_answer(result, photo, card, options))
-        timing = {**result.timing_ms, **watch.milliseconds}
+        work = _within(options.deadline_ms or settings.deadline_ms, _parsed(gateway, upload.data, options, wanted))
+        result, timing, body = await _while_connected(request, work)
         for stage, milliseconds in timing.items():
             gateway.metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
         gateway.metrics.faces.observe(len(result.faces))
-        headers["Server-Timing"] = ", ".join(f"{stage};dur={ms:g}" for stage, ms in timing.items())
-        if wanted:
-            return Response(body, headers=headers, media_type=PNG)
-        members["timing_ms"] = timing
-        return JSONResponse({"request_id": request_id(request), **members}, headers=headers)
+        headers = {"Server-Timing": ", ".join(f"{stage};dur={ms:g}" for stage, ms in timing.items())}
+        if not wanted:
+            body = with_request(body, request_id(request), timing)
+        return Response(body, headers=headers, media_type=media)
 
     path, alias = PARSE_PATHS
     router.add_api_route(path, parse, methods=["POST"], tags=["parse"], **PARSE)
     router.add_api_route(alias, parse, methods=["POST"], include_in_schema=False)
     return router
+
+
+async def _parsed(
+    gateway: Gateway, data: bytes, options: ParseOptions, wanted: str
+) -> tuple[ParseResult, dict[str, float], bytes]:
+    """The result, its milliseconds by stage, and its encoding: the picture ``wanted``, or JSON where that is empty."""
+    result, photo = await gateway.parser.parse(data, options)
+    card = gateway.parser.segmenter(options.model).card
+    if wanted:
+        encode = partial(picture, wanted, result, photo, card)
+    else:
+        encode = partial(json_answer, result, photo, card, options)
+    watch = Stopwatch()
+    with watch("encode"):
+        body = await gateway.run(encode)
+    return result, {**result.timing_ms, **watch.milliseconds}, body
+
+
+async def _within(allowed_ms: int, work: Coroutine[Any, Any, T]) -> T:
+    """Holds all of ``work`` to the deadline; the parser knows it too, but not of the encoding."""
+    try:
+        async with asyncio.timeout(allowed_ms / 1000):
+            return await work
+    except TimeoutError:
+        raise DeadlineExceeded(f"the answer was not ready within {allowed_ms} ms") from None
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` returns; it is cancelled when the caller, whose body has been read, leaves.
+
+    Raises:
+        ClientDisconnect: the caller has left.
+    """
+    working, leaving = asyncio.create_task(work), asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        leaving.result()
+        raise ClientDisconnect
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _options(upload: Upload) -> ParseOptions:
+    try:
+        return ParseOptions.read(upload.options)
+    except RecursionError as error:  # of JSON in JSON, such as faces=[[[[...
+        raise BadRequest("an option is nested too deeply") from error
 
 
 def _picture_output(options: ParseOptions) -> str:

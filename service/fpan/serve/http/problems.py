@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from fpan.serve.errors import PROBLEM_BASE, BadRequest, GatewayError, NotFound
+from fpan.serve.errors import PROBLEM_BASE, BadRequest, GatewayError, NotFound, RequestTimeout
 from fpan.serve.http.request_id import request_id
 
 PROBLEM_JSON = "application/problem+json"
@@ -16,11 +16,20 @@ _log = logging.getLogger(__name__)
 
 def problem(request: Request, error: GatewayError) -> JSONResponse:
     """The answer that tells ``error``."""
-    return _answer(request, error.status, error.slug, error.title, str(error), error.retry_after_s)
+    answer = _answer(request, error.status, error.slug, error.title, str(error), error.retry_after_s)
+    if isinstance(error, RequestTimeout):
+        answer.headers["Connection"] = "close"  # what is still to come is not awaited (RFC 9110, 15.5.9)
+    return answer
+
+
+def unknown(request: Request, error: Exception) -> JSONResponse:
+    """Logs an error that nobody foresaw and tells that there was one, but not its words."""
+    _log.error("request %s failed", request_id(request), exc_info=error)
+    return problem(request, GatewayError("something broke here; the log has it under this request_id"))
 
 
 def install(app: FastAPI) -> None:
-    """Makes every error of the app a problem; none shows a trace or the backend's words."""
+    """Makes every error that is known a problem; :class:`fpan.serve.http.middleware.Around` sees to the others."""
 
     async def known(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, GatewayError)
@@ -29,7 +38,9 @@ def install(app: FastAPI) -> None:
     async def plain(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         if error.status_code == NotFound.status:
-            return problem(request, NotFound(f"there is nothing at {request.url.path}: see /docs for what there is"))
+            return problem(
+                request, NotFound(f"there is nothing at {request.url.path}: see /openapi.json for what there is")
+            )
         title = str(error.detail)
         slug = title.lower().replace(" ", "-")
         answer = _answer(request, error.status_code, slug, title, f"{request.method} {request.url.path}: {title}", None)
@@ -41,15 +52,9 @@ def install(app: FastAPI) -> None:
         first = error.errors()[0]
         return problem(request, BadRequest(f"{'.'.join(str(p) for p in first['loc'])}: {first['msg']}"))
 
-    async def unknown(request: Request, error: Exception) -> JSONResponse:
-        _log.error("request %s failed", request_id(request), exc_info=error)
-        detail = "something broke here; the log has it under this request_id"
-        return _answer(request, GatewayError.status, GatewayError.slug, GatewayError.title, detail, None)
-
     app.add_exception_handler(GatewayError, known)
     app.add_exception_handler(HTTPException, plain)
     app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(Exception, unknown)
 
 
 def _answer(

@@ -21,7 +21,8 @@ class Crop:
     pixels: NDArray[np.uint8]
     """RGB, uint8 (size, size, 3); black where the photo has no pixels."""
     matrix: NDArray[np.float64]
-    """2x3 similarity from the photo's pixels to the crop's; integers are pixel centres."""
+    """2x3 from the photo's pixels to the crop's; integers are pixel centres. A similarity, but for the rounding of
+    both sides to whole pixels in :func:`crop_whole`."""
 
     @property
     def size(self) -> int:
@@ -31,7 +32,7 @@ class Crop:
     @property
     def enlargement(self) -> float:
         """Pixels of the photo for each pixel of the crop; above 1 the face is larger than the crop."""
-        return 1 / float(np.hypot(self.matrix[0, 0], self.matrix[1, 0]))
+        return 1 / float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
 
     @property
     def corners(self) -> NDArray[np.float64]:
@@ -43,20 +44,34 @@ class Crop:
 
 
 def crop_by_landmarks(photo: Photo, landmarks: NDArray[np.float32], template: AlignmentTemplate, size: int) -> Crop:
-    """The crop in which the five points lie on the template."""
+    """The crop in which the five points lie on the template.
+
+    Raises:
+        ValueError: the points coincide.
+    """
     return _cut(photo, template.crop_matrix(landmarks, size), size)
 
 
-def crop_by_box(photo: Photo, box: Box, template: AlignmentTemplate, size: int) -> Crop:
-    """The upright crop in which a box around a face lies on the mean box of the training faces.
+def inside(photo: Photo, box: Box) -> Box:
+    """The part of a box that lies in the photo.
 
     Raises:
-        Impossible: the box lies wholly outside the photo.
+        Impossible: there is none.
     """
     x0, y0, x1, y1 = box
     if x1 <= 0 or y1 <= 0 or x0 >= photo.width or y0 >= photo.height:
         picture = f"the picture of {photo.width} x {photo.height} pixels"
         raise Impossible(f"the box [{x0:g}, {y0:g}, {x1:g}, {y1:g}] lies outside {picture}")
+    return max(x0, 0.0), max(y0, 0.0), min(x1, float(photo.width)), min(y1, float(photo.height))
+
+
+def crop_by_box(photo: Photo, box: Box, template: AlignmentTemplate, size: int) -> Crop:
+    """The upright crop in which what the photo has of a box around a face lies on the mean box of the training faces.
+
+    Raises:
+        Impossible: the box lies wholly outside the photo.
+    """
+    x0, y0, x1, y1 = inside(photo, box)
     tx0, ty0, tx1, ty1 = template.box
     scale = size * float(np.sqrt((tx1 - tx0) * (ty1 - ty0) / ((x1 - x0) * (y1 - y0))))
     shift_x = size * (tx0 + tx1) / 2 - 0.5 - scale * ((x0 + x1) / 2 - 0.5)
@@ -72,9 +87,9 @@ def crop_whole(photo: Photo, size: int) -> Crop:
     pixels = np.zeros((size, size, 3), np.uint8)
     left, top = (size - width) // 2, (size - height) // 2
     pixels[top : top + height, left : left + width] = cv2.resize(photo.pixels, (width, height), interpolation=how)
-    # Pixel centres: the photo's x lies at (x + 0.5) * scale - 0.5 of the shrunk picture.
-    shift = 0.5 * scale - 0.5
-    matrix = np.array([[scale, 0, left + shift], [0, scale, top + shift]])
+    # Both sides are rounded, each by a share of its own. Pixel centres: the photo's x lies at (x + 0.5) * sx - 0.5.
+    sx, sy = width / photo.width, height / photo.height
+    matrix = np.array([[sx, 0, left + 0.5 * sx - 0.5], [0, sy, top + 0.5 * sy - 0.5]])
     return Crop(pixels, matrix)
 
 

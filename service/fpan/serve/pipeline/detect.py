@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fpan.contract import ModelCard
 from fpan.serve.pipeline.detect_candidates import Candidates, within
-from fpan.serve.pipeline.detect_second_look import Pose, sheets
+from fpan.serve.pipeline.detect_second_look import Pose, Sheet, sheets
 from fpan.serve.pipeline.detect_views import ViewPlan, ViewSpec, plan_views, render
 from fpan.serve.pipeline.types import Detection
 
@@ -95,15 +95,16 @@ class FaceDetector:
         specs = plan_views(width, height, self._size, self._plan)
         views = zip(specs, render(picture, specs, self._size), strict=True)
         found: list[Candidates] = []
-        while part := await self._work(views):
+        while part := await self._next(views):
             answers = await self._look([pixels for _, pixels in part], deadline)
-            found += [self._first(rows, spec, width, height) for (spec, _), rows in zip(part, answers, strict=True)]
-        candidates = Candidates.join(found).merged(same_inside=1.0)
-        candidates = candidates.take(np.arange(min(len(candidates), MAX_CANDIDATES)))
+            specs_seen = [spec for spec, _ in part]
+            found += await self._work(partial(self._first_looks, specs_seen, answers, width, height))
+        candidates = await self._work(partial(_likeliest, found))
         leaning = [Pose(lean) for lean in self._plan.second_leans]
-        candidates = (await self._again(picture, candidates, leaning, self._plan.second_threshold, deadline)).merged()
+        leant = await self._again(picture, candidates, leaning, self._plan.second_threshold, deadline)
+        candidates = await self._work(leant.merged)
         faces = await self._again(picture, candidates, UPRIGHT, self._threshold, deadline)
-        return faces.merged(blend=True).detections(max_faces)
+        return await self._work(lambda: faces.merged(blend=True).detections(max_faces))
 
     async def _again(
         self,
@@ -116,9 +117,9 @@ class FaceDetector:
         """Looks at candidates again, at one size and in these poses."""
         packed = sheets(picture, candidates, self._size, poses)
         seen: list[Candidates] = []
-        while batch := await self._work(packed):
+        while batch := await self._next(packed):
             answers = await self._look([sheet.pixels for sheet in batch], deadline)
-            seen += [sheet.read(rows, threshold) for sheet, rows in zip(batch, answers, strict=True)]
+            seen += await self._work(partial(_read, batch, answers, threshold))
         return Candidates.join(seen)
 
     async def _look(self, views: Sequence[NDArray[np.uint8]], deadline: float | None) -> list[NDArray[np.float32]]:
@@ -127,10 +128,19 @@ class FaceDetector:
         answer = await self._network.infer(items, (FACES_OUTPUT,), math.inf if deadline is None else deadline)
         return [np.asarray(item[FACES_OUTPUT], np.float32) for item in answer.items]
 
-    async def _work(self, items: Iterator[T]) -> list[T]:
+    async def _next(self, items: Iterator[T]) -> list[T]:
         """The next items that a view maker makes, made off the event loop."""
         take: Callable[[], list[T]] = partial(list, itertools.islice(items, VIEWS_AT_ONCE))
-        return await asyncio.get_running_loop().run_in_executor(self._pool, take)
+        return await self._work(take)
+
+    async def _work(self, function: Callable[[], T]) -> T:
+        """Runs what computes in the pool, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+    def _first_looks(
+        self, specs: Sequence[ViewSpec], answers: Sequence[NDArray[np.float32]], width: int, height: int
+    ) -> list[Candidates]:
+        return [self._first(rows, spec, width, height) for spec, rows in zip(specs, answers, strict=True)]
 
     def _first(self, rows: NDArray[np.float32], spec: ViewSpec, width: int, height: int) -> Candidates:
         """What might be a face in one view, without those that the view cuts though the picture goes on."""
@@ -138,3 +148,13 @@ class FaceDetector:
         if not spec.whole:
             rows = within(rows, np.zeros(2), np.full(2, float(self._size)))
         return Candidates.of_view(rows, spec.to_picture(width, height, self._size)).merged()
+
+
+def _likeliest(found: Sequence[Candidates]) -> Candidates:
+    """What deserves a second look of all that the first one found."""
+    candidates = Candidates.join(found).merged(same_inside=1.0)
+    return candidates.take(np.arange(min(len(candidates), MAX_CANDIDATES)))
+
+
+def _read(batch: Sequence[Sheet], answers: Sequence[NDArray[np.float32]], threshold: float) -> list[Candidates]:
+    return [sheet.read(rows, threshold) for sheet, rows in zip(batch, answers, strict=True)]

@@ -12,7 +12,9 @@ FacesOption = Literal["auto", "full"] | tuple[Box, ...]
 PICTURE_OUTPUTS = ("png", "overlay", "cutout", "confidence")
 """Outputs that are a picture of their own: indexed label map, tinted photo, RGBA cut-out, grey confidence."""
 OUTPUTS = ("rle", *PICTURE_OUTPUTS)
-_MAX_DEADLINE_MS = 10 * 60 * 1000
+MAX_DEADLINE_MS = 10 * 60 * 1000
+_SHOWN = 40
+"""Characters of a refused value that a message shows."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,22 @@ class ParseOptions:
         """
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(members) - known):
-            raise BadRequest(f"unknown option {unknown[0]!r}: the options are {', '.join(sorted(known))}")
+            raise BadRequest(f"unknown option {_shown(unknown[0])}: the options are {', '.join(sorted(known))}")
+        # A model may be empty, which is the server's own: messages of gRPC have no other word for it.
+        if empty := [name for name, value in members.items() if value == "" and name != "model"]:
+            raise BadRequest(f"the option {empty[0]!r} is empty: give it a value or leave it out")
         read: dict[str, Any] = {name: _READERS[name](name, value) for name, value in members.items()}
         return cls(**read)
+
+
+def _shown(value: Any) -> str:
+    """A value for a message: never longer than a line, and never walked through, however deep it is nested."""
+    if isinstance(value, list | dict):
+        numbers = isinstance(value, list) and len(value) <= 4 and all(isinstance(v, int | float) for v in value)
+        return f"[{', '.join(_shown(v) for v in value)}]" if numbers else "a list or an object"
+    if isinstance(value, str):
+        return repr(value[:_SHOWN])
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)[:_SHOWN]
 
 
 def _faces(name: str, value: Any) -> FacesOption:
@@ -58,7 +73,7 @@ def _faces(name: str, value: Any) -> FacesOption:
     if isinstance(value, str):
         try:
             boxes = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             boxes = None
     if not isinstance(boxes, list) or not boxes:
         raise BadRequest(f"{name} is 'auto', 'full' or boxes in pixels such as [[10, 20, 110, 140]]")
@@ -68,10 +83,10 @@ def _faces(name: str, value: Any) -> FacesOption:
 def _box(value: Any) -> Box:
     numbers = isinstance(value, list) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
     if not numbers or len(value) != 4 or not all(abs(v) < 1e9 for v in value):
-        raise BadRequest(f"a box is four numbers [x0, y0, x1, y1] in pixels, not {json.dumps(value)[:80]}")
+        raise BadRequest(f"a box is four numbers [x0, y0, x1, y1] in pixels, not {_shown(value)}")
     x0, y0, x1, y1 = (float(v) for v in value)
     if x1 - x0 < 1 or y1 - y0 < 1:
-        raise Impossible(f"the box {json.dumps(value)} has no inside: x1 and y1 must exceed x0 and y0 by a pixel")
+        raise Impossible(f"the box {_shown(value)} has no inside: x1 and y1 must exceed x0 and y0 by a pixel")
     return x0, y0, x1, y1
 
 
@@ -82,7 +97,7 @@ def _whole(low: int, high: int) -> Any:
         except ValueError:
             number = None
         if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= high:
-            raise BadRequest(f"{name} is a whole number from {low} to {high}, not {str(value)[:40]!r}")
+            raise BadRequest(f"{name} is a whole number from {low} to {high}, not {_shown(value)}")
         return number
 
     return read
@@ -98,14 +113,14 @@ def _names(name: str, value: Any) -> tuple[str, ...]:
 def _output(name: str, value: Any) -> tuple[str, ...]:
     names = _names(name, value)
     if unknown := [n for n in names if n not in OUTPUTS]:
-        raise BadRequest(f"unknown output {unknown[0]!r}: the outputs are {', '.join(OUTPUTS)}")
+        raise BadRequest(f"unknown output {_shown(unknown[0])}: the outputs are {', '.join(OUTPUTS)}")
     return names
 
 
 def _one_of(*choices: str) -> Any:
     def read(name: str, value: Any) -> str:
         if value not in choices:
-            raise BadRequest(f"{name} is one of {', '.join(choices)}, not {str(value)[:40]!r}")
+            raise BadRequest(f"{name} is one of {', '.join(choices)}, not {_shown(value)}")
         return str(value)
 
     return read
@@ -125,5 +140,5 @@ _READERS: dict[str, Any] = {
     "output": _output,
     "orientation": _one_of("exif", "raw"),
     "model": _text,
-    "deadline_ms": _whole(1, _MAX_DEADLINE_MS),
+    "deadline_ms": _whole(1, MAX_DEADLINE_MS),
 }

@@ -11,17 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import AlignmentTemplate, ModelCard, Taxonomy
-from fpan.serve.errors import BadRequest, DeadlineExceeded, NotFound
-from fpan.serve.inference.batcher import Arrays, Batcher
+from fpan.serve.errors import BadRequest, GatewayError, NotFound
+from fpan.serve.inference.batcher import Answer, Arrays, Batcher
 from fpan.serve.pipeline import align, paste
 from fpan.serve.pipeline.decode import decode
 from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.pipeline.patience import Patience
 from fpan.serve.pipeline.stopwatch import Stopwatch
-from fpan.serve.pipeline.types import Box, Detection, ParsedFace, ParseResult, Photo
+from fpan.serve.pipeline.targets import Cutter, Target
+from fpan.serve.pipeline.types import Detection, ParsedFace, ParseResult, Photo
 
 T = TypeVar("T")
-_SAME_FACE = 0.3
-"""Least overlap (IoU) of a caller's box with a found face that lends it its landmarks."""
+STAGES = ("decode", "detect", "queue", "infer", "paste")
+"""What is timed, always all of it and in this order."""
 
 
 class Detector(Protocol):
@@ -61,16 +63,8 @@ class Limits:
     max_pixels: int
     max_faces: int
     deadline_ms: int
-
-
-@dataclass(frozen=True)
-class _Target:
-    """A face to be parsed."""
-
-    crop: align.Crop
-    box: Box
-    score: float | None = None
-    landmarks: NDArray[np.float32] | None = None
+    max_face_pixels: int
+    """Pixels that the windows of all faces may have together."""
 
 
 class FaceParser:
@@ -95,7 +89,7 @@ class FaceParser:
         found = self.segmenters.get(name)
         if found is None or (version and version != str(found.card.version)):
             served = ", ".join(f"{s.card.name}:{s.card.version}" for s in self.segmenters.values())
-            raise NotFound(f"there is no model {model!r}; served are {served}")
+            raise NotFound(f"there is no model {model[:80]!r}; served are {served}")
         return found
 
     async def parse(self, data: bytes, options: ParseOptions) -> tuple[ParseResult, Photo]:
@@ -107,28 +101,33 @@ class FaceParser:
         Raises:
             GatewayError: what is wrong with the picture or the options, or why it could not be done now.
         """
-        loop = asyncio.get_running_loop()
         allowed = options.deadline_ms or self._limits.deadline_ms
-        deadline = loop.time() + allowed / 1000
+        patience = Patience(allowed)
+        deadline = asyncio.get_running_loop().time() + allowed / 1000
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._parse(data, options, deadline)
+                return await self._parse(data, options, deadline, patience)
         except TimeoutError:
-            raise DeadlineExceeded(f"the answer was not ready within {allowed} ms") from None
+            raise patience.exceeded from None
+        finally:
+            patience.end()
 
-    async def _parse(self, data: bytes, options: ParseOptions, deadline: float) -> tuple[ParseResult, Photo]:
+    async def _parse(
+        self, data: bytes, options: ParseOptions, deadline: float, patience: Patience
+    ) -> tuple[ParseResult, Photo]:
         segmenter = self.segmenter(options.model)
         kept = kept_classes(options, segmenter.taxonomy)
         watch = Stopwatch()
+        for stage in STAGES:
+            watch.add(stage, 0.0)
         with watch("decode"):
             photo = await self._work(
                 partial(decode, data, max_pixels=self._limits.max_pixels, orientation=options.orientation)
             )
-        with watch("detect"):
-            targets, notes = await self._targets(photo, options, segmenter, deadline)
+        targets, notes = await self._targets(photo, options, segmenter, deadline, patience, watch)
         answers = await self._segment(segmenter, targets, deadline, watch)
         with watch("paste"):
-            paste_all = partial(_paste, photo, targets, answers, segmenter.taxonomy, kept)
+            paste_all = partial(_paste, photo, targets, answers, segmenter.taxonomy, kept, patience)
             labels, confidence, faces = await self._work(paste_all)
         if photo.frames > 1:
             notes = (f"only the first of {photo.frames} frames was read", *notes)
@@ -145,41 +144,57 @@ class FaceParser:
         return result, photo
 
     async def _targets(
-        self, photo: Photo, options: ParseOptions, segmenter: Segmenter, deadline: float
-    ) -> tuple[list[_Target], tuple[str, ...]]:
+        self,
+        photo: Photo,
+        options: ParseOptions,
+        segmenter: Segmenter,
+        deadline: float,
+        patience: Patience,
+        watch: Stopwatch,
+    ) -> tuple[list[Target], tuple[str, ...]]:
         """The faces to parse, and what the caller should know of their choice."""
-        size, template = segmenter.card.input_size, segmenter.template
-        most = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
+        size, most_pixels = segmenter.card.input_size, self._limits.max_face_pixels
+        cutter = Cutter(photo, segmenter.template, size, most_pixels, patience.check)
         if options.faces == "full":
-            box = (0.0, 0.0, float(photo.width), float(photo.height))
-            return [_Target(await self._work(partial(align.crop_whole, photo, size)), box)], ()
-        if options.faces != "auto" and len(options.faces) > most:
-            raise BadRequest(f"{len(options.faces)} boxes are more than the {most} faces that may be asked for")
-        found = await self._detector.find(photo.pixels, None, deadline)
+            return await self._work(cutter.whole), ()
+        most = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
         if options.faces != "auto":
-            boxes = options.faces
-            return await self._work(lambda: [_boxed(photo, box, found, template, size) for box in boxes]), ()
-        notes = (f"{len(found)} faces were found, the largest {most} were parsed",) if len(found) > most else ()
-        return await self._work(lambda: [_found(photo, face, template, size) for face in found[:most]]), notes
+            if len(options.faces) > most:
+                raise BadRequest(f"{len(options.faces)} boxes are more than the {most} faces that may be asked for")
+            for box in options.faces:
+                align.inside(photo, box)
+        with watch("detect"):
+            found = await self._detector.find(photo.pixels, None, deadline)
+            if options.faces != "auto":
+                return await self._work(partial(cutter.boxed, options.faces, found)), ()
+            notes = (f"{len(found)} faces were found, the largest {most} were parsed",) if len(found) > most else ()
+            return await self._work(partial(cutter.found, found[:most])), notes
 
     async def _segment(
-        self, segmenter: Segmenter, targets: list[_Target], deadline: float, watch: Stopwatch
+        self, segmenter: Segmenter, targets: list[Target], deadline: float, watch: Stopwatch
     ) -> list[Arrays]:
         """Answers in order. Faces larger than the crop are asked for logits instead of labels."""
         answers: list[Arrays] = [{} for _ in targets]
 
-        async def ask(indices: list[int], outputs: tuple[str, ...]) -> None:
+        async def ask(indices: list[int], outputs: tuple[str, ...]) -> Answer:
             items = [{"images": targets[i].crop.pixels} for i in indices]
             answer = await segmenter.batcher.infer(items, outputs, deadline)
-            watch.add("queue", answer.queued_s)
-            watch.add("infer", answer.infer_s)
             for i, arrays in zip(indices, answer.items, strict=True):
                 answers[i] = arrays
+            return answer
 
         large = [i for i, t in enumerate(targets) if t.crop.enlargement > 1]
         small = [i for i, t in enumerate(targets) if t.crop.enlargement <= 1]
         wanted = ((large, ("labels", "logits")), (small, ("labels", "confidence")))
-        await asyncio.gather(*(ask(indices, outputs) for indices, outputs in wanted if indices))
+        try:
+            async with asyncio.TaskGroup() as group:  # which ends the one when the other fails
+                asked = [group.create_task(ask(indices, outputs)) for indices, outputs in wanted if indices]
+        except ExceptionGroup as failed:
+            told = (error for error in failed.exceptions if isinstance(error, GatewayError))
+            raise next(told, failed.exceptions[0]) from None
+        # Both wait and compute at the same time, so their times do not add up.
+        watch.add("queue", max((task.result().queued_s for task in asked), default=0.0))
+        watch.add("infer", max((task.result().infer_s for task in asked), default=0.0))
         return answers
 
     async def _work(self, function: Callable[[], T]) -> T:
@@ -198,55 +213,38 @@ def kept_classes(options: ParseOptions, taxonomy: Taxonomy) -> frozenset[int] | 
     names = {c.name for c in taxonomy.classes}
     for name in options.classes:
         if name not in names:
-            raise BadRequest(f"unknown class {name!r}: the classes are {', '.join(c.name for c in taxonomy.classes)}")
+            raise BadRequest(
+                f"unknown class {name[:40]!r}: the classes are {', '.join(c.name for c in taxonomy.classes)}"
+            )
     for group in options.groups:
         if group not in taxonomy.groups:
-            raise BadRequest(f"unknown group {group!r}: the groups are {', '.join(taxonomy.groups)}")
+            raise BadRequest(f"unknown group {group[:40]!r}: the groups are {', '.join(taxonomy.groups)}")
     wanted = {*options.classes, *(name for group in options.groups for name in taxonomy.groups[group])}
     return frozenset(taxonomy.id_of(name) for name in wanted)
 
 
-def _found(photo: Photo, face: Detection, template: AlignmentTemplate, size: int) -> _Target:
-    crop = align.crop_by_landmarks(photo, face.landmarks, template, size)
-    return _Target(crop, face.box, face.score, face.landmarks)
-
-
-def _boxed(photo: Photo, box: Box, found: list[Detection], template: AlignmentTemplate, size: int) -> _Target:
-    """The face in a caller's box: by the landmarks of a found face that it overlaps, else upright by the box alone."""
-    nearest = max(found, key=lambda d: overlap(d.box, box), default=None)
-    if nearest is not None and overlap(nearest.box, box) >= _SAME_FACE:
-        return _Target(
-            align.crop_by_landmarks(photo, nearest.landmarks, template, size), box, nearest.score, nearest.landmarks
-        )
-    return _Target(align.crop_by_box(photo, box, template, size), box)
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes."""
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
-
-
 def _paste(
-    photo: Photo, targets: list[_Target], answers: list[Arrays], taxonomy: Taxonomy, kept: frozenset[int] | None
+    photo: Photo,
+    targets: list[Target],
+    answers: list[Arrays],
+    taxonomy: Taxonomy,
+    kept: frozenset[int] | None,
+    patience: Patience,
 ) -> tuple[paste.Labels, paste.Labels, tuple[ParsedFace, ...]]:
     faces: list[ParsedFace] = []
     for i, (target, answer) in enumerate(zip(targets, answers, strict=True)):
-        window = paste.window_of(target.crop, photo.width, photo.height)
+        patience.check()
+        crop, window = target.crop, target.window
         crop_labels = np.asarray(answer["labels"], np.uint8)
         if "logits" in answer:
-            labels, sure = paste.paste_probabilities(target.crop, window, np.asarray(answer["logits"], np.float32))
+            logits = np.asarray(answer["logits"], np.float32)
+            labels, sure = paste.paste_probabilities(crop, window, logits, patience.check)
         else:
-            labels, sure = paste.paste_labels(
-                target.crop, window, crop_labels, np.asarray(answer["confidence"], np.uint8)
-            )
-        cut = paste.cut_parts(target.crop, crop_labels, photo.width, photo.height, taxonomy)
+            labels, sure = paste.paste_labels(crop, window, crop_labels, np.asarray(answer["confidence"], np.uint8))
+        cut = paste.cut_parts(crop, crop_labels, photo.width, photo.height, taxonomy)
         source = paste.FaceSource(i, target.box, target.score, target.landmarks, cut)
         faces.append(paste.parsed_face(source, window, labels, sure, taxonomy, (photo.width, photo.height), kept))
+    patience.check()
     sizes = [t.crop.enlargement for t in targets]
     labels, confidence = paste.together(faces, photo.width, photo.height, sizes, taxonomy.background)
     return labels, confidence, tuple(faces)

@@ -1,6 +1,6 @@
 """From the network's answer for a crop back into the frame of the photo."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -21,6 +21,8 @@ _UNLIKELY = 1e-3
 """A class that is nowhere in the crop as probable as this is not sampled: it costs as much as any and never wins."""
 _TILE = 512
 """Side in pixels of the part of the photo for which probabilities are enlarged at once: bounds the memory."""
+_ROWS_PIXELS = 2**20
+"""Pixels that are counted at once: counting needs 16 bytes for each."""
 
 
 def window_of(crop: Crop, width: int, height: int) -> Window:
@@ -48,7 +50,9 @@ def paste_labels(crop: Crop, window: Window, labels: Labels, confidence: Labels)
     return np.asarray(moved, np.uint8), np.asarray(sure, np.uint8)
 
 
-def paste_probabilities(crop: Crop, window: Window, logits: NDArray[np.float32]) -> tuple[Labels, Labels]:
+def paste_probabilities(
+    crop: Crop, window: Window, logits: NDArray[np.float32], check: Callable[[], None] = lambda: None
+) -> tuple[Labels, Labels]:
     """Enlarges a crop's probabilities to the photo and labels there: for faces larger than the crop.
 
     What is sampled between pixels are the logits, as the network was trained and as its own labels are made, and the
@@ -56,6 +60,7 @@ def paste_probabilities(crop: Crop, window: Window, logits: NDArray[np.float32])
 
     Args:
         logits: float (C, h, w), w and h the crop's size divided by the network's stride.
+        check: raises where the work should be given up; asked now and then.
 
     Returns:
         As :func:`paste_labels`.
@@ -70,6 +75,7 @@ def paste_probabilities(crop: Crop, window: Window, logits: NDArray[np.float32])
     grid = np.ones(logits.shape[1:], np.uint8)
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     for top, left in product(range(0, y1 - y0, _TILE), range(0, x1 - x0, _TILE)):
+        check()
         tile = slice(top, top + _TILE), slice(left, left + _TILE)
         height, width = labels[tile].shape
         at = (x0 + left, y0 + top, x0 + left + width, y0 + top + height)
@@ -130,7 +136,7 @@ def parsed_face(
     """
     names = {c.name for c in taxonomy.classes}
     face_ids = [taxonomy.id_of(n) for n in taxonomy.groups.get(_FACE_GROUP, ())]
-    area = np.bincount(labels.ravel(), minlength=256)
+    area, sureness = sums_by_class(labels, confidence)
     occluding = int(area[taxonomy.id_of(_OCCLUSION)]) if _OCCLUSION in names else 0
     at_border = bool(np.isin(_border(window, picture, labels), face_ids).any())
     wanted = labels if kept is None else keep_only(labels, kept, taxonomy.background)
@@ -142,27 +148,50 @@ def parsed_face(
         window=window,
         labels=wanted,
         confidence=confidence,
-        parts=part_figures(wanted, confidence, taxonomy, (window[0], window[1])),
+        parts=part_figures(wanted, area, sureness, taxonomy, (window[0], window[1]), kept),
         occluded=occluding / (int(area[face_ids].sum()) + occluding) if occluding else 0.0,
         cut_by_crop=source.cut_by_crop,
         cut_by_image=at_border,
     )
 
 
+def sums_by_class(labels: Labels, confidence: Labels) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Number of pixels and sum of the confidence of each of 256 classes.
+
+    Goes by rows, since counting makes int64 and float64 copies of all that it is given at once.
+    """
+    area, sureness = np.zeros(256, np.int64), np.zeros(256, np.float64)
+    rows = max(1, _ROWS_PIXELS // max(1, labels.shape[1]))
+    for top in range(0, len(labels), rows):
+        part = labels[top : top + rows].ravel()
+        area += np.bincount(part, minlength=256)
+        sureness += np.bincount(part, weights=confidence[top : top + rows].ravel(), minlength=256)
+    return area, sureness
+
+
 def part_figures(
-    labels: Labels, confidence: Labels, taxonomy: Taxonomy, origin: tuple[int, int] = (0, 0)
+    labels: Labels,
+    area: NDArray[np.int64],
+    sureness: NDArray[np.float64],
+    taxonomy: Taxonomy,
+    origin: tuple[int, int],
+    kept: frozenset[int] | None,
 ) -> tuple[PartFigures, ...]:
-    """Area, box and mean confidence of every class but the background that a label map has."""
-    area = np.bincount(labels.ravel(), minlength=256)
-    total = np.bincount(labels.ravel(), weights=confidence.ravel(), minlength=256)
+    """Area, box and mean confidence of every kept class but the background that a label map has.
+
+    Args:
+        area: of each class; ``sureness`` alike: what :func:`sums_by_class` gives.
+        origin: x and y of the label map's first pixel in the picture.
+        kept: ids of the classes that are told; None for all.
+    """
     x0, y0 = origin
     parts = []
     for c in taxonomy.classes:
-        if c.id == taxonomy.background or not area[c.id]:
+        if c.id == taxonomy.background or not area[c.id] or (kept is not None and c.id not in kept):
             continue
         left, top, width, height = cv2.boundingRect(cv2.compare(labels, c.id, cv2.CMP_EQ))
         box = (x0 + left, y0 + top, x0 + left + width, y0 + top + height)
-        parts.append(PartFigures(c.id, c.name, int(area[c.id]), box, float(total[c.id] / area[c.id] / 255)))
+        parts.append(PartFigures(c.id, c.name, int(area[c.id]), box, float(sureness[c.id] / area[c.id] / 255)))
     return tuple(parts)
 
 
@@ -193,7 +222,7 @@ def keep_only(labels: Labels, kept: frozenset[int], background: int) -> Labels:
     table = np.full(256, background, np.uint8)
     ids = sorted(kept)
     table[ids] = ids
-    return np.asarray(table[labels], np.uint8)
+    return np.asarray(cv2.LUT(labels, table), np.uint8)  # indexing by numpy would take 8 bytes a pixel
 
 
 def _border(window: Window, picture: tuple[int, int], labels: Labels) -> Labels:
