@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from fpan.contract import ModelRepository
 from fpan.serve.errors import Unavailable
-from fpan.serve.pipeline.detect import FaceDetector
+from fpan.serve.pipeline.detect import LAST_LOOKS, FaceDetector
 from fpan.serve.pipeline.detect_candidates import Candidates
 from fpan.serve.pipeline.detect_second_look import Sheet
 from fpan.serve.pipeline.detect_views import ViewPlan
@@ -65,7 +65,7 @@ async def test_the_astronaut_is_one_face_with_landmarks_where_they_are(detector,
     assert np.abs(face.landmarks - LANDMARKS).max() < 5
     x0, y0, x1, y1 = face.box
     assert ((face.landmarks > (x0, y0)) & (face.landmarks < (x1, y1))).all()
-    assert network.views == 3
+    assert network.views == 2 + LAST_LOOKS
 
 
 @pytest.mark.parametrize("angle", [-60, -45, 20, 60])
@@ -160,7 +160,7 @@ async def test_the_deadline_reaches_the_network(network, pool, astronaut):
             return await network.infer(items, outputs)
 
     await FaceDetector(CARD, Notes(), pool, THRESHOLD).find(astronaut, deadline=77.0)
-    assert deadlines == [77.0] * 3
+    assert deadlines == [77.0] * (2 + LAST_LOOKS)
 
 
 async def test_candidates_are_read_and_merged_off_the_event_loop(detector, astronaut, monkeypatch):

@@ -229,7 +229,7 @@ async def test_json_is_written_off_the_event_loop(gateway, client, monkeypatch):
     told = await client.post("/v1/parse", content=b"picture", headers={"X-Request-Id": "a/b=c"})
     assert where == [False]
     members = told.json()
-    assert list(members)[0] == "request_id"
+    assert next(iter(members)) == "request_id"
     assert (members["request_id"], members["notes"], members["timing_ms"]["decode"]) == ("a/b=c", ["ünd"], 1.0)
     assert members["timing_ms"]["encode"] > 0
     assert told.headers["content-type"] == "application/json"
@@ -251,8 +251,3 @@ async def test_an_unknown_address_names_one_that_is_there(client):
     told = await client.get("/v2/nothing")
     assert "/openapi.json" in told.json()["detail"]
     assert (await client.get("/openapi.json")).status_code == 200
-
-
-async def test_options_nested_too_deeply_are_refused(client):
-    told = await client.post("/v1/parse", params={"faces": "[" * 5000}, content=b"picture")
-    assert (told.status_code, told.json()["detail"]) == (400, "an option is nested too deeply")

@@ -198,7 +198,8 @@ def _cut(body: bytes) -> tuple[bytes, bytes, str]:
     pieces = body.split(b'"', _MAX_BESIDE_BYTES)
     longest = max(range(len(pieces)), key=lambda i: len(pieces[i]))
     picture = pieces[longest]
-    if len(body) - len(picture) > _MAX_BESIDE_BYTES:
+    is_member = pieces[longest - 1].rstrip().endswith(b":")
+    if not is_member or len(body) - len(picture) > _MAX_BESIDE_BYTES:
         raise _too_much_beside()
     mark = secrets.token_hex()  # no body can name it beforehand
     pieces[longest] = mark.encode()

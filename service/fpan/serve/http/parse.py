@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from fpan.serve.errors import BadRequest, DeadlineExceeded, Unavailable
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.answer import JSON, PNG, json_answer, picture, with_request
-from fpan.serve.http.body import Upload, read_upload
+from fpan.serve.http.body import read_upload
 from fpan.serve.http.describe import PARSE
 from fpan.serve.http.negotiate import negotiate
 from fpan.serve.http.request_id import request_id
@@ -34,7 +34,7 @@ def parse_routes(gateway: Gateway) -> APIRouter:
             raise Unavailable("this server is shutting down")
         media = negotiate(", ".join(request.headers.getlist("accept")), (JSON, PNG))
         upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
-        options = _options(upload)
+        options = ParseOptions.read(upload.options)
         wanted = _picture_output(options) if media == PNG else ""
         work = _within(options.deadline_ms or settings.deadline_ms, _parsed(gateway, upload.data, options, wanted))
         result, timing, body = await _while_connected(request, work)
@@ -99,13 +99,6 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
 async def _left(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _options(upload: Upload) -> ParseOptions:
-    try:
-        return ParseOptions.read(upload.options)
-    except RecursionError as error:  # of JSON in JSON, such as faces=[[[[...
-        raise BadRequest("an option is nested too deeply") from error
 
 
 def _picture_output(options: ParseOptions) -> str:
