@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fpan.client import Client
 from fpan.contract import AlignmentTemplate, similarity
-from fpan_training.alignment import AlignmentFit, fit, measure, residual, to_unit
-from fpan_training.detector.run import MIRRORED, FaceFinder, mirror
+from fpan_training.alignment import MIRRORED, AlignmentFit, finder, fit, measure, mirror, residual, to_unit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,13 +122,7 @@ def test_a_fit_on_no_face_says_so():
         fit(np.zeros((0, 15)), "nothing")
 
 
-def test_the_finder_sees_a_mirrored_picture_mirrored(astronaut):
-    finder = FaceFinder(MODEL)
-    face, turned = finder.find(astronaut), finder.find(np.ascontiguousarray(astronaut[:, ::-1]))
-    assert np.abs(mirror(turned, 512)[4:14] - face[4:14]).mean() < 1.5
-
-
-def test_pictures_are_measured_and_the_template_written(tmp_path, astronaut):
+def test_pictures_are_measured_and_the_template_written(tmp_path, astronaut, service):
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     cv2.imwrite(str(tmp_path / "images/face.png"), cv2.cvtColor(astronaut[:400, 20:420], cv2.COLOR_RGB2BGR))
@@ -136,7 +130,7 @@ def test_pictures_are_measured_and_the_template_written(tmp_path, astronaut):
     for name in ("face", "grey"):
         cv2.imwrite(str(tmp_path / f"masks/{name}.png"), np.zeros((400, 400), np.uint8))
     out = tmp_path / "alignment.json"
-    template = AlignmentFit(tmp_path, out=out, detector=MODEL, title="one astronaut")()
+    template = AlignmentFit(tmp_path, url=service.url, out=out, title="one astronaut")()
     assert AlignmentTemplate.model_validate_json(out.read_bytes()) == template
     assert template.fitted_on.startswith("1 pictures of one astronaut")
     assert template.points[0][1] == pytest.approx(103.5 / 400, abs=0.01)
@@ -145,11 +139,12 @@ def test_pictures_are_measured_and_the_template_written(tmp_path, astronaut):
 def test_a_picture_that_is_not_square_is_refused(tmp_path, astronaut):
     cv2.imwrite(str(tmp_path / "wide.png"), astronaut[:300])
     with pytest.raises(ValueError, match="not square"):
-        measure([tmp_path / "wide.png"], FaceFinder(MODEL))
+        measure([tmp_path / "wide.png"], lambda path: None)
 
 
-def test_the_shipped_template_fits_the_validation_pictures(fpan_data):
+def test_the_shipped_template_fits_the_validation_pictures(fpan_data, service):
     names = json.loads((fpan_data / "celeba19/split.json").read_text())["val"][:12]
-    found = measure([fpan_data / f"celeba19/images/{name}.jpg" for name in names], FaceFinder(MODEL))
+    with Client(service.url) as client:
+        found = measure([fpan_data / f"celeba19/images/{name}.jpg" for name in names], finder(client))
     assert len(found) >= 11
     assert residual(found, TEMPLATE.points) < 1.5 * TEMPLATE.residual
