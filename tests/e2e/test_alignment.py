@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 TEMPLATE = AlignmentTemplate.model_validate_json(
     (Path(__file__).parents[2] / "training/fpan_training/segm/alignment_celeba.json").read_bytes()
 )
-MODEL = Path(__file__).parents[2] / "model_repository/detector/1/model.onnx"
 
 coordinate = st.floats(-2000, 2000)
 five_points = st.lists(st.tuples(coordinate, coordinate), min_size=5, max_size=5).map(np.array)

@@ -44,7 +44,8 @@ def test_openapi_shows_that_very_answer(service):
     document = httpx.get(f"{service.url}/openapi.json").json()
     shown = document["paths"]["/v1/parse"]["post"]["responses"]["200"]["content"]["application/json"]["example"]
     assert shown["mask"] == readme.documented_answer()["mask"]
-    ParseAnswer.model_validate(shown)
+    # FastAPI leaves members that are null out of the whole document, those of examples too.
+    ParseAnswer.model_validate({"reason": None, **shown})
 
 
 def test_tables_are_those_of_the_shipped_model():

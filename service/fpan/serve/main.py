@@ -17,6 +17,7 @@ from fpan.contract import RepositoryError
 from fpan.serve.gateway import Gateway, open_gateway
 from fpan.serve.grpc import start_grpc
 from fpan.serve.http.app import create_app
+from fpan.serve.memory import return_large_blocks
 from fpan.serve.settings import Settings
 from fpan.serve.triton.server import TritonError
 
@@ -47,6 +48,7 @@ class _Server(uvicorn.Server):
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the settings from flags and environment, and serves until SIGINT or SIGTERM."""
     settings = _settings(argv)
+    return_large_blocks()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         asyncio.run(serve(settings))

@@ -34,11 +34,11 @@ VIEWS_AT_ONCE = 16
 MAX_CANDIDATES = 300
 """Candidates of one picture that get a second look, the best scored ones of the first."""
 
-UPRIGHT = tuple(Pose(lean, mirrored) for lean in (-12.0, -6.0, 0.0, 6.0, 12.0) for mirrored in (False, True))
-"""The last looks. The mean of all makes the landmarks of a mirrored picture those of the picture, mirrored."""
+UPRIGHT_LEANS = ((0.0,), (-6.0, 0.0, 6.0), (-12.0, -6.0, 0.0, 6.0, 12.0))
+"""Leans of the last looks in degrees: of several faces, of two and of one, so that two faces still fit one input."""
 LAST_LOOKS = 3
-"""How often a face is looked at upright, each time where the one before found it: on pictures of single faces and their
-mirror images, the mean distance of landmarks that should be the same falls from 3.5 % of the eyes' distance to 1.1 %."""
+"""How often a face is looked at upright, each time where the one before found it: for portraits and their mirror
+images, the mean distance of landmarks that should be the same falls from 3.5 % of the eyes' distance to 1.1 %."""
 
 
 class Answer(Protocol):
@@ -109,7 +109,7 @@ class FaceDetector:
         for look in range(LAST_LOOKS):
             # The first of them decides what is a face; the others move its points.
             least = self._plan.second_threshold if look else self._threshold
-            seen = await self._again(picture, candidates, UPRIGHT, least, deadline)
+            seen = await self._again(picture, candidates, _upright(len(candidates)), least, deadline)
             candidates = await self._work(partial(seen.merged, blend=True))
         return await self._work(partial(candidates.detections, max_faces))
 
@@ -155,6 +155,12 @@ class FaceDetector:
         if not spec.whole:
             rows = within(rows, np.zeros(2), np.full(2, float(self._size)))
         return Candidates.of_view(rows, spec.to_picture(width, height, self._size)).merged()
+
+
+def _upright(faces: int) -> tuple[Pose, ...]:
+    """How so many faces are shown in the last looks. The mean over all poses is the same for a mirrored picture."""
+    leans = UPRIGHT_LEANS[max(0, len(UPRIGHT_LEANS) - max(faces, 1))]
+    return tuple(Pose(lean, mirrored) for lean in leans for mirrored in (False, True))
 
 
 def _likeliest(found: Sequence[Candidates]) -> Candidates:
