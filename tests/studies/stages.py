@@ -23,8 +23,8 @@ from tests import service as services
 from tests.conftest import read_group_photo
 from tests.studies.machine import machine
 
-RUNS = 15
-WARM_UP = 3
+RUNS = 9
+WARM_UP = 2
 STAGES = ("decode", "detect", "queue", "infer", "paste", "encode")
 RESULT = services.ROOT / "docs" / "results" / "stages.md"
 

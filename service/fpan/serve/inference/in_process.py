@@ -44,7 +44,9 @@ class InProcessBackend:
             repository.verify(card)
             path = repository.folder(card.name, card.version) / "model.onnx"
             network = Network(path, settings.runtime, settings.runtime_threads, settings.instances)
-            network.prepare({tensor.name for tensor in card.outputs} - set(card.on_demand))
+            everything = {tensor.name for tensor in card.outputs}
+            network.prepare(everything - set(card.on_demand))
+            network.prepare(everything)
             return network
 
         networks = {(card.name, card.version): (card, await asyncio.to_thread(load, card)) for card in cards}

@@ -185,7 +185,7 @@ class FaceParser:
 
         large = [i for i, t in enumerate(targets) if t.crop.enlargement > 1]
         small = [i for i, t in enumerate(targets) if t.crop.enlargement <= 1]
-        wanted = ((large, ("labels", "logits")), (small, ("labels", "confidence")))
+        wanted = ((large, ("labels", "confidence", "logits")), (small, ("labels", "confidence")))
         try:
             async with asyncio.TaskGroup() as group:  # which ends the one when the other fails
                 asked = [group.create_task(ask(indices, outputs)) for indices, outputs in wanted if indices]

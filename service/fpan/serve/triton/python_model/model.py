@@ -32,7 +32,9 @@ class TritonPythonModel:
         self._network = Network(path, parameters["runtime"], int(parameters["threads"]))
         self._inputs = [entry["name"] for entry in config["input"]]
         on_demand = {name for name in parameters["on_demand"].split(",") if name}
-        self._network.prepare({entry["name"] for entry in config["output"]} - on_demand)
+        everything = {entry["name"] for entry in config["output"]}
+        self._network.prepare(everything - on_demand)
+        self._network.prepare(everything)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Computes the requests that Triton hands over together as one batch, each output only if one wants it.
