@@ -36,6 +36,8 @@ class _Result:
     name: str
     cells: tuple[str, ...]
     evaluation: Evaluation
+    started_from: str
+    """Checkpoint of an earlier run; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ class Compare:
             f"{evaluation.miou:.4f} ({evaluation.miou_interval[0]:.3f} to {evaluation.miou_interval[1]:.3f})",
             f"{evaluation.mean_f1:.4f} ({evaluation.mean_f1_interval[0]:.3f} to {evaluation.mean_f1_interval[1]:.3f})",
         )
-        return _Result(run.name, cells, evaluation)
+        started_from = json.loads((run / "config.json").read_text())["start_from"] or ""
+        return _Result(run.name, cells, evaluation, str(started_from))
 
     def _lines(self, results: list[_Result]) -> list[str]:
         names = " ".join(result.name for result in results)
@@ -100,6 +103,13 @@ class Compare:
             f"| {' | '.join(_HEAD)} |",
             "|" + "---|" * len(_HEAD),
             *(f"| {' | '.join(result.cells)} |" for result in results),
+            "",
+            *(
+                f"`{result.name}` started from the weights of an earlier, shorter run (`{result.started_from}`), whose "
+                "pictures are not counted."
+                for result in results
+                if result.started_from
+            ),
             "",
             "## F1 by class",
             "",
