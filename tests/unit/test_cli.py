@@ -261,7 +261,9 @@ def test_server_of_its_own_that_never_gets_ready_is_stopped(fpan, own_server, al
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_server_of_its_own_ends_with_the_command_when_that_is_stopped(stub, tmp_path, number):
     code = (
-        "import sys, time; from fpan.cli import _server; from pathlib import Path\n"
+        "import signal, sys, time; from fpan.cli import _server; from pathlib import Path\n"
+        # A shell starts what it puts in the background with SIGINT ignored, and children inherit that.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"_server.SERVE = (sys.executable, {str(stub)!r}); _server.serve_main = lambda: None\n"
         "with _server.server(None, print):\n"
         "    print('ready', flush=True); time.sleep(60)"

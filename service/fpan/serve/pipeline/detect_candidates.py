@@ -118,7 +118,7 @@ class Candidates:
     def detections(self, max_faces: int | None = None) -> list[Detection]:
         """The largest ones first; those of one size from left to right."""
         boxes = self.boxes
-        area = np.prod(self.size, 1)
+        area = np.prod(boxes[:, 2:] - boxes[:, :2], 1)
         order = np.lexsort((boxes[:, 1], boxes[:, 0], -area))[:max_faces]
         return [
             Detection(
