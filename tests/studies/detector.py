@@ -143,6 +143,8 @@ class DetectorStudy:
     pictures: int = 24
     """Twelve-megapixel pictures, ten faces each."""
     seed: int = 1000
+    served_only: bool = False
+    """Leave out the ways that are not served, e.g. to see what a change of the served one does."""
     out: Path = Path("docs/results/detector.md")
 
     def __call__(self) -> None:
@@ -152,6 +154,8 @@ class DetectorStudy:
             cards = {n: DetectorBuild(out=Path(folder) / n, network=n)() for n in SOURCES}
             networks = {n: Network(Path(folder) / n / "model.onnx") for n in SOURCES}
             ways = _ways(networks, cards, pool)
+            if self.served_only:
+                ways = {name: way for name, way in ways.items() if "served" in name}
             text = [_head(self.pictures, len(scenes))]
             text += _pasted(ways, networks, data, scenes, self.pictures, self.seed)
             served = ways["YuNet, all looks (**served**)"]
