@@ -246,5 +246,6 @@ def _paste(
         faces.append(paste.parsed_face(source, window, labels, sure, taxonomy, (photo.width, photo.height), kept))
     patience.check()
     sizes = [t.crop.enlargement for t in targets]
-    labels, confidence = paste.together(faces, photo.width, photo.height, sizes, taxonomy.background)
+    yields = next((c.id for c in taxonomy.classes if c.name == paste.OCCLUSION), None)
+    labels, confidence = paste.together(faces, photo.width, photo.height, sizes, taxonomy.background, yields)
     return labels, confidence, tuple(faces)

@@ -15,7 +15,7 @@ from fpan.serve.pipeline.types import Box, ParsedFace, PartFigures
 Labels = NDArray[np.uint8]
 Window = tuple[int, int, int, int]
 CERTAIN = 255
-_OCCLUSION = "occlusion"
+OCCLUSION = "occlusion"
 _FACE_GROUP = "face"
 _UNLIKELY = 1e-3
 """A class that is nowhere in the crop as probable as this is not sampled: it costs as much as any and never wins."""
@@ -137,7 +137,7 @@ def parsed_face(
     names = {c.name for c in taxonomy.classes}
     face_ids = [taxonomy.id_of(n) for n in taxonomy.groups.get(_FACE_GROUP, ())]
     area, sureness = sums_by_class(labels, confidence)
-    occluding = int(area[taxonomy.id_of(_OCCLUSION)]) if _OCCLUSION in names else 0
+    occluding = int(area[taxonomy.id_of(OCCLUSION)]) if OCCLUSION in names else 0
     at_border = bool(np.isin(_border(window, picture, labels), face_ids).any())
     wanted = labels if kept is None else keep_only(labels, kept, taxonomy.background)
     return ParsedFace(
@@ -196,18 +196,26 @@ def part_figures(
 
 
 def together(
-    faces: Sequence[ParsedFace], width: int, height: int, sizes: Sequence[float], background: int
+    faces: Sequence[ParsedFace],
+    width: int,
+    height: int,
+    sizes: Sequence[float],
+    background: int,
+    yields: int | None = None,
 ) -> tuple[Labels, Labels]:
     """All faces in one label map: where two overlap the larger one, which is the nearer as a rule, wins.
 
     Args:
         sizes: how large each face is, in pixels of the photo.
+        yields: class that hides no other face: what occludes one face is often the next one.
     """
     labels = np.full((height, width), background, np.uint8)
     confidence = np.full((height, width), CERTAIN, np.uint8)
     for i in np.argsort(np.asarray(sizes), kind="stable"):
         x0, y0, x1, y1 = faces[i].window
         mine = faces[i].labels != background
+        if yields is not None:
+            mine &= (faces[i].labels != yields) | (labels[y0:y1, x0:x1] == background)
         untouched = ~mine & (labels[y0:y1, x0:x1] == background)
         np.copyto(labels[y0:y1, x0:x1], faces[i].labels, where=mine)
         part = confidence[y0:y1, x0:x1]
