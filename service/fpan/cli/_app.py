@@ -15,6 +15,7 @@ from rich.table import Table
 from fpan import __version__
 from fpan.cli import _photos, _work
 from fpan.cli._server import ServerFailed, serve_main, server
+from fpan.cli._tree import tree
 from fpan.client import FpanError, Options
 
 SOME_FAILED = 1
@@ -127,6 +128,9 @@ def parse(
 def serve(context: typer.Context) -> None:
     """Run the server. Every setting is a flag and an environment variable: `fpan serve --help`."""
     serve_main()(context.args)
+
+
+app.command()(tree)
 
 
 @app.command()

@@ -38,13 +38,24 @@ def serve_main() -> Callable[[list[str]], object]:
     Raises:
         ServerFailed: the extra ``[serve]`` is not installed.
     """
-    try:
+    with needs_server():
         found: Callable[[list[str]], object] = importlib.import_module("fpan.serve.main").main
+    return found
+
+
+@contextmanager
+def needs_server() -> Iterator[None]:
+    """A block that imports what the extra ``[serve]`` brings.
+
+    Raises:
+        ServerFailed: it is not installed.
+    """
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "fpan":
             raise
         raise ServerFailed(f"the server is not installed here ({error.name} is missing): {INSTALL}") from error
-    return found
 
 
 @contextmanager

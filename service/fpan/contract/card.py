@@ -81,6 +81,8 @@ class ModelCard(BaseModel):
     source: str = ""
     """Where weights that were not trained here come from: package, version, file, sha256."""
     git_commit: str = ""
+    """The commit of the code that made the version, with ``+`` where the tree differed from it. The commit that carries
+    the version comes after it: no file can hold the hash of the commit that it is in."""
     created: str = ""
     """UTC date and time, ISO 8601."""
     files: dict[str, Sha256]

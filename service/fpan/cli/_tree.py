@@ -1,0 +1,48 @@
+"""`fpan tree`: the folder that a Triton server of one's own serves from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fpan.cli._server import ServerFailed, needs_server
+from fpan.contract import RepositoryError
+
+
+def tree(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made where it is missing; brought up to date if not.")],
+    profile: Annotated[
+        str, typer.Option(metavar="ngc-cpu|ngc-tensorrt|embedded", help="Where the models will be served.")
+    ] = "ngc-cpu",
+    model_repository: Annotated[Path, typer.Option(help="The model repository to take them from.")] = Path(
+        "model_repository"
+    ),
+    runtime: Annotated[
+        str, typer.Option(metavar="onnxruntime|openvino", help="What computes where there is no TensorRT.")
+    ] = "onnxruntime",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of one instance on the CPU.")] = 2,
+    instances: Annotated[int, typer.Option(min=1, help="Instances of each model, which compute at once.")] = 1,
+    max_batch: Annotated[int, typer.Option(min=1, help="Largest batch, in crops.")] = 8,
+) -> None:
+    """Put together a Triton model repository for a server of your own.
+
+    For an NGC container without a GPU, and for one with a GPU:
+
+        fpan tree triton-models --profile ngc-cpu
+
+        fpan tree triton-models --profile ngc-tensorrt
+
+    Files are copied after their sha256 was compared with their cards, so that the folder can go anywhere. Start the
+    container on it with `--model-repository=triton-models --model-control-mode=none`, and the gateway with its address:
+
+        TRITON_URL=triton.internal:8001 fpan serve
+    """
+    with needs_server():
+        from fpan.serve.triton.write import UnknownChoice, write_tree
+    try:
+        names = write_tree(out, model_repository, profile, runtime, threads, instances, max_batch)
+    except UnknownChoice as error:
+        raise typer.BadParameter(str(error)) from None
+    except RepositoryError as error:
+        raise ServerFailed(str(error)) from error
+    typer.echo(f"{out}: {', '.join(names)} for {profile}")

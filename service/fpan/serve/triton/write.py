@@ -1,0 +1,42 @@
+"""Writes a serving tree that goes elsewhere, for a Triton that this project does not start."""
+
+from pathlib import Path
+from typing import cast, get_args
+
+from fpan.contract import ModelRepository
+from fpan.serve.gateway import served_cards
+from fpan.serve.inference.runtime import RuntimeName
+from fpan.serve.settings import Settings
+from fpan.serve.triton.profiles import PROFILES, Profile, ServingOptions
+from fpan.serve.triton.tree import put_together
+
+
+class UnknownChoice(ValueError):
+    """A profile or a runtime that does not exist; the message lists those that do."""
+
+
+def write_tree(
+    folder: Path,
+    model_repository: Path,
+    profile: str,
+    runtime: str,
+    threads: int,
+    instances: int,
+    max_batch: int,
+) -> list[str]:
+    """Copies the versions that the gateway would serve into ``folder``, with a configuration for ``profile``.
+
+    Returns:
+        The names of the models.
+
+    Raises:
+        UnknownChoice: there is no such profile or runtime.
+        RepositoryError: the repository, or a file in it, is missing or was changed.
+    """
+    for word, known in ((profile, PROFILES), (runtime, get_args(RuntimeName))):
+        if word not in known:
+            raise UnknownChoice(f"{word!r} is none of {', '.join(known)}")
+    cards = served_cards(Settings(model_repository=model_repository))
+    options = ServingOptions(cast(Profile, profile), cast(RuntimeName, runtime), threads, instances, max_batch)
+    versions = [(card.name, card.version) for card in cards]
+    return put_together(ModelRepository(model_repository), versions, folder, options, copy=True)
