@@ -107,7 +107,8 @@ def fit(
     Args:
         network: what is trained.
         module: its step.
-        dataset: a map-style data set whose index is ``epoch * len(dataset) + item``, as :class:`EpochSampler` says.
+        dataset: a map-style data set whose index is ``pass * len(dataset) + item``, as :class:`EpochSampler` says; its
+            ``repeats``, where it has any, say how often each item comes in an epoch.
         validate: called with the averaged network after every ``config.validate_every`` epochs and the last.
         run: where everything is kept.
         config: length and pace. A run that is resumed under another one follows the new one from there.
@@ -129,7 +130,7 @@ def fit(
     optimizer = torch.optim.AdamW(parameter_groups(network, config), config.lr, betas=(0.9, 0.999))
     blend = cast(Any, get_ema_multi_avg_fn)(config.ema_decay)
     average = AveragedModel(network, multi_avg_fn=blend, use_buffers=True)
-    sampler = EpochSampler(len(dataset), config.seed)
+    sampler = EpochSampler(len(dataset), config.seed, getattr(dataset, "repeats", None))
     loader = DataLoader(
         dataset, config.batch_size, sampler=sampler, num_workers=config.workers, collate_fn=collate, drop_last=True
     )

@@ -171,8 +171,11 @@ def test_labels_move_with_the_picture() -> None:
     for seed in range(6):
         image, moved = augment(sample, _rng(seed))
         known = moved > 0
-        agree = (image == TAXONOMY.palette[moved]).all(-1)[known].mean()
-        assert agree > 0.8  # all but the borders, where the picture is blended
+        ids = np.unique(labels)
+        # By the nearest of the colours: at the borders they are blended.
+        distance = np.abs(image[..., None, :].astype(int) - TAXONOMY.palette[ids]).sum(-1)
+        agree = (ids[distance.argmin(-1)] == moved)[known].mean()
+        assert agree > 0.9
         assert known.sum() > 100
 
 

@@ -164,9 +164,18 @@ def warp_pair(
 ) -> tuple[Image, Labels]:
     """Moves picture (bilinear) and labels (nearest) by one matrix, from source to target pixels.
 
-    What comes from outside is ``fill`` in the picture and background, 0, in the labels.
+    What comes from outside is ``fill`` in the picture and background, 0, in the labels. A picture that becomes smaller
+    is first shrunk by area, as in evaluation: bilinear sampling alone would skip pixels.
     """
-    moved = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=fill)
+    zoom = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    source, onto = image, matrix
+    if zoom < 1:
+        sides = np.maximum(1, np.rint(np.array(image.shape[1::-1]) * zoom)).astype(int)
+        source = np.asarray(cv2.resize(image, sides.tolist(), interpolation=cv2.INTER_AREA), np.uint8)
+        factor = np.array(image.shape[1::-1]) / sides
+        # Pixel p of the small picture has its centre at (p + 0.5) * factor - 0.5 of the large one.
+        onto = np.column_stack([matrix[:, :2] * factor, matrix[:, 2] + matrix[:, :2] @ (0.5 * factor - 0.5)])
+    moved = cv2.warpAffine(source, onto, (size, size), flags=cv2.INTER_LINEAR, borderValue=fill)
     nearest = cv2.warpAffine(labels, matrix, (size, size), flags=cv2.INTER_NEAREST)
     return np.asarray(moved, np.uint8), np.asarray(nearest, np.uint8)
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from fpan_training.data.augment import Augment, resize_pair
-from fpan_training.data.folder import FaceFolder
+from fpan_training.data.folder import FaceFolder, read_labels
 
 Pair = tuple[Tensor, Tensor]
 
@@ -18,7 +19,7 @@ Pair = tuple[Tensor, Tensor]
 class SegmentationData(Dataset[Pair]):
     """Pairs of a picture, uint8 (size, size, 3), and its labels, uint8 (size, size).
 
-    The index is ``epoch * len(folder) + picture``, as :class:`EpochSampler` makes it. Without ``augment`` the picture
+    The index is ``pass * len(folder) + picture``, as :class:`EpochSampler` makes it. Without ``augment`` the picture
     is resized only.
     """
 
@@ -26,34 +27,69 @@ class SegmentationData(Dataset[Pair]):
     size: int
     augment: Augment | None = None
     seed: int = 0
+    repeats: NDArray[np.float64] | None = None
+    """How often each picture comes in an epoch; None: once."""
 
     def __len__(self) -> int:
         return len(self.folder)
 
     def __getitem__(self, index: int) -> Pair:
-        epoch, picture = divmod(index, len(self.folder))
+        turn, picture = divmod(index, len(self.folder))
         sample = self.folder[picture]
         if self.augment is None:
             image, labels = resize_pair(sample.image, sample.labels, self.size)
         else:
-            image, labels = self.augment(sample, np.random.default_rng((self.seed, epoch, picture)))
+            image, labels = self.augment(sample, np.random.default_rng((self.seed, turn, picture)))
         return torch.from_numpy(image), torch.from_numpy(labels)
 
 
 class EpochSampler(Sampler[int]):
-    """A permutation of the pictures that depends on seed and epoch alone."""
+    """The pictures of an epoch in an order that depends on seed and epoch alone.
 
-    def __init__(self, pictures: int, seed: int = 0) -> None:
+    A picture whose share in ``repeats`` is 2.3 comes twice in every epoch and a third time in three of ten, each time
+    as another pass over the data set, so that it is changed in another way.
+    """
+
+    def __init__(self, pictures: int, seed: int = 0, repeats: NDArray[np.float64] | None = None) -> None:
         self.pictures = pictures
         self.seed = seed
         self.epoch = 0
+        self._upto = np.cumsum(np.ones(pictures) if repeats is None else repeats)
+        self._passes = 1 if repeats is None else int(np.ceil(repeats.max())) + 1
+        self._length = round(float(self._upto[-1]))
 
     def __len__(self) -> int:
-        return self.pictures
+        return self._length
 
     def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.pictures)
-        return iter((order + self.epoch * self.pictures).tolist())
+        rng = np.random.default_rng((self.seed, self.epoch))
+        # Systematic sampling: one offset, then equal steps along the shares laid end to end.
+        at = (np.arange(self._length) + rng.random()) * self._upto[-1] / self._length
+        chosen = np.searchsorted(self._upto, at, side="right")
+        first = np.searchsorted(chosen, chosen)
+        turn = self.epoch * self._passes + np.arange(self._length) - first
+        return iter(rng.permutation(turn * self.pictures + chosen).tolist())
+
+
+def repeat_factors(folder: FaceFolder, enough: float, classes: int) -> NDArray[np.float64]:
+    """How often each picture should come in an epoch so that rare classes are seen (Gupta et al., LVIS, 2019).
+
+    A class that ``f`` of the pictures show asks for ``max(1, sqrt(enough / f))``; a picture gets what the rarest of
+    its classes asks for.
+
+    Args:
+        folder: labelled pictures; every mask is read once.
+        enough: the share of the pictures from which on a class is not rare. 0: every picture comes once.
+        classes: ids from this on count for nothing.
+    """
+    if enough <= 0:
+        return np.ones(len(folder))
+    shown = np.zeros((len(folder), classes), bool)
+    for row, name in zip(shown, folder.names, strict=True):
+        row[[v for v in np.unique(read_labels(folder.root / "masks" / f"{name}.png")) if v < classes]] = True
+    share = shown.mean(0).clip(min=1 / len(folder))
+    asked = np.sqrt(enough / share).clip(min=1)
+    return np.asarray(np.where(shown, asked, 1.0).max(1))
 
 
 def collate(pairs: Sequence[Pair]) -> Pair:

@@ -17,6 +17,8 @@ class LossConfig:
     """Of the soft Dice loss beside the cross-entropy; it keeps small parts from drowning."""
     auxiliary: float = 0.4
     """Of the auxiliary head's cross-entropy (RTFormer's recipe)."""
+    class_weights: tuple[float, ...] = ()
+    """Weight of each class's pixels in the cross-entropy, by id; empty: all alike. Raises what is rare and small."""
 
 
 def segm_loss(output: SegmOutput, labels_bhw: Tensor, config: LossConfig, ignore: int = 255) -> dict[str, Tensor]:
@@ -28,7 +30,7 @@ def segm_loss(output: SegmOutput, labels_bhw: Tensor, config: LossConfig, ignore
         config: weights of the parts.
         ignore: the label of pixels without a known class.
     """
-    cross_entropy, dice = ce_and_dice(_upsample(output.logits, labels_bhw), labels_bhw, ignore)
+    cross_entropy, dice = ce_and_dice(_upsample(output.logits, labels_bhw), labels_bhw, ignore, config.class_weights)
     parts = {"ce": cross_entropy, "dice": dice}
     total = cross_entropy + config.dice * dice
     if output.auxiliary is not None:
@@ -40,8 +42,10 @@ def segm_loss(output: SegmOutput, labels_bhw: Tensor, config: LossConfig, ignore
     return {"loss": total, **parts}
 
 
-def ce_and_dice(logits_bchw: Tensor, labels_bhw: Tensor, ignore: int) -> tuple[Tensor, Tensor]:
-    """Cross-entropy, mean over valid pixels, and 1 - soft Dice, mean over the classes present in the batch.
+def ce_and_dice(
+    logits_bchw: Tensor, labels_bhw: Tensor, ignore: int, class_weights: tuple[float, ...] = ()
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy, weighted mean over valid pixels, and 1 - soft Dice, mean over the classes present in the batch.
 
     The labels' probabilities are gathered rather than compared with one-hot maps, which for 20 classes would cost
     several times the memory traffic.
@@ -52,7 +56,10 @@ def ce_and_dice(logits_bchw: Tensor, labels_bhw: Tensor, ignore: int) -> tuple[T
     valid = target != ignore
     index = torch.where(valid, target, 0)
     logp_true = logp.gather(1, index[:, None])[:, 0]
-    cross_entropy = -(logp_true * valid).sum() / valid.sum().clamp(min=1)
+    weight = valid.float()
+    if class_weights:
+        weight = weight * torch.tensor(class_weights, device=logp.device)[index]
+    cross_entropy = -(logp_true * weight).sum() / weight.sum().clamp(min=1)
     p_true = logp_true.exp() * valid
     overlap = torch.zeros(classes, device=logp.device).scatter_add(0, index.flatten(), p_true.flatten())
     sizes = torch.zeros(classes, device=logp.device).scatter_add(0, index.flatten(), valid.flatten().float())

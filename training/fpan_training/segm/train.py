@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from fpan_training import plots
 from fpan_training.data import Augment, AugmentConfig, FaceFolder, SegmentationData, collate
 from fpan_training.data.assets import Assets
+from fpan_training.data.loader import repeat_factors
 from fpan_training.evaluate import Confusion
 from fpan_training.loop import LoopConfig, Run, fit
 from fpan_training.segm.loss import LossConfig
@@ -36,6 +37,8 @@ class SegmTraining:
     """Checkpoint whose weights a new run starts from."""
     labelled_classes: int = CELEBA19_CLASSES
     """Classes that the masks tell apart: ids 0 to one less. Validation counts those."""
+    rare: float = 0.0
+    """Pictures of a class that fewer than this share of the pictures show come more often; 0: each comes once."""
     segm: SegmConfig = field(default_factory=SegmConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -46,7 +49,9 @@ class SegmTraining:
         size = self.segm.input_size
         assets = Assets.open(self.backgrounds, self.occluders)
         augment = Augment(TAXONOMY, size, self.augment, assets)
-        train = SegmentationData(FaceFolder.open(self.data, "train"), size, augment, self.loop.seed)
+        folder = FaceFolder.open(self.data, "train")
+        repeats = repeat_factors(folder, self.rare, self.labelled_classes)
+        train = SegmentationData(folder, size, augment, self.loop.seed, repeats)
         val = SegmentationData(FaceFolder.open(self.data, "val"), size)
         torch.manual_seed(self.loop.seed)
         network = build(self.segm)
@@ -55,6 +60,8 @@ class SegmTraining:
         run = Run(self.run)
         run.folder.mkdir(parents=True, exist_ok=True)
         (run.folder / "config.json").write_text(json.dumps(asdict(self), indent=2, default=_name) + "\n")
+        if self.loss.class_weights and len(self.loss.class_weights) != self.segm.classes:
+            raise ValueError(f"{len(self.loss.class_weights)} class weights for {self.segm.classes} classes")
         step = SegmStep(TAXONOMY, self.loss)
 
         def validate(average: nn.Module) -> dict[str, float]:
