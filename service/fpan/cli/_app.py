@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fpan import __version__
-from fpan.cli import _photos, _work
+from fpan.cli import _annotations, _photos, _work
 from fpan.cli._server import ServerFailed, serve_main, server
 from fpan.cli._tree import tree
-from fpan.client import FpanError, Options
+from fpan.client import Client, FpanError, Options
 
 SOME_FAILED = 1
 """Exit status when a photo, or the server, failed."""
@@ -57,8 +57,17 @@ def parse(
     out: Annotated[Path, typer.Option(help="Folder for the answers; made where it is missing.")],
     url: Url = None,
     output: Annotated[
-        str, typer.Option(metavar="KINDS", help="What to write, with commas: labels, overlay, json, cutout.")
+        str,
+        typer.Option(
+            metavar="KINDS",
+            help="What to write, with commas: labels, overlay, json, cutout; and, to be corrected in a labelling tool, "
+            "coco (exact), coco-polygons, labelme.",
+        ),
     ] = "labels,overlay,json",
+    tolerance: Annotated[
+        float,
+        typer.Option(min=0, help="How far polygons may run from the true outlines, in pixels; 0: they are exact."),
+    ] = 1.0,
     faces: Annotated[
         str,
         typer.Option(
@@ -94,17 +103,23 @@ def parse(
 
         fpan parse photo.jpg --out parsed --faces "[[120, 80, 340, 360]]"
 
-    photo.jpg becomes photo.labels.png (indices are class ids: `fpan labels`), photo.overlay.png and photo.json. A photo
-    that fails stops no other; it is listed at the end, and the exit status is 1.
+    Pre-labels, to be corrected and to train on (docs/training/data.md):
+
+        fpan parse album/ --out parsed --output labelme
+
+    photo.jpg becomes photo.labels.png (indices are class ids: `fpan labels`), photo.overlay.png and photo.json; for
+    labelling tools, labelme/photo.json, and coco.json of all photos together. A photo that fails stops no other; it is
+    listed at the end, and the exit status is 1.
     """
-    kinds = _kinds(output)
+    kinds, formats = _kinds(output)
     options = _options(faces, max_faces, classes, groups, orientation, model, deadline_ms)
     found, missing = _photos.find(photos, out)
     failed = [(str(each.path), each.why) for each in missing]
     began, parsed, count = time.monotonic(), 0, 0
     if found:
         with server(url, _say) as client, _bar() as bar:
-            work = _work.Work(client, out, kinds, options)
+            annotations = _annotated(client, formats, options, tolerance)
+            work = _work.Work(client, out, kinds, options, annotations)
             task = bar.add_task("parsing", total=len(found))
             for outcome in _work.run(found, jobs, work.do):
                 bar.advance(task)
@@ -112,12 +127,14 @@ def parse(
                     parsed, count = parsed + 1, count + outcome.faces
                 else:
                     failed.append((str(outcome.photo.path), outcome.error))
+            if annotations is not None:
+                failed += _finish(annotations, out)
             spent = time.monotonic() - began
         _say(f"{_number(parsed, 'photo')}, {_number(count, 'face')} in {spent:.1f} s: {out}")
     if failed:
         _err.print(f"[bold red]{_number(len(failed), 'photo')} failed:[/]", highlight=False)
-        for path, why in failed:
-            _err.print(f"  {escape(path)}: {escape(why)}", highlight=False, soft_wrap=True)
+        for name, why in failed:
+            _err.print(f"  {escape(name)}: {escape(why)}", highlight=False, soft_wrap=True)
         raise typer.Exit(SOME_FAILED)
 
 
@@ -168,12 +185,40 @@ def version() -> None:
     typer.echo(f"fpan {__version__}")
 
 
-def _kinds(words: str) -> list[_work.Kind]:
-    kinds = [word.strip() for word in words.split(",")]
-    if unknown := [kind for kind in kinds if kind not in _work.KINDS]:
-        message = f"unknown kind {unknown[0]!r}: the kinds are {', '.join(_work.KINDS)}"
+def _kinds(words: str) -> tuple[list[_work.Kind], list[_annotations.Format]]:
+    kinds = list(dict.fromkeys(word.strip() for word in words.split(",")))
+    known = (*_work.KINDS, *_annotations.FORMATS)
+    if unknown := [kind for kind in kinds if kind not in known]:
+        message = f"unknown kind {unknown[0]!r}: the kinds are {', '.join(known)}"
         raise typer.BadParameter(message, param_hint="--output")
-    return cast(list[_work.Kind], list(dict.fromkeys(kinds)))
+    answers, formats = ([kind for kind in kinds if kind in some] for some in (_work.KINDS, _annotations.FORMATS))
+    return cast(list[_work.Kind], answers), cast(list[_annotations.Format], formats)
+
+
+def _annotated(
+    client: Client, formats: list[_annotations.Format], options: Options, tolerance: float
+) -> _annotations.Annotations | None:
+    """What is written for labelling tools. Classes that were not asked for are none that could have been labelled."""
+    if not formats:
+        return None
+    taxonomy = client.labels(options.get("model"))
+    kept = {
+        *options.get("classes", ()),
+        *(name for g in options.get("groups", ()) for name in taxonomy.groups.get(g, ())),
+    }
+    names = {c.id: c.name for c in taxonomy.classes if not kept or c.name in kept or c.id == taxonomy.background}
+    return _annotations.Annotations(formats, names, tolerance, taxonomy.background)
+
+
+def _finish(annotations: _annotations.Annotations, out: Path) -> list[tuple[str, str]]:
+    """Writes the files of all photos together; those that cannot be written, and why."""
+    failed = []
+    for path, data in annotations.finish(out):
+        try:
+            _work.write_whole(path, data)
+        except OSError as error:
+            failed.append((str(path), error.strerror or str(error)))
+    return failed
 
 
 def _options(

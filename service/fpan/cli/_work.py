@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
+from fpan.cli._annotations import Annotations
 from fpan.cli._photos import Photo
 from fpan.client import Client, Drawing, FpanError, Options
 
@@ -34,6 +35,8 @@ class Work:
     out: Path
     kinds: Sequence[Kind]
     options: Options
+    annotations: Annotations | None = None
+    """What is written for labelling tools."""
 
     def do(self, photo: Photo) -> Outcome:
         """Parses one photo and writes its answers; what goes wrong with it is in the outcome."""
@@ -49,14 +52,17 @@ class Work:
         drawings = {kind: _DRAWN[kind] for kind in self.kinds if kind in _DRAWN}
         result = self.client.parse(photo.path, pictures=list(drawings.values()), **self.options)
         for kind, drawing in drawings.items():
-            _write(self.out / f"{photo.stem}.{kind}.png", result.pictures[drawing])
+            write_whole(self.out / f"{photo.stem}.{kind}.png", result.pictures[drawing])
         if "json" in self.kinds:
             words = {name: value for name, value in result.raw.items() if name not in drawings.values()}
-            _write(self.out / f"{photo.stem}.json", json.dumps(words, indent=1).encode())
+            write_whole(self.out / f"{photo.stem}.json", json.dumps(words, indent=1).encode())
+        if self.annotations is not None:
+            for path, data in self.annotations.add(result.labels, photo.path, photo.stem, self.out):
+                write_whole(path, data)
         return len(result.faces)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """All or nothing: a command that is interrupted leaves no half picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")

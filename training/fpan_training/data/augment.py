@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from fpan_training.data.assets import Assets
 from fpan_training.data.folder import Sample
+from fpan_training.occlusion.frame import face_table, mirror_points
+from fpan_training.occlusion.generator import OcclusionConfig, OcclusionGenerator
 
 Image = NDArray[np.uint8]
 Labels = NDArray[np.uint8]
@@ -34,7 +36,9 @@ class AugmentConfig:
     p_background: float = 0.35
     """Replace what is labelled background."""
     p_occluder: float = 0.2
-    """Paste a hand or an object over the face and label it ``occlusion``."""
+    """Cover the face with something. Without files of occluders, shapes drawn in code do."""
+    occlusion: OcclusionConfig = field(default_factory=OcclusionConfig)
+    """With what."""
     gamma: tuple[float, float] = (0.6, 1.6)
     contrast: float = 0.25
     brightness: float = 0.15
@@ -53,6 +57,24 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class Example:
+    """An augmented picture with all that is known of it."""
+
+    image: Image
+    """RGB, uint8 (size, size, 3)."""
+    labels: Labels
+    """What is seen, uint8 (size, size)."""
+    amodal: Labels
+    """What is there beneath the occluder, uint8 (size, size)."""
+    mask: NDArray[np.bool_]
+    """What the occluder covers, bool (size, size)."""
+    points: NDArray[np.float32] | None
+    """The 264 landmarks, float32 (264, 2); they may lie outside of the picture. None if none were given."""
+    mirrored: bool
+    """Whether left and right are exchanged: what belongs to landmarks by their number is then their partner's."""
+
+
+@dataclass(frozen=True)
 class Augment:
     """Turns a sample into a crop of ``size`` pixels; the same generator state gives the same bytes."""
 
@@ -60,20 +82,46 @@ class Augment:
     size: int
     config: AugmentConfig = field(default_factory=AugmentConfig)
     assets: Assets = field(default_factory=Assets)
+    _generator: OcclusionGenerator = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_generator", OcclusionGenerator(self.config.occlusion, self.assets, self.taxonomy))
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> tuple[Image, Labels]:
         """Returns the picture, uint8 (size, size, 3), and its labels, uint8 (size, size)."""
-        image, labels = sample.image, sample.labels
-        if rng.random() < self.config.flip:
+        example = self.example(sample, rng)
+        return example.image, example.labels
+
+    def example(
+        self, sample: Sample, rng: np.random.Generator, points264: NDArray[np.float32] | None = None
+    ) -> Example:
+        """The same with all that is known of the picture; ``__call__`` and this draw alike.
+
+        Args:
+            sample: picture and labels.
+            rng: all chance comes from it.
+            points264: landmarks of the sample, float32 (264, 2), which are moved along and say where occluders go.
+        """
+        image, labels, points = sample.image, sample.labels, points264
+        mirrored = bool(rng.random() < self.config.flip)
+        if mirrored:
             image, labels = np.ascontiguousarray(image[:, ::-1]), self.taxonomy.mirror(labels)
-        image, labels = self._move(image, labels, rng)
+            points = None if points is None else mirror_points(points, image.shape[1])
+        matrix, fill = self._draw_move(labels, rng)
+        image, labels = warp_pair(image, labels, matrix, self.size, fill)
+        if points is not None:
+            points = np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float32)
         if self.assets.backgrounds and rng.random() < self.config.p_background:
             image = self._replace_background(image, labels, rng)
-        if self.assets.occluders and rng.random() < self.config.p_occluder:
-            image, labels = self._occlude(image, labels, rng)
-        return self._degrade(self._relight(image, rng), rng), labels
+        amodal, mask = labels, np.zeros(labels.shape, np.bool_)
+        if rng.random() < self.config.p_occluder:
+            occluded = self._generator(image, labels, points, rng)
+            image, mask = occluded.image, occluded.mask
+            labels = amodal if occluded.labels is None else occluded.labels
+        return Example(self._degrade(self._relight(image, rng), rng), labels, amodal, mask, points, mirrored)
 
-    def _move(self, image: Image, labels: Labels, rng: np.random.Generator) -> tuple[Image, Labels]:
+    def _draw_move(self, labels: Labels, rng: np.random.Generator) -> tuple[NDArray[np.float64], tuple[int, ...]]:
+        """The matrix from source to target pixels, and the colour of what comes from outside."""
         c = self.config
         height, width = labels.shape
         centre = face_centre(labels, self.taxonomy)
@@ -89,36 +137,12 @@ class Augment:
         target = centre * self.size / np.array([width, height]) + rng.normal(0, c.shift, 2) * self.size
         matrix = np.column_stack([linear, target - linear @ centre])
         fill = tuple(int(v) for v in rng.integers(0, 256, 3)) if rng.random() < 0.5 else (0, 0, 0)
-        return warp_pair(image, labels, matrix, self.size, fill)
+        return matrix, fill
 
     def _replace_background(self, image: Image, labels: Labels, rng: np.random.Generator) -> Image:
         background = self.assets.background(rng, self.size)
         alpha = cv2.GaussianBlur((labels == self.taxonomy.background).astype(np.float32), (5, 5), 0)[..., None]
         return np.asarray(image * (1 - alpha) + background * alpha + 0.5, np.uint8)
-
-    def _occlude(self, image: Image, labels: Labels, rng: np.random.Generator) -> tuple[Image, Labels]:
-        rows, columns = np.nonzero(np.isin(labels, self._face_ids()))
-        if rows.size == 0:
-            return image, labels
-        rgba = self.assets.occluder(rng)
-        box = np.array([np.ptp(columns) + 1, np.ptp(rows) + 1], float)
-        scale = np.sqrt(rng.uniform(0.15, 0.8) * box.prod() / (rgba.shape[0] * rgba.shape[1]))
-        angle = np.deg2rad(rng.uniform(-180, 180))
-        at = np.array([columns.min(), rows.min()]) + rng.random(2) * box
-        linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        matrix = np.column_stack([linear, at - linear @ (np.array(rgba.shape[1::-1]) / 2)])
-        # Colours times alpha are what may be blended: straight ones would bring in what lies under transparent pixels.
-        alpha = rgba[..., 3:].astype(np.float32) / 255
-        premultiplied = np.concatenate([rgba[..., :3] * alpha, alpha], 2)
-        warped = cv2.GaussianBlur(cv2.warpAffine(premultiplied, matrix, (self.size, self.size)), (3, 3), 0)
-        alpha = warped[..., 3]
-        mixed = np.rint(image * (1 - alpha[..., None]) + warped[..., :3] * rng.uniform(0.8, 1.2))
-        occluded = labels.copy()
-        occluded[alpha > 0.5] = self.taxonomy.id_of("occlusion")
-        return np.clip(mixed, 0, 255).astype(np.uint8), occluded
-
-    def _face_ids(self) -> list[int]:
-        return [self.taxonomy.id_of(name) for name in self.taxonomy.groups["face"]]
 
     def _relight(self, image: Image, rng: np.random.Generator) -> Image:
         c = self.config
@@ -152,11 +176,10 @@ class Augment:
 
 def face_centre(labels: Labels, taxonomy: Taxonomy) -> NDArray[np.float64]:
     """Centre of the box of the face's own parts, (x, y) in pixels; the picture's centre if there is no face."""
-    face = np.isin(labels, [taxonomy.id_of(name) for name in taxonomy.groups["face"]])
-    columns, rows = np.flatnonzero(face.any(0)), np.flatnonzero(face.any(1))
-    if columns.size == 0:
+    left, top, width, height = cv2.boundingRect(cv2.LUT(labels, face_table(taxonomy)))
+    if width == 0:
         return np.array(labels.shape[::-1], float) / 2
-    return np.array([columns[0] + columns[-1], rows[0] + rows[-1]], float) / 2
+    return np.array([2 * left + width - 1, 2 * top + height - 1], float) / 2
 
 
 def warp_pair(

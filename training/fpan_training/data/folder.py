@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+"""Of pictures, in lower case; masks are PNG."""
+SPLIT_FILE = "split.json"
+SHARDS_FILE = "shards.json"
 
 
 class DataError(Exception):
@@ -46,15 +50,14 @@ class FaceFolder:
         Raises:
             DataError: the folder, the split or any file is missing; all of them are named at once.
         """
-        images = {p.stem: p for p in sorted((root / "images").glob("*")) if p.suffix.lower() in _IMAGE_ENDINGS}
+        images = {path.stem: path for path in list_pictures(root)}
         if not images:
-            raise DataError(f"{root}/images has no pictures ({', '.join(_IMAGE_ENDINGS)})")
+            raise DataError(f"{root}/images has no pictures ({', '.join(IMAGE_ENDINGS)})")
         names = sorted(images)
-        split_file = root / "split.json"
-        if split_file.is_file():
-            splits = json.loads(split_file.read_text())
+        splits = read_splits(root)
+        if splits is not None:
             if split not in splits:
-                raise DataError(f"{split_file} has no split {split!r}; it has: {', '.join(sorted(splits))}")
+                raise DataError(f"{root / SPLIT_FILE} has no split {split!r}; it has: {', '.join(sorted(splits))}")
             names = sorted(splits[split])
         problems = [f"{name}: no picture in images/" for name in names if name not in images]
         problems += [f"{name}: no mask in masks/" for name in names if not (root / "masks" / f"{name}.png").is_file()]
@@ -72,13 +75,47 @@ class FaceFolder:
             DataError: a file is not readable as an image, or picture and mask differ in size.
         """
         name = self.names[index]
-        sample = Sample(name, read_rgb(self.paths[index]), read_labels(self.root / "masks" / f"{name}.png"))
+        sample = Sample(name, read_rgb(self.paths[index]), self.labels(index))
         if sample.image.shape[:2] != sample.labels.shape:
             sizes = " and ".join(
                 f"{width} x {height}" for height, width in (sample.image.shape[:2], sample.labels.shape)
             )
             raise DataError(f"{self.root}: picture and mask of {name} differ in size: {sizes}")
         return sample
+
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """The mask of a picture alone, uint8 (H, W); DataError if it is not readable."""
+        return read_labels(self.root / "masks" / f"{self.names[index]}.png")
+
+
+def is_shards(location: str | Path) -> bool:
+    """Whether a location is one of shards (:mod:`fpan_training.data.shards`): a URL, or a folder with their list."""
+    return "://" in str(location) or (Path(location) / SHARDS_FILE).is_file()
+
+
+def list_pictures(root: Path) -> list[Path]:
+    """The pictures of ``images/``, in order."""
+    return sorted(path for path in (root / "images").glob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+
+
+def read_splits(root: Path) -> dict[str, list[str]] | None:
+    """What ``split.json`` says: the names of each split; None without the file.
+
+    Raises:
+        DataError: the file maps no names of splits to lists of names.
+    """
+    path = root / SPLIT_FILE
+    if not path.is_file():
+        return None
+    try:
+        splits = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is no JSON: {error}") from error
+    if not isinstance(splits, dict) or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in splits.values()
+    ):
+        raise DataError(f'{path} must be like {{"train": ["NAME", ...], "val": [...]}}, names without endings')
+    return splits
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -87,10 +124,19 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: it is not readable as an image.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path} is not a readable image")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return _rgb(cv2.imread(str(path), cv2.IMREAD_COLOR), str(path))
+
+
+def decode_rgb(data: bytes, name: str) -> NDArray[np.uint8]:
+    """The picture of an image file's bytes, as :func:`read_rgb`; ``name`` is for the message."""
+    encoded = np.frombuffer(data, np.uint8)
+    return _rgb(cv2.imdecode(encoded, cv2.IMREAD_COLOR) if encoded.size else None, name)
+
+
+def _rgb(bgr: NDArray[np.uint8] | None, name: str) -> NDArray[np.uint8]:
+    if bgr is None:
+        raise DataError(f"{name} is not a readable image")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
@@ -99,10 +145,19 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: it is not readable as such.
     """
+    return _labels(path, str(path))
+
+
+def decode_labels(data: bytes, name: str) -> NDArray[np.uint8]:
+    """The label map of a file's bytes, as :func:`read_labels`; ``name`` is for the message."""
+    return _labels(BytesIO(data), name)
+
+
+def _labels(file: Path | BytesIO, name: str) -> NDArray[np.uint8]:
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             if image.mode not in ("L", "P"):
-                raise DataError(f"{path} is {image.mode}: a label map has one channel of 8 bits")
+                raise DataError(f"{name} is {image.mode}: a label map has one channel of 8 bits")
             return np.array(image, np.uint8)
     except (OSError, SyntaxError) as error:
-        raise DataError(f"{path} is not a readable image: {error}") from error
+        raise DataError(f"{name} is not a readable image: {error}") from error

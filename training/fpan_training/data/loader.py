@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from fpan_training.data.augment import Augment, resize_pair
-from fpan_training.data.folder import FaceFolder, read_labels
+from fpan_training.data.folder import FaceFolder
 
 Pair = tuple[Tensor, Tensor]
 
@@ -48,18 +48,28 @@ class EpochSampler(Sampler[int]):
 
     A picture whose share in ``repeats`` is 2.3 comes twice in every epoch and a third time in three of ten, each time
     as another pass over the data set, so that it is changed in another way.
+
+    With ``share`` = (r, n) it is what process r of n sees: batches of b pictures in each of them are together the batch
+    of n * b pictures that one process alone would see.
     """
 
-    def __init__(self, pictures: int, seed: int = 0, repeats: NDArray[np.float64] | None = None) -> None:
+    def __init__(
+        self,
+        pictures: int,
+        seed: int = 0,
+        repeats: NDArray[np.float64] | None = None,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
         self.pictures = pictures
         self.seed = seed
         self.epoch = 0
         self._upto = np.cumsum(np.ones(pictures) if repeats is None else repeats)
         self._passes = 1 if repeats is None else int(np.ceil(repeats.max())) + 1
         self._length = round(float(self._upto[-1]))
+        self._share = share
 
     def __len__(self) -> int:
-        return self._length
+        return self._length // self._share[1]
 
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng((self.seed, self.epoch))
@@ -68,7 +78,9 @@ class EpochSampler(Sampler[int]):
         chosen = np.searchsorted(self._upto, at, side="right")
         first = np.searchsorted(chosen, chosen)
         turn = self.epoch * self._passes + np.arange(self._length) - first
-        return iter(rng.permutation(turn * self.pictures + chosen).tolist())
+        rank, processes = self._share
+        order = rng.permutation(turn * self.pictures + chosen)
+        return iter(order[rank::processes][: len(self)].tolist())
 
 
 def repeat_factors(folder: FaceFolder, enough: float, classes: int) -> NDArray[np.float64]:
@@ -85,8 +97,8 @@ def repeat_factors(folder: FaceFolder, enough: float, classes: int) -> NDArray[n
     if enough <= 0:
         return np.ones(len(folder))
     shown = np.zeros((len(folder), classes), bool)
-    for row, name in zip(shown, folder.names, strict=True):
-        row[[v for v in np.unique(read_labels(folder.root / "masks" / f"{name}.png")) if v < classes]] = True
+    for index, row in enumerate(shown):
+        row[[v for v in np.unique(folder.labels(index)) if v < classes]] = True
     share = shown.mean(0).clip(min=1 / len(folder))
     asked = np.sqrt(enough / share).clip(min=1)
     return np.asarray(np.where(shown, asked, 1.0).max(1))

@@ -1,0 +1,115 @@
+"""COCO's JSON: polygons, run lengths compressed or not; later annotations are painted over earlier ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel
+
+from fpan_training.data.folder import DataError
+from fpan_training.data.importers import shapes
+from fpan_training.data.importers.categories import Categories, Meaning, Uncovered
+from fpan_training.data.importers.source import Item, find_picture, parse_json, plain_name
+
+
+class Rle(BaseModel):
+    """A mask by its run lengths."""
+
+    size: tuple[int, int]
+    counts: str | list[int]
+
+
+class Annotation(BaseModel):
+    """One object."""
+
+    id: int
+    image_id: int
+    category_id: int
+    segmentation: Rle | list[list[float]] = []
+
+
+class ImageEntry(BaseModel):
+    """One picture."""
+
+    id: int
+    file_name: str
+    width: int
+    height: int
+
+
+class Category(BaseModel):
+    """One class."""
+
+    id: int
+    name: str
+
+
+class CocoFile(BaseModel):
+    """What is read of the file; other keys may be there."""
+
+    images: list[ImageEntry]
+    annotations: list[Annotation]
+    categories: list[Category]
+
+
+class Coco:
+    """One JSON file; or a folder of them (or its ``annotations/``), each of which is a split."""
+
+    def __init__(self, source: Path, images: Path | None, meaning: Meaning, uncovered: Uncovered) -> None:
+        """Raises DataError for files of another form and for categories that are no classes."""
+        files = [source] if source.is_file() else sorted(source.glob("*.json"))
+        files = files or sorted((source / "annotations").glob("*.json"))
+        if not files:
+            raise DataError(f"{source} has no JSON file, nor has its annotations/")
+        root = source.parent if source.is_file() else source
+        self._roots = [images] if images is not None else [root, root.parent]
+        read = {path: parse_json(CocoFile, path) for path in files}
+        self._names = {(path, c.id): c.name for path, content in read.items() for c in content.categories}
+        self._categories = Categories(self._names.values(), meaning, uncovered)
+        self.labels = self._categories.labels
+        self._entries: dict[str, tuple[Path, ImageEntry, list[Annotation]]] = {}
+        self._split = {path: _split_of(path) if source.is_dir() else None for path in files}
+        for path, content in read.items():
+            of_image: dict[int, list[Annotation]] = {entry.id: [] for entry in content.images}
+            for annotation in sorted(content.annotations, key=lambda a: a.id):
+                if annotation.image_id not in of_image:
+                    raise DataError(f"{path}: annotation {annotation.id} is of an image that is not there")
+                of_image[annotation.image_id].append(annotation)
+            for entry in content.images:
+                self._entries[f"{path.name}: {entry.file_name}"] = (path, entry, of_image[entry.id])
+
+    def keys(self) -> Sequence[str]:
+        """File and picture, in order."""
+        return list(self._entries)
+
+    def read(self, key: str) -> Item:
+        """A picture with its annotations painted in the order of their ids."""
+        path, entry, annotations = self._entries[key]
+        size = (entry.height, entry.width)
+        labels = np.full(size, self._categories.uncovered, np.uint8)
+        for annotation in annotations:
+            name = self._names.get((path, annotation.category_id))
+            if name is None:
+                raise DataError(f"annotation {annotation.id} is of category {annotation.category_id}: there is none")
+            try:
+                mask = _mask(annotation, size)
+            except DataError as error:
+                raise DataError(f"annotation {annotation.id} ({name}): {error}") from error
+            labels[mask] = self._categories[name]
+        image = find_picture(entry.file_name, self._roots)
+        return Item(plain_name(entry.file_name), image, labels, self._split[path])
+
+
+def _mask(annotation: Annotation, size: tuple[int, int]) -> shapes.Mask:
+    drawn = annotation.segmentation
+    if isinstance(drawn, Rle):
+        if drawn.size != size:
+            raise DataError(f"its run lengths are of {drawn.size}, the picture is {size} (height, width)")
+        return shapes.coco_rle(drawn.counts, size)
+    if not drawn:
+        raise DataError("it is a box without a segmentation")
+    return shapes.polygons(drawn, size)
+
+
+def _split_of(path: Path) -> str:
+    return path.stem.removeprefix("instances_").removeprefix("annotations_")

@@ -1,0 +1,109 @@
+"""LabelMe's JSON, one file a picture: polygons, boxes, circles and masks, painted in the order in which they stand.
+
+Holes are shapes of what is in them, painted later. LabelMe lists no classes: those that no shape of any file has are
+told by the key ``classes`` that `fpan parse` writes and LabelMe keeps, or they count as not told from the background.
+"""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from fpan_training.data.folder import DataError
+from fpan_training.data.importers import shapes
+from fpan_training.data.importers.categories import Categories, Meaning, Uncovered
+from fpan_training.data.importers.source import Item, find_picture, parse_json, plain_name
+
+
+class Shape(BaseModel):
+    """One shape."""
+
+    label: str
+    points: list[tuple[float, float]]
+    shape_type: str = "polygon"
+    mask: str | None = None
+    """Of shape type ``mask``: a PNG in base64, of the box that the points span, both ends included."""
+
+
+class LabelMeFile(BaseModel):
+    """What is read of a file; other keys may be there."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    shapes: list[Shape]
+    image_path: str = Field(alias="imagePath")
+    image_data: str | None = Field(None, alias="imageData")
+    height: int = Field(alias="imageHeight")
+    width: int = Field(alias="imageWidth")
+    classes: list[str] = []
+    """Every class that was asked for, whether it is there or not."""
+
+
+class LabelMe:
+    """A folder of files, with all below it."""
+
+    def __init__(self, source: Path, images: Path | None, meaning: Meaning, uncovered: Uncovered) -> None:
+        """Raises DataError for files of another form and for labels that are no classes."""
+        paths = [source] if source.is_file() else sorted(source.rglob("*.json"))
+        if not paths:
+            raise DataError(f"{source} has no JSON files")
+        self._root = source.parent if source.is_file() else source
+        self._images = images
+        self._files = {path.relative_to(self._root).as_posix(): parse_json(LabelMeFile, path) for path in paths}
+        asked = [name for file in self._files.values() for name in file.classes]
+        drawn = [shape.label for file in self._files.values() for shape in file.shapes]
+        self._categories = Categories(asked + drawn, meaning, uncovered)
+        self.labels = self._categories.labels
+
+    def keys(self) -> Sequence[str]:
+        """Paths of the JSON files, in order."""
+        return list(self._files)
+
+    def read(self, key: str) -> Item:
+        """A picture with its shapes painted."""
+        file = self._files[key]
+        size = (file.height, file.width)
+        labels = np.full(size, self._categories.uncovered, np.uint8)
+        for number, shape in enumerate(file.shapes):
+            try:
+                labels[_mask(shape, size)] = self._categories[shape.label]
+            except DataError as error:
+                raise DataError(f"shape {number} ({shape.label}): {error}") from error
+        # By the file's own path, as LabelMe goes by it: the picture may lie anywhere.
+        return Item(plain_name(key), self._image(key, file), labels)
+
+    def _image(self, key: str, file: LabelMeFile) -> bytes:
+        if file.image_data:
+            try:
+                return base64.b64decode(file.image_data, validate=True)
+            except binascii.Error as error:
+                raise DataError(f"imageData is broken: {error}") from error
+        roots = [self._images] if self._images is not None else [(self._root / key).parent, self._root]
+        return find_picture(file.image_path, roots)
+
+
+def _mask(shape: Shape, size: tuple[int, int]) -> shapes.Mask:
+    points, kind = shape.points, shape.shape_type
+    wanted = {"rectangle": 2, "circle": 2, "mask": 2}.get(kind, 3)
+    if len(points) < wanted:
+        raise DataError(f"a {kind} of {len(points)} points")
+    if kind == "polygon":
+        return shapes.polygons([[v for point in points for v in point]], size)
+    if kind == "rectangle":
+        return shapes.rectangle(*points[0], *points[1], size)
+    if kind == "circle":
+        radius = float(np.hypot(*np.subtract(points[1], points[0])))
+        return shapes.ellipse(points[0], (radius, radius), size)
+    if kind == "mask" and shape.mask:
+        try:
+            with Image.open(BytesIO(base64.b64decode(shape.mask, validate=True))) as image:
+                inside = np.asarray(image.convert("L"), np.uint8) > 0
+        except (binascii.Error, OSError) as error:
+            raise DataError(f"its mask is broken: {error}") from error
+        return shapes.place(inside, round(points[0][0]), round(points[0][1]), size)
+    raise DataError(f"a {kind} covers no pixels: draw a polygon")

@@ -1,0 +1,51 @@
+"""Whose left: data sets mean the person's or the picture's, and some pictures of a set have it wrong."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpan_training.taxonomy import TAXONOMY
+
+Labels = NDArray[np.uint8]
+_PAIRS = tuple((c.id, c.partner) for c in TAXONOMY.classes if c.name.startswith("l_") and c.partner != c.id)
+"""The person's own left and right of each part."""
+_NOSE = TAXONOMY.id_of("nose")
+
+
+def own_sides(labels: Labels) -> tuple[Labels, bool]:
+    """Our ids with left and right as the person's own, and whether they had to be exchanged; for upright faces.
+
+    In an upright picture of a face the person's left is to the right of their right. Where no part shows both of its
+    sides, a part is of the side of the nose that it lies on: of a head in profile one sees the side that is turned to
+    the camera.
+    """
+    columns = {int(i): float(np.nonzero(labels == i)[1].mean()) for i in np.unique(labels)}
+    votes = [columns[left] - columns[right] for left, right in _PAIRS if left in columns and right in columns]
+    if not votes and _NOSE in columns:
+        votes = [
+            sign * (columns[i] - columns[_NOSE])
+            for left, right in _PAIRS
+            for i, sign in ((left, 1), (right, -1))
+            if i in columns
+        ]
+    if np.sign(votes).sum() >= 0:
+        return labels, False
+    return TAXONOMY.partner_table[labels], True
+
+
+def means_own_left(masks: Iterable[Labels], pairs: Iterable[tuple[int, int]]) -> bool:
+    """Whether the values that a data set calls left are the person's own left, by what most of its pictures show.
+
+    Args:
+        masks: some of its masks.
+        pairs: values that it calls left and right.
+    """
+    votes = 0.0
+    sides = list(pairs)
+    for mask in masks:
+        for left, right in sides:
+            at_left, at_right = np.nonzero(mask == left)[1], np.nonzero(mask == right)[1]
+            if at_left.size and at_right.size:
+                votes += np.sign(at_left.mean() - at_right.mean())
+    return votes > 0

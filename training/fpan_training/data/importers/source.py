@@ -1,0 +1,103 @@
+"""What an importer gives: pictures with label maps, and what their values stand for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from fpan_training.data.folder import DataError
+from fpan_training.data.label_space import Labels
+
+_FOLDERS = ("", "images", "JPEGImages", "photos")
+"""Where labelling tools put pictures, relative to their own file."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture with its label map."""
+
+    name: str
+    """Becomes the name of its files."""
+    image: bytes | NDArray[np.uint8]
+    """An image file's content, which is kept as it is where it can be; or RGB, uint8 (H, W, 3)."""
+    labels: NDArray[np.uint8]
+    """uint8 (H, W); for a picture that EXIF turns, of the turned picture."""
+    split: str | None = None
+    """The split that the source puts it in; None: it has none."""
+    note: str = ""
+    """What was done to it, in a few words; pictures are counted by it."""
+
+
+class Source(Protocol):
+    """A data set in some other form. ``read`` is called from several threads."""
+
+    @property
+    def labels(self) -> str | Labels:
+        """What the values stand for: as ``labels`` of ``dataset.json``."""
+        ...
+
+    def keys(self) -> Sequence[str]:
+        """Of the pictures, in order."""
+        ...
+
+    def read(self, key: str) -> Item:
+        """One picture.
+
+        Raises:
+            DataError: it cannot be read; the message says what and why.
+        """
+        ...
+
+
+def plain_name(file: str) -> str:
+    """A picture's name from the path that a labelling tool knows it by: folders are joined to it by ``_``."""
+    path = PurePosixPath(file.replace("\\", "/"))
+    return "_".join(part for part in path.with_suffix("").parts if part not in ("/", "..", "."))
+
+
+def find_picture(file: str, roots: Sequence[Path]) -> bytes:
+    """The content of a picture that a labelling tool's file names.
+
+    Args:
+        file: path as it stands in the file.
+        roots: folders that it may be relative to; their usual subfolders are tried too, and the path without its
+            first folders, since pictures are moved together.
+
+    Raises:
+        DataError: it is nowhere.
+    """
+    parts = PurePosixPath(file.replace("\\", "/")).parts
+    for root in roots:
+        for dropped in range(len(parts)):
+            for folder in _FOLDERS:
+                path = root.joinpath(folder, *parts[dropped:])
+                if path.is_file():
+                    return path.read_bytes()
+    raise DataError(f"{file} is not in {', '.join(map(str, roots))}: name the folder of the pictures with --images")
+
+
+def parse_json(model: type[Model], path: Path) -> Model:
+    """Reads a JSON file of a known form.
+
+    Raises:
+        DataError: it cannot be read, or is of another form; the message names the first places.
+    """
+    try:
+        return TypeAdapter(model).validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise DataError(f"{path}: {first_errors(error)}") from error
+
+
+def first_errors(error: ValidationError) -> str:
+    """The first places in which data are of another form, for a message."""
+    details: list[Any] = [*error.errors()]
+    lines = [f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}" for one in details[:3]]
+    return "; ".join(lines) + (f" (and {len(details) - 3} more)" if len(details) > 3 else "")

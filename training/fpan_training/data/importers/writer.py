@@ -1,0 +1,148 @@
+"""Writes the documented layout: ``images/``, ``masks/`` as palette PNG, ``split.json``, ``dataset.json``."""
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fpan_training.data.folder import IMAGE_ENDINGS, SPLIT_FILE, DataError
+from fpan_training.data.importers.source import Item, Source
+from fpan_training.data.label_space import DATASET_FILE, DatasetFile, LabelSpace, unknown_values, write_dataset_file
+from fpan_training.progress import track
+
+_JPEG_QUALITY = 95
+_UPRIGHT = 1
+_ORIENTATION = 0x0112
+"""EXIF's tag of how a picture is to be turned."""
+_ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+"""Formats that are kept as they are."""
+_SHOWN = 50
+"""Lines of a message at most."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an import made."""
+
+    pictures: int
+    splits: dict[str, int]
+    """Pictures of each."""
+    notes: dict[str, int]
+    """How many pictures each thing was done to."""
+    space: LabelSpace
+
+    def __str__(self) -> str:
+        splits = ", ".join(f"{split} {count}" for split, count in self.splits.items())
+        notes = "".join(f"; {count} {note}" for note, count in self.notes.items())
+        told = ", ".join(self.space.name_of(members) for _, members in self.space.declared)
+        return f"{self.pictures} pictures ({splits}){notes}. Told apart: {told}"
+
+
+def write_dataset(source: Source, out: Path, about: DatasetFile, val_share: float, threads: int) -> Written:
+    """Writes a source as a data set.
+
+    Args:
+        source: what is imported.
+        out: a folder that is not there yet, or empty.
+        about: name, source and licence; its labels are the source's.
+        val_share: how much goes to ``val`` where the source has no splits, by a hash of the names: a picture stays in
+            its split when others come.
+        threads: pictures that are read at once.
+
+    Raises:
+        DataError: something is wrong with the source; all that is wrong is listed. Neither ``split.json`` nor
+            ``dataset.json`` is written then.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise DataError(f"{out} is not empty: name a new folder")
+    about = about.model_copy(update={"labels": _shortest(source.labels)})
+    space = LabelSpace.of_file(about, about.name)
+    colours = np.asarray(space.coded.palette[space.table], np.uint8).tobytes()
+    for part in ("images", "masks"):
+        (out / part).mkdir(parents=True, exist_ok=True)
+    keys = source.keys()
+    if not keys:
+        raise DataError("there are no pictures")
+    with ThreadPoolExecutor(threads) as pool:
+        each = pool.map(partial(_write_one, source, out, space, colours), keys)
+        done = list(track(each, "importing", len(keys)))
+    wrong = [problem for outcome in done if isinstance(problem := outcome, str)]
+    items = [outcome for outcome in done if not isinstance(outcome, str)]
+    twice = [name for name, count in Counter(name for name, _, _ in items).items() if count > 1]
+    wrong += [f"{name}: several pictures of this name" for name in twice]
+    if wrong:
+        more = [f"... and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
+        raise DataError(f"{len(wrong)} of {len(keys)} are wrong:\n  " + "\n  ".join(wrong[:_SHOWN] + more))
+    splits = _splits([(name, split) for name, split, _ in items], val_share)
+    (out / SPLIT_FILE).write_text(json.dumps(splits, indent=1) + "\n", encoding="utf-8")
+    write_dataset_file(out / DATASET_FILE, about)
+    notes = Counter(note for _, _, note in items if note)
+    return Written(len(items), {split: len(names) for split, names in splits.items()}, dict(notes), space)
+
+
+def _write_one(
+    source: Source, out: Path, space: LabelSpace, colours: bytes, key: str
+) -> tuple[str, str | None, str] | str:
+    """Writes a picture; returns its name, split and note, or what is wrong with it."""
+    try:
+        item = source.read(key)
+        data, ending, size = _encode(item)
+        if size != item.labels.shape:
+            sizes = " and ".join(f"{width} x {height}" for height, width in (size, item.labels.shape))
+            return f"{key}: picture and labels differ in size: {sizes}"
+        if unknown := space.unknown(item.labels):
+            return f"{key}: {unknown_values(unknown, space)}"
+    except DataError as error:
+        return f"{key}: {error}"
+    # What decoders raise of broken files is not theirs alone: an import goes on to the next, and lists it.
+    except Exception as error:
+        return f"{key} is broken: {error or type(error).__name__}"
+    (out / "images" / f"{item.name}{ending}").write_bytes(data)
+    mask = Image.fromarray(item.labels)
+    mask.putpalette(colours)
+    mask.save(out / "masks" / f"{item.name}.png")
+    return item.name, item.split, item.note
+
+
+def _encode(item: Item) -> tuple[bytes, str, tuple[int, int]]:
+    """An image file's content, its ending, and height and width. What EXIF turns is turned and written anew."""
+    file = BytesIO()
+    if not isinstance(item.image, bytes):
+        Image.fromarray(item.image).save(file, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+        return file.getvalue(), ".jpg", item.image.shape[:2]
+    with Image.open(BytesIO(item.image)) as image:
+        ending = _ENDINGS.get(image.format or "", "")
+        image.load()
+        if ending in IMAGE_ENDINGS and image.getexif().get(_ORIENTATION, _UPRIGHT) == _UPRIGHT:
+            return item.image, ending, (image.height, image.width)
+        turned = ImageOps.exif_transpose(image).convert("RGB")
+        turned.save(file, "PNG")
+        return file.getvalue(), ".png", (turned.height, turned.width)
+
+
+def _splits(items: Sequence[tuple[str, str | None]], val_share: float) -> dict[str, list[str]]:
+    splits: dict[str, list[str]] = defaultdict(list)
+    for name, split in items:
+        splits[split or ("val" if _hash(name) < val_share else "train")].append(name)
+    return {split: sorted(names) for split, names in sorted(splits.items())}
+
+
+def _hash(name: str) -> float:
+    """A number from 0 to 1 that depends on the name alone."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def _shortest(labels: str | dict[str, str | list[str]]) -> str | dict[str, str | list[str]]:
+    """``full`` where the values are the classes themselves."""
+    full = LabelSpace.full()
+    if isinstance(labels, str) or LabelSpace.from_labels("", labels).declared != full.declared:
+        return labels
+    return full.name
