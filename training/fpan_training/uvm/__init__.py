@@ -1,0 +1,1 @@
+"""UVM, which completes the texture and the labels of half-seen faces, and shows them at other poses."""
