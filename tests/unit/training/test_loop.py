@@ -35,7 +35,7 @@ class _Small(nn.Module):
         self.head = nn.Conv2d(8, _CLASSES, 1)
 
     def forward(self, images_bchw: Tensor) -> SegmOutput:
-        return SegmOutput(self.head(self.body(images_bchw)), None)
+        return SegmOutput(self.head(self.body(images_bchw)))
 
 
 class _PowerCut(Exception):

@@ -27,13 +27,13 @@ def _certain(labels: Tensor, classes: int = _CLASSES) -> Tensor:
 
 
 def test_without_dice_it_is_torchs_cross_entropy(logits: Tensor, labels: Tensor) -> None:
-    loss = segm_loss(SegmOutput(logits, None), labels, LossConfig(dice=0))["loss"]
+    loss = segm_loss(SegmOutput(logits), labels, LossConfig(dice=0))["loss"]
     torch.testing.assert_close(loss, F.cross_entropy(logits, labels.long()))
 
 
 def test_its_gradient_is_that_of_torchs_cross_entropy(logits: Tensor, labels: Tensor) -> None:
     ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    segm_loss(SegmOutput(ours, None), labels, LossConfig(dice=0))["loss"].backward()
+    segm_loss(SegmOutput(ours), labels, LossConfig(dice=0))["loss"].backward()
     F.cross_entropy(theirs, labels.long()).backward()
     torch.testing.assert_close(ours.grad, theirs.grad)
 
@@ -51,7 +51,9 @@ def test_ignored_pixels_count_for_nothing(logits: Tensor, labels: Tensor) -> Non
 
 def test_a_batch_without_a_known_pixel_costs_nothing_and_pulls_nowhere(logits: Tensor) -> None:
     logits.requires_grad_()
-    parts = segm_loss(SegmOutput(logits, logits * 2), torch.full((2, 8, 8), _IGNORE, dtype=torch.uint8), LossConfig())
+    parts = segm_loss(
+        SegmOutput(logits, (logits * 2,)), torch.full((2, 8, 8), _IGNORE, dtype=torch.uint8), LossConfig()
+    )
     assert {name: value.item() for name, value in parts.items()} == {"loss": 0, "ce": 0, "dice": 0, "auxiliary": 0}
     parts["loss"].backward()
     assert logits.grad is not None
@@ -95,9 +97,9 @@ def test_logits_of_any_stride_are_enlarged_to_the_labels() -> None:
     labels = torch.zeros(1, 16, 16, dtype=torch.uint8)
     labels[:, :, 8:] = 1
     coarse = _certain(labels[:, ::4, ::4])
-    sharp = segm_loss(SegmOutput(coarse, None), labels, LossConfig())
+    sharp = segm_loss(SegmOutput(coarse), labels, LossConfig())
     assert sharp["dice"].item() < 0.05
-    wrong = segm_loss(SegmOutput(coarse.flip(3), None), labels, LossConfig())
+    wrong = segm_loss(SegmOutput(coarse.flip(3)), labels, LossConfig())
     assert wrong["dice"].item() > 0.8
 
 
@@ -105,8 +107,8 @@ def test_the_auxiliary_head_adds_its_weighted_cross_entropy_at_its_own_stride(lo
     labels = torch.randint(0, _CLASSES, (2, 32, 32), dtype=torch.uint8)
     labels[0, :20] = _IGNORE
     thinned = labels[:, 2::4, 2::4].long()
-    plain = segm_loss(SegmOutput(logits, None), labels, LossConfig())["loss"]
-    both = segm_loss(SegmOutput(logits, logits.flip(1)), labels, LossConfig(auxiliary=0.3))
+    plain = segm_loss(SegmOutput(logits), labels, LossConfig())["loss"]
+    both = segm_loss(SegmOutput(logits, (logits.flip(1),)), labels, LossConfig(auxiliary=0.3))
     expected = F.cross_entropy(logits.flip(1), thinned, ignore_index=_IGNORE)
     torch.testing.assert_close(both["auxiliary"], expected)
     torch.testing.assert_close(both["loss"], plain + 0.3 * expected)
@@ -117,13 +119,13 @@ def test_descending_the_gradient_finds_the_labels(logits: Tensor, labels: Tensor
     optimizer = torch.optim.Adam([x], 0.5)
     for _ in range(30):
         optimizer.zero_grad()
-        segm_loss(SegmOutput(x, None), labels, LossConfig())["loss"].backward()
+        segm_loss(SegmOutput(x), labels, LossConfig())["loss"].backward()
         optimizer.step()
     assert torch.equal(x.argmax(1), labels.long())
 
 
 def test_half_precision_logits_give_a_float32_loss(logits: Tensor, labels: Tensor) -> None:
-    exact = segm_loss(SegmOutput(logits, None), labels, LossConfig())["loss"]
-    rounded = segm_loss(SegmOutput(logits.bfloat16(), None), labels, LossConfig())["loss"]
+    exact = segm_loss(SegmOutput(logits), labels, LossConfig())["loss"]
+    rounded = segm_loss(SegmOutput(logits.bfloat16()), labels, LossConfig())["loss"]
     assert rounded.dtype == torch.float32
     torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0.02)

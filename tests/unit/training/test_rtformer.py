@@ -53,7 +53,7 @@ def test_without_the_auxiliary_head_the_rest_of_the_weights_is_the_same() -> Non
     left_out = set(whole.state_dict()) - set(deployed.state_dict())
     assert left_out
     assert all(name.startswith("auxiliary_head.") for name in left_out)
-    assert deployed(torch.randn(2, 3, 64, 64)).auxiliary is None
+    assert deployed(torch.randn(2, 3, 64, 64)).auxiliary == ()
 
 
 def test_a_width_that_the_groups_do_not_divide_is_refused() -> None:

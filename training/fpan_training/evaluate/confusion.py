@@ -1,20 +1,13 @@
 """Confusion matrices and what follows from them."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-BOOTSTRAP_ROUNDS = 1000
-_CONFIDENCE = 0.95
-
-
-class Interval(NamedTuple):
-    """A 95 % interval."""
-
-    low: float
-    high: float
+from fpan_training.evaluate.bootstrap import BOOTSTRAP_ROUNDS, Interval, bootstrap
 
 
 class Scores(NamedTuple):
@@ -46,7 +39,7 @@ class Scores(NamedTuple):
             iou = hit / (truth + guess - hit)
             f1 = 2 * hit / (truth + guess)
         accuracy = float(hit.sum() / matrix.sum()) if matrix.sum() else float("nan")
-        return cls(iou, f1, _mean(iou), _mean(np.delete(f1, background)), accuracy)
+        return cls(iou, f1, mean_of_known(iou), mean_of_known(np.delete(f1, background)), accuracy)
 
 
 @dataclass
@@ -82,29 +75,35 @@ class Confusion:
             return np.zeros((self.classes, self.classes + 1), np.int64)
         return np.asarray(np.sum(self.matrices, axis=0), np.int64)
 
+    def of_pictures(self, chosen: NDArray[np.bool_]) -> "Confusion":
+        """That of some of the pictures, bool (pictures,)."""
+        matrices = [matrix for matrix, taken in zip(self.matrices, chosen, strict=True) if taken]
+        return Confusion(self.classes, self.ignore, matrices)
+
     def scores(self) -> Scores:
         """Figures of the summed matrix."""
         return Scores.of(self.total)
 
-    def intervals(self, rounds: int = BOOTSTRAP_ROUNDS, seed: int = 0) -> dict[str, Interval]:
-        """95 % bootstrap intervals of ``miou`` and ``mean_f1`` over pictures (percentile method).
+    def intervals(
+        self,
+        rounds: int = BOOTSTRAP_ROUNDS,
+        seed: int = 0,
+        figures: "Callable[[Scores], Mapping[str, float]] | None" = None,
+    ) -> dict[str, Interval]:
+        """95 % bootstrap intervals over pictures of ``miou`` and ``mean_f1``, or of other ``figures`` of the scores.
 
         Raises:
             ValueError: no picture has been added.
         """
-        if not self.matrices:
-            raise ValueError("there are no intervals without pictures")
-        stack = np.stack(self.matrices)
-        rng = np.random.default_rng(seed)
-        drawn = rng.multinomial(len(stack), np.full(len(stack), 1 / len(stack)), size=rounds)
-        totals = np.einsum("rp,pij->rij", drawn, stack)
-        values = np.array([(s.miou, s.mean_f1) for s in map(Scores.of, totals)])
-        edges = [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2]
-        low, high = np.quantile(values, edges, axis=0)
-        return {name: Interval(float(low[i]), float(high[i])) for i, name in enumerate(("miou", "mean_f1"))}
+        named = figures or _usual
+        return bootstrap(np.array(self.matrices, np.int64), lambda total: named(Scores.of(total)), rounds, seed)
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def _usual(scores: Scores) -> dict[str, float]:
+    return {"miou": scores.miou, "mean_f1": scores.mean_f1}
+
+
+def mean_of_known(values: NDArray[np.float64]) -> float:
     """Of those that are numbers; NaN where none is, without numpy's warning."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")

@@ -10,8 +10,8 @@ class SegmOutput(NamedTuple):
 
     logits: Tensor
     """float (B, classes, H / stride, W / stride)."""
-    auxiliary: Tensor | None
-    """Logits of the auxiliary head at a stride of its own, in training mode only."""
+    auxiliary: tuple[Tensor, ...] = ()
+    """Logits of each auxiliary head at a stride of its own, in training mode only."""
 
 
 class SegmNetwork(Protocol):

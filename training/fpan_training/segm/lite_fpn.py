@@ -80,7 +80,7 @@ class LiteFpn(nn.Module):
         y = self.top(x32)
         y = y * self.context(y.mean((2, 3), keepdim=True))
         y = self.merge4(self.merge8(self.merge16(y, x16), x8), x4)
-        return SegmOutput(self.classifier(self.merge2(y, x2)), None)
+        return SegmOutput(self.classifier(self.merge2(y, x2)))
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
         """The encoder's."""

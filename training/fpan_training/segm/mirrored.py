@@ -30,7 +30,7 @@ class Mirrored(nn.Module):
         network = cast(SegmNetwork, self.network)
         straight = network(images_bchw).logits
         mirrored = network(images_bchw.flip(3)).logits.flip(3).index_select(1, self.partners)
-        return SegmOutput((straight + mirrored) / 2, None)
+        return SegmOutput((straight + mirrored) / 2)
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
         """None: it is not trained."""

@@ -6,9 +6,11 @@ from typing import cast
 
 from torch import nn
 
+from fpan_training.segm.bisenet import BiSeNet, BiSeNetConfig
 from fpan_training.segm.interface import SegmNetwork
 from fpan_training.segm.lite_fpn import LiteFpn, LiteFpnConfig
 from fpan_training.segm.rtformer import RTFormer, RTFormerConfig
+from fpan_training.segm.unet import UNet, UNetConfig
 
 
 @dataclass(frozen=True)
@@ -16,17 +18,22 @@ class SegmConfig:
     """Which network and how large."""
 
     architecture: str = "lite_fpn"
-    """``lite_fpn`` (EfficientNet-Lite0 encoder, ImageNet weights) or ``rtformer_slim`` (from scratch)."""
+    """``lite_fpn`` (EfficientNet-Lite0 encoder, ImageNet weights), ``rtformer_slim`` (the paper's, from scratch), or
+    one of the published kinds that both are compared with: ``bisenet``, ``unet``."""
     classes: int = 20
     input_size: int = 256
     """Side of the square input in pixels."""
     lite_fpn: LiteFpnConfig = field(default_factory=LiteFpnConfig)
     rtformer: RTFormerConfig = field(default_factory=RTFormerConfig)
+    bisenet: BiSeNetConfig = field(default_factory=BiSeNetConfig)
+    unet: UNetConfig = field(default_factory=UNetConfig)
 
 
 ARCHITECTURES: dict[str, Callable[[SegmConfig], nn.Module]] = {
     "lite_fpn": lambda config: LiteFpn(config.classes, config.lite_fpn),
     "rtformer_slim": lambda config: RTFormer(config.classes, config.rtformer),
+    "bisenet": lambda config: BiSeNet(config.classes, config.bisenet),
+    "unet": lambda config: UNet(config.classes, config.unet),
 }
 
 

@@ -20,6 +20,7 @@ from fpan_training.evaluate.segmentation import evaluate
 from fpan_training.export.onnx_file import OUTPUTS, export_segm, label_agreement
 from fpan_training.loop import batches_of
 from fpan_training.registry.write import next_version, write_version
+from fpan_training.segm.bisenet import BiSeNetConfig
 from fpan_training.segm.cost import macs
 from fpan_training.segm.interface import SegmNetwork
 from fpan_training.segm.lite_fpn import LiteFpnConfig
@@ -27,6 +28,7 @@ from fpan_training.segm.mirrored import Mirrored
 from fpan_training.segm.model import SegmConfig, build
 from fpan_training.segm.rtformer import RTFormerConfig
 from fpan_training.segm.step import SegmStep
+from fpan_training.segm.unet import UNetConfig
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
 MIN_AGREEMENT = 0.999
@@ -36,6 +38,8 @@ _ALIGNMENT = Path(__file__).parent / "alignment_celeba.json"
 _TITLES = {
     "lite_fpn": "LiteFPN: EfficientNet-Lite0 encoder (ImageNet), top-down decoder",
     "rtformer_slim": "RTFormer-Slim, trained from scratch",
+    "bisenet": "BiSeNet",
+    "unet": "U-Net, trained from scratch",
 }
 
 
@@ -130,13 +134,17 @@ class Register:
 
 def read_config(stored: dict[str, Any]) -> SegmConfig:
     """The network's configuration as a checkpoint holds it; weights come from the checkpoint, not from ImageNet."""
-    nested = {"lite_fpn": LiteFpnConfig, "rtformer": RTFormerConfig}
+    nested = {"lite_fpn": LiteFpnConfig, "rtformer": RTFormerConfig, "bisenet": BiSeNetConfig, "unet": UNetConfig}
     members: dict[str, Any] = {}
-    for f in fields(SegmConfig):
-        value = stored[f.name]
-        members[f.name] = nested[f.name](**value) if f.name in nested else value
+    # An architecture that came after the checkpoint was written is not in it.
+    for name in (f.name for f in fields(SegmConfig) if f.name in stored):
+        members[name] = nested[name](**stored[name]) if name in nested else stored[name]
     config = SegmConfig(**members)
-    return replace(config, lite_fpn=replace(config.lite_fpn, pretrained=False))
+    return replace(
+        config,
+        lite_fpn=replace(config.lite_fpn, pretrained=False),
+        bisenet=replace(config.bisenet, pretrained=False),
+    )
 
 
 def load_network(config: SegmConfig, weights: dict[str, torch.Tensor]) -> nn.Module:

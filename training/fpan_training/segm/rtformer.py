@@ -97,8 +97,8 @@ class RTFormer(nn.Module):
         context = self.upsample(self.context(pair.low), pair.high.shape[-2:])
         logits = self.head(torch.cat([pair.high, context], 1))
         if self.training and self.auxiliary_head is not None:
-            return SegmOutput(logits, self.auxiliary_head(high))
-        return SegmOutput(logits, None)
+            return SegmOutput(logits, (self.auxiliary_head(high),))
+        return SegmOutput(logits)
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
         """None: the network starts from nothing."""

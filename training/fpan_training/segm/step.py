@@ -1,7 +1,7 @@
 """SEGM's training step and validation, as the shared loop calls them."""
 
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -12,9 +12,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fpan_training.evaluate.confusion import Confusion
+from fpan_training.evaluate.measure import Answer
+from fpan_training.segm.groups import Groups
 from fpan_training.segm.interface import SegmNetwork, SegmOutput
-from fpan_training.segm.loss import LossConfig, segm_loss
+from fpan_training.segm.loss import LossConfig, PartialLabels, segm_loss
 from fpan_training.segm.preprocess import Normalise
+
+
+class SegmBatch(NamedTuple):
+    """What SEGM trains on; a plain pair of the first two is one as well."""
+
+    images: Tensor
+    """uint8 (B, H, W, 3)."""
+    labels: Tensor
+    """uint8 (B, H, W)."""
+    weights: Tensor | None = None
+    """w_i of Eq. 2 of Mask-FPAN, float (B, H, W); None: every pixel weighs the same."""
+    spaces: Tensor | None = None
+    """Number of each picture's label space among the step's, int (B,); None: labels tell every class apart."""
 
 
 @dataclass
@@ -23,12 +38,15 @@ class SegmStep:
 
     taxonomy: Taxonomy
     loss: LossConfig = field(default_factory=LossConfig)
+    groups: Groups | None = None
+    """Of the label spaces that it is trained on; None: labels tell every class apart."""
     normalise: Normalise = field(default_factory=Normalise)
 
-    def train(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """The losses of a batch of pictures, uint8 (B, H, W, 3), and labels, uint8 (B, H, W)."""
-        images, labels = batch
-        return segm_loss(self._forward(network, images), labels, self.loss, self.taxonomy.ignore)
+    def train(self, network: nn.Module, batch: tuple[Any, ...]) -> dict[str, Tensor]:
+        """The losses of a :class:`SegmBatch`."""
+        images, labels, weights, spaces = SegmBatch(*batch)
+        partial = None if self.groups is None or spaces is None else PartialLabels(self.groups, spaces)
+        return segm_loss(self._forward(network, images), labels, self.loss, self.taxonomy.ignore, weights, partial)
 
     def predict(self, network: nn.Module, images_bhwc: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Labels at the size of the pictures or at ``size`` (height, width), uint8 (B, H, W)."""
@@ -44,6 +62,15 @@ class SegmStep:
         images = torch.from_numpy(_to_size(image, input_size))[None]
         with torch.inference_mode():
             return np.asarray(self.predict(network, images, (height, width))[0].numpy())
+
+    def answer(self, network: nn.Module, image: NDArray[np.uint8], input_size: int) -> Answer:
+        """As :meth:`label`, with the probability of each label, float (H, W)."""
+        height, width = image.shape[:2]
+        with torch.inference_mode():
+            logits = self._forward(network, torch.from_numpy(_to_size(image, input_size))[None]).logits.float()
+            shown = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
+            confidence, labels = shown.softmax(1)[0].max(0)
+        return Answer(labels.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
 
     def validate(self, network: nn.Module, batch: tuple[Tensor, Tensor], confusion: Confusion) -> Tensor:
         """Adds a batch to the confusion matrices, one row a picture; returns the predicted labels, in main memory."""

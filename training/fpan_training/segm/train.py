@@ -2,22 +2,30 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
-from torch import nn
-from torch.utils.data import DataLoader
+from fpan.contract import Taxonomy
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from fpan_training import plots
-from fpan_training.data import Augment, AugmentConfig, FaceFolder, SegmentationData, collate
+from fpan_training.data import Augment, AugmentConfig, FaceFolder, SegmentationData
 from fpan_training.data.assets import Assets
 from fpan_training.data.loader import repeat_factors
+from fpan_training.data.mixture import MixedData, Part
 from fpan_training.evaluate import Confusion
 from fpan_training.loop import LoopConfig, Run, fit
+from fpan_training.routing.answers import AnswerStore
+from fpan_training.segm.data import SegmData, collate_segm, name_of, open_stores, share_out
+from fpan_training.segm.groups import Groups
 from fpan_training.segm.loss import LossConfig
 from fpan_training.segm.model import SegmConfig, build
 from fpan_training.segm.step import SegmStep
+from fpan_training.segm.weights import WeightConfig
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
 
@@ -25,14 +33,25 @@ from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 class SegmTraining:
     """Trains SEGM. Run it again with the same run folder and it goes on where it stopped."""
 
-    data: Path
-    """Folder of aligned faces: ``images/``, ``masks/``, ``split.json`` with ``train`` and ``val``."""
+    data: str | Path
+    """Data set of aligned faces: a folder with ``images/``, ``masks/`` and ``split.json`` (``train``, ``val``), or
+    shards at a path or URL. Its masks tell every class apart that ``labelled_classes`` counts."""
     run: Path
     """Folder of the run: checkpoints, log, curve and contact sheet."""
     backgrounds: Path | None = None
     """Folder of pictures that replace the background."""
     occluders: Path | None = None
     """Folder of cut-outs with alpha that are pasted over faces and labelled ``occlusion``."""
+    extra: tuple[str, ...] = ()
+    """More data sets, whose ``dataset.json`` says what their masks tell apart; they are trained on only."""
+    extra_share: tuple[float, ...] = ()
+    """What part of an epoch's pictures each of ``extra`` makes up; empty: every picture once."""
+    epoch_pictures: int = 0
+    """Pictures of an epoch; 0: every picture of ``data`` once."""
+    answers: Path | None = None
+    """Folder of stores of `fpan-train answers`, one for each data set by its folder's name; needed for ``weights``."""
+    weights: WeightConfig = field(default_factory=WeightConfig)
+    """Eq. 2 of the paper: what LOM and PPM do for SEGM."""
     start_from: Path | None = None
     """Checkpoint whose weights a new run starts from."""
     labelled_classes: int = CELEBA19_CLASSES
@@ -46,40 +65,61 @@ class SegmTraining:
 
     def __call__(self) -> Run:
         """Trains to the end and returns the run."""
-        size = self.segm.input_size
+        size, locations = self.segm.input_size, (self.data, *self.extra)
+        if self.loss.class_weights and len(self.loss.class_weights) != self.segm.classes:
+            raise ValueError(f"{len(self.loss.class_weights)} class weights for {self.segm.classes} classes")
+        stores: tuple[AnswerStore, ...] = ()
+        if not self.weights.plain:
+            if self.answers is None:
+                raise ValueError("weights other than 0 need --answers, which `fpan-train answers` makes")
+            stores = open_stores(self.answers, locations)
         assets = Assets.open(self.backgrounds, self.occluders)
-        augment = Augment(TAXONOMY, size, self.augment, assets)
-        folder = FaceFolder.open(self.data, "train")
-        repeats = repeat_factors(folder, self.rare, self.labelled_classes)
-        train = SegmentationData(folder, size, augment, self.loop.seed, repeats)
-        val = SegmentationData(FaceFolder.open(self.data, "val"), size)
+        parts = [Part.open(location, "train") for location in locations]
+        repeats = repeat_factors(cast(FaceFolder, parts[0].pictures), self.rare, self.labelled_classes)
+        train = SegmData(
+            share_out(parts, self.extra_share, self.epoch_pictures, repeats),
+            size,
+            partial(self._augment, assets=assets),
+            self.loop.seed,
+            self.weights,
+            stores,
+        )
+        val = MixedData((Part.open(self.data, "val"),), size)
         torch.manual_seed(self.loop.seed)
         network = build(self.segm)
         if self.start_from is not None:
             network.load_state_dict(torch.load(self.start_from, map_location="cpu", weights_only=True)["network"])
         run = Run(self.run)
         run.folder.mkdir(parents=True, exist_ok=True)
-        (run.folder / "config.json").write_text(json.dumps(asdict(self), indent=2, default=_name) + "\n")
-        if self.loss.class_weights and len(self.loss.class_weights) != self.segm.classes:
-            raise ValueError(f"{len(self.loss.class_weights)} class weights for {self.segm.classes} classes")
-        step = SegmStep(TAXONOMY, self.loss)
+        named = {"data": name_of(self.data), "extra": [name_of(location) for location in self.extra]}
+        config = json.dumps(asdict(self) | named, indent=2, default=name_of)
+        (run.folder / "config.json").write_text(config + "\n")
+        step = SegmStep(TAXONOMY, self.loss, Groups(train.mixed.spaces))
 
         def validate(average: nn.Module) -> dict[str, float]:
             plots.curve(run.history, run.folder / "curve.png")
             return validate_segm(average, step, val, self.labelled_classes, run.folder / "contact.png")
 
         describe = {"segm": asdict(self.segm)}
-        return fit(network, step, train, validate, run, self.loop, collate, describe)
+        return fit(network, step, train, validate, run, self.loop, collate_segm, describe)
+
+    def _augment(self, taxonomy: Taxonomy, assets: Assets) -> Augment:
+        return Augment(taxonomy, self.segm.input_size, self.augment, assets)
 
 
 def validate_segm(
-    network: nn.Module, step: SegmStep, val: SegmentationData, classes: int, sheet: Path | None, batch_size: int = 8
+    network: nn.Module,
+    step: SegmStep,
+    val: SegmentationData | MixedData,
+    classes: int,
+    sheet: Path | None,
+    batch_size: int = 8,
 ) -> dict[str, float]:
     """Scores, mIoU and mean F1, on the validation pictures; their mean is the score. Draws a contact sheet."""
     confusion = Confusion(classes, TAXONOMY.ignore)
     rows = []
     with torch.inference_mode():
-        for images, labels in DataLoader(val, batch_size, collate_fn=collate):
+        for images, labels, *_ in DataLoader(cast(Dataset[tuple[Tensor, ...]], val), batch_size):
             predicted = step.validate(network, (images, labels), confusion)
             rows += list(zip(images.numpy(), labels.numpy(), predicted.numpy(), strict=True))
     if sheet is not None:
@@ -89,8 +129,3 @@ def validate_segm(
     known = [(c, float(f)) for c, f in zip(TAXONOMY.classes, scores.f1, strict=False) if not np.isnan(f)]
     named = {f"f1/{c.name}": f for c, f in known}
     return {"score": (scores.miou + scores.mean_f1) / 2, "miou": scores.miou, "mean_f1": scores.mean_f1, **named}
-
-
-def _name(path: Path) -> str:
-    """Folders are written by their last name: where they lie on one machine is of no use on another."""
-    return path.name
