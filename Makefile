@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PORT ?= 8000
 GRPC_PORT ?= 50051
 export PORT GRPC_PORT
+PRESET ?= smoke
+RUN ?= $(or $(FPAN_RUNS),runs)/$(PRESET)
 
 SERVE_ENV := .venv
 TEST_ENV := .venv-test
@@ -25,7 +27,7 @@ install_editable = $(1)/bin/pip install $(PIP_FLAGS) --require-hashes -r service
 # An environment holds paths of its checkout: one that was moved is made anew.
 $(foreach e,$(SERVE_ENV) $(TEST_ENV),$(if $(filter-out $(CURDIR),$(shell cat $(e)/ready 2>/dev/null)),$(shell rm -f $(e)/ready)))
 
-.PHONY: help serve test lint lock proto clean
+.PHONY: help serve test train lint lock proto clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +40,11 @@ test: $(TEST_ENV)/ready ## run every check
 	@$(TEST_ENV)/bin/ruff format --check .
 	@$(TEST_ENV)/bin/mypy
 	@$(TEST_ENV)/bin/python -m pytest
+
+train: $(TEST_ENV)/ready ## train the paper whole; PRESET=smoke renders its data, else DATA= and UNLABELLED= name it, RUN= the folder
+	@$(TEST_ENV)/bin/fpan-train train --preset $(PRESET) --run $(RUN) $(if $(DATA),--data $(DATA)) \
+	  $(if $(UNLABELLED),--unlabelled $(UNLABELLED)) $(if $(BACKGROUNDS),--backgrounds $(BACKGROUNDS)) \
+	  $(if $(OCCLUDERS),--occluders $(OCCLUDERS))
 
 lint: $(TEST_ENV)/ready ## format and check the code's style and types
 	@$(TEST_ENV)/bin/ruff format .

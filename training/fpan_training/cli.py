@@ -4,14 +4,62 @@ from collections.abc import Callable
 
 import tyro
 
+from fpan_training.ablation.ablate import Ablation
 from fpan_training.alignment import AlignmentFit
+from fpan_training.data.check import Check
+from fpan_training.data.importers.command import Import
+from fpan_training.data.shards import Sharding
 from fpan_training.detector.build import DetectorBuild
+from fpan_training.dom.report import DomReport
+from fpan_training.dom.train import DomTraining
+from fpan_training.face3d.export import Face3d
+from fpan_training.face3d.ict.build import FaceModelBuild
+from fpan_training.face3d.rendered import Render
+from fpan_training.figures.make import Figures
+from fpan_training.landmarks.build import LandmarkBuild
+from fpan_training.landmarks.picture import LandmarkScheme
+from fpan_training.lom.report import LomReport
+from fpan_training.lom.train import LomTraining
+from fpan_training.occlusion.build import BuildOccluded
+from fpan_training.pipeline.train import Train
+from fpan_training.ppm.report import PpmReport
+from fpan_training.ppm.train import PpmTraining
+from fpan_training.routing.answers import Answers
+from fpan_training.routing.route import RouteData
 from fpan_training.segm.compare import Compare
+from fpan_training.segm.draw_weights import DrawWeights
 from fpan_training.segm.register import Register
 from fpan_training.segm.train import SegmTraining
+from fpan_training.uvm.pose_folder import PoseAugmentFolder
+from fpan_training.uvm.report import UvmReport
+from fpan_training.uvm.train import UvmTraining
 
 COMMANDS: dict[str, Callable[..., object]] = {
+    "train": Train,
+    "import": Import,
+    "check": Check,
+    "shard": Sharding,
     "segm": SegmTraining,
+    "weights": DrawWeights,
+    "ablate": Ablation,
+    "figures": Figures,
+    "landmarks": LandmarkBuild,
+    "build-occluded": BuildOccluded,
+    "landmark-scheme": LandmarkScheme,
+    "lom": LomTraining,
+    "lom-report": LomReport,
+    "dom": DomTraining,
+    "dom-report": DomReport,
+    "ppm": PpmTraining,
+    "ppm-report": PpmReport,
+    "uvm": UvmTraining,
+    "uvm-report": UvmReport,
+    "pose-augment": PoseAugmentFolder,
+    "route": RouteData,
+    "answers": Answers,
+    "render": Render,
+    "face3d": Face3d,
+    "face-model": FaceModelBuild,
     "compare": Compare,
     "register": Register,
     "detector": DetectorBuild,

@@ -5,6 +5,7 @@ are Lightning Fabric's.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, Literal, Protocol, cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
@@ -28,6 +30,7 @@ class LoopConfig:
 
     epochs: int = 60
     batch_size: int = 8
+    """Pictures of a step, over all processes together."""
     lr: float = 1e-3
     """Highest learning rate of what starts from nothing."""
     pretrained_lr: float = 0.4
@@ -48,6 +51,7 @@ class LoopConfig:
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
     accelerator: str = "auto"
     devices: int = 1
+    """Processes on this machine. Under ``torchrun`` its own numbers count, nodes included."""
     seed: int = 0
 
 
@@ -116,24 +120,27 @@ def fit(
         describe: stored in every checkpoint: what is needed to build the network again.
 
     Raises:
-        ValueError: there are too few items for one batch.
+        ValueError: there are too few items for one batch, or a batch cannot be shared evenly.
         RuntimeError: the gradient is not finite.
+
+    Several processes (``devices``, or ``torchrun``) share every batch, and the run's folder, which all of them read.
     """
     if len(dataset) < config.batch_size:
         raise ValueError(f"{len(dataset)} pictures do not fill a batch of {config.batch_size}")
     run.folder.mkdir(parents=True, exist_ok=True)
-    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, precision=config.precision)
-    fabric.launch()
+    fabric = launch(config)
     fabric.seed_everything(config.seed, workers=True, verbose=False)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        network = cast(Any, nn.SyncBatchNorm).convert_sync_batchnorm(network)
     # On the device before it is copied, so that the average is there too.
     network = cast(nn.Module, cast(Any, network).to(fabric.device, memory_format=torch.channels_last))
     optimizer = torch.optim.AdamW(parameter_groups(network, config), config.lr, betas=(0.9, 0.999))
     blend = cast(Any, get_ema_multi_avg_fn)(config.ema_decay)
     average = AveragedModel(network, multi_avg_fn=blend, use_buffers=True)
-    sampler = EpochSampler(len(dataset), config.seed, getattr(dataset, "repeats", None))
-    loader = DataLoader(
-        dataset, config.batch_size, sampler=sampler, num_workers=config.workers, collate_fn=collate, drop_last=True
-    )
+    share = (fabric.global_rank, fabric.world_size)
+    sampler = EpochSampler(len(dataset), config.seed, getattr(dataset, "repeats", None), share)
+    own = config.batch_size // fabric.world_size
+    loader = DataLoader(dataset, own, sampler=sampler, num_workers=config.workers, collate_fn=collate, drop_last=True)
     steps = len(loader) * config.epochs
     warmup = max(1, round(len(loader) * config.warmup_epochs))
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -141,7 +148,7 @@ def fit(
     )
     epoch = _resume(run, network, average, optimizer, schedule)
     model, optimizer = fabric.setup(network, optimizer)
-    batches = fabric.setup_dataloaders(loader, use_distributed_sampler=config.devices > 1)
+    batches = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
     while epoch < config.epochs:
         sampler.epoch = epoch
         torch.manual_seed(_epoch_seed(config.seed, epoch, fabric.global_rank))
@@ -162,16 +169,17 @@ def fit(
                 sums[name] = sums.get(name, 0.0) + value.item()
         epoch += 1
         row = {"epoch": float(epoch), "lr": float(max(schedule.get_last_lr()))}
-        row |= {name: total / max(1, count) for name, total in sums.items()}
+        means = {name: torch.tensor(total / max(1, count)) for name, total in sums.items()}
+        row |= {name: float(mean) for name, mean in cast(Any, fabric.all_reduce(means)).items()}
         row["seconds"] = time.monotonic() - began
         row["pictures_per_second"] = count * config.batch_size / row["seconds"]
-        better = False
-        if epoch % config.validate_every == 0 or epoch == config.epochs:
-            average.eval()
-            figures = validate(average.module)
-            better = figures["score"] > run.best_score
-            row |= figures
         if fabric.global_rank == 0:
+            better = False
+            if epoch % config.validate_every == 0 or epoch == config.epochs:
+                average.eval()
+                figures = validate(average.module)
+                better = figures["score"] > run.best_score
+                row |= figures
             run.log(row)
             if better:
                 save(run.best, {"network": average.module.state_dict(), "epoch": epoch, **describe})
@@ -179,7 +187,32 @@ def fit(
             parts = {name: part.state_dict() for name, part in state.items()}
             save(run.last, {**parts, "epoch": epoch, "history": run.history, **describe})
         fabric.print("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
+        fabric.barrier()
     return run
+
+
+def launch(config: LoopConfig) -> Fabric:
+    """The processes of a run, this one among them.
+
+    Raises:
+        ValueError: a batch cannot be shared evenly.
+    """
+    devices, nodes = config.devices, 1
+    if TorchElasticEnvironment.detect():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    world = devices * nodes
+    if config.batch_size % world:
+        raise ValueError(f"a batch of {config.batch_size} cannot be shared evenly by {world} processes")
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if world > 1 else "auto",
+        precision=config.precision,
+    )
+    fabric.launch()
+    return fabric
 
 
 def parameter_groups(network: nn.Module, config: LoopConfig) -> list[dict[str, Any]]:

@@ -1,0 +1,58 @@
+"""`fpan-train train --preset smoke`: every stage of the paper's figure 2, on people who do not exist."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from fpan_training.data.folder import DataError
+from fpan_training.pipeline.stages import Sources, Stages
+from fpan_training.pipeline.train import Train
+from fpan_training.routing.answers import AnswerStore
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("paper") / "smoke"
+    return Train(folder, preset="smoke")()
+
+
+def stages(run: Path) -> list[str]:
+    return [stage.name for stage in Stages(run, Sources(run, run, None, None), "smoke", 0).all()]
+
+
+@pytest.mark.timeout(600)
+def test_every_stage_is_done_and_every_module_has_learnt_something(run: Path) -> None:
+    assert {path.stem for path in (run / "done").glob("*.json")} == set(stages(run))
+    for module in ("lom", "dom", "uvm", "ppm", "segm"):
+        checkpoint = torch.load(run / module / "best.pt", map_location="cpu", weights_only=True)
+        assert all(torch.isfinite(v).all() for v in checkpoint["network"].values() if v.is_floating_point())
+
+
+def test_segm_learns_from_covered_routed_and_turned_pictures_with_the_weights_of_eq_2(run: Path) -> None:
+    config = json.loads((run / "segm/config.json").read_text())
+    assert (config["data"], config["extra"]) == ("occluded", ["routed", "posed"])
+    assert config["weights"]["lambda_o"] > 0 < config["weights"]["lambda_p"]
+    for name in ("occluded", "routed", "posed"):
+        names = [path.stem for path in (run / name / "images").iterdir()]
+        answers = AnswerStore(run / "answers" / name)
+        assert sum(answers.get(each) is not None for each in names) > len(names) / 2
+
+
+def test_a_second_call_does_nothing_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (run / "segm").iterdir()}
+    Train(run, preset="smoke")()
+    assert {path: path.stat().st_mtime_ns for path in (run / "segm").iterdir()} == before
+    assert capsys.readouterr().out.count("(done)") == len(stages(run))
+
+
+def test_a_run_without_data_is_told_what_to_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--unlabelled"):
+        Train(tmp_path, preset="cpu")()
+    with pytest.raises(DataError, match="--data"):
+        Train(tmp_path, data=tmp_path, preset="smoke")()
+
+
+def test_an_unknown_last_stage_is_answered_with_those_there_are(run: Path) -> None:
+    with pytest.raises(ValueError, match="landmarks, occluded, lom"):
+        Train(run, preset="smoke", until="dessert")()

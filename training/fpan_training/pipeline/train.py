@@ -1,0 +1,71 @@
+"""`fpan-train train`: both stages of the paper's figure 2, from pictures to SEGM."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fpan_training.data.folder import DataError
+from fpan_training.loop import write_whole
+from fpan_training.pipeline.depth import Preset
+from fpan_training.pipeline.stages import Sources, Stages, render_sources
+
+_DONE = "done"
+
+
+@dataclass(frozen=True)
+class Train:
+    """Trains the whole paper: LOM, DOM, UVM and PPM, then SEGM on what they make of the pictures (figure 2).
+
+    Everything lies in the run's folder, a folder for each stage. Stop it whenever you like: run again, it goes on where
+    it was. With the preset ``smoke`` and no data it renders a small data set of its own.
+    """
+
+    run: Path
+    """Folder of the run."""
+    data: Path | None = None
+    """Labelled, aligned faces: ``images/``, ``masks/``, ``split.json`` with ``train`` and ``val``."""
+    unlabelled: Path | None = None
+    """Aligned faces without labels, some of them occluded."""
+    backgrounds: Path | None = None
+    """Folder of pictures that replace backgrounds and give textures."""
+    occluders: Path | None = None
+    """Folder of cut-outs with alpha, a folder for each family. Without it, shapes are drawn."""
+    preset: Preset = "cpu"
+    """``smoke``: a minute or two; ``cpu``: about three hours on two cores; ``paper``: GPUs."""
+    until: str = ""
+    """Stop after the stage of this name."""
+    seed: int = 0
+
+    def __call__(self) -> Path:
+        """Does what is not done yet and returns the run's folder.
+
+        Raises:
+            DataError: there is no data.
+            ValueError: no stage is called ``until``.
+        """
+        sources = self._sources()
+        stages = Stages(self.run, sources, self.preset, self.seed).all()
+        names = [stage.name for stage in stages]
+        if self.until and self.until not in names:
+            raise ValueError(f"no stage is called {self.until!r}: they are {', '.join(names)}")
+        (self.run / _DONE).mkdir(parents=True, exist_ok=True)
+        for number, stage in enumerate(stages, 1):
+            mark = self.run / _DONE / f"{stage.name}.json"
+            print(f"{number}/{len(stages)} {stage.name}: {stage.about}{' (done)' if mark.is_file() else ''}")
+            if not mark.is_file():
+                began = time.monotonic()
+                stage.work()
+                write_whole(mark, json.dumps({"seconds": round(time.monotonic() - began, 1)}).encode())
+            if stage.name == self.until:
+                break
+        return self.run
+
+    def _sources(self) -> Sources:
+        if self.data is not None and self.unlabelled is not None:
+            return Sources(self.data, self.unlabelled, self.backgrounds, self.occluders)
+        if self.preset != "smoke" or self.data is not None or self.unlabelled is not None:
+            raise DataError(
+                "name both --data and --unlabelled; --preset smoke without either renders pictures of its own"
+            )
+        return render_sources(self.run, self.seed)
