@@ -18,7 +18,8 @@ from fpan.serve.pipeline.parser import STAGES, FaceParser, Limits, Segmenter
 from fpan.serve.pipeline.types import Detection
 from PIL import Image
 
-CARD = ModelRepository(Path(__file__).parents[2] / "model_repository").card("segm", 1)
+REPOSITORY = ModelRepository(Path(__file__).parents[2] / "model_repository")
+CARD = REPOSITORY.card("segm", REPOSITORY.latest("segm"))
 SIZE = CARD.input_size
 CLASSES = 19
 FACE = np.array([[80, 90], [120, 90], [100, 110], [85, 130], [115, 130]], np.float32)
@@ -203,6 +204,6 @@ async def test_when_one_ask_fails_the_other_is_ended(make):
 
 @pytest.mark.parametrize("model", ["nobody", "segm@best", "segm:99", "x" * 100_000])
 async def test_a_model_that_is_not_served_is_not_found(make, model):
-    with pytest.raises(NotFound, match="served are segm:1") as refused:
+    with pytest.raises(NotFound, match=f"served are segm:{CARD.version}") as refused:
         await make(Network(), Eyes()).parse(picture(20, 20), ParseOptions(model=model))
     assert len(str(refused.value)) < 200
