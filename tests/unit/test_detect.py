@@ -80,7 +80,7 @@ async def test_a_mirrored_picture_has_the_mirrored_face(detector, astronaut):
     (face,) = await detector.find(astronaut)
     (turned,) = await detector.find(np.ascontiguousarray(astronaut[:, ::-1]))
     mirrored = turned.landmarks[[1, 0, 2, 4, 3]] * (-1, 1) + (511, 0)
-    assert np.abs(mirrored - face.landmarks).mean() < 1.5
+    assert np.abs(mirrored - face.landmarks).mean() < 0.5
 
 
 async def test_faces_of_forty_pixels_are_found_in_twelve_megapixels(detector, astronaut):

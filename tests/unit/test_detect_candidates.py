@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from fpan.serve.pipeline.detect_candidates import Candidates, within
-from fpan.serve.pipeline.detect_second_look import CELL, FACE_HEIGHT, Pose, sheets
+from fpan.serve.pipeline.detect_second_look import FACE_HEIGHT, PACKED, ROOMY, Pose, sheets
 
 
 def row(x0=100.0, y0=100.0, x1=180.0, y1=200.0, score=0.9) -> np.ndarray:
@@ -78,19 +78,22 @@ def test_boxes_that_the_view_cuts_are_left_out():
     np.testing.assert_allclose(kept[:, 0], [-5])
 
 
-def test_a_candidate_stands_upright_in_the_middle_of_its_cell():
+@pytest.mark.parametrize(("copies", "layout"), [(1, ROOMY), (3, PACKED)])
+def test_a_candidate_stands_upright_in_the_middle_of_its_cell(copies, layout):
     turn = np.radians(50)
     matrix = np.array([[np.cos(turn), -np.sin(turn), 300.0], [np.sin(turn), np.cos(turn), 50.0]])
     face = candidates(row(), matrix=matrix)
     picture = np.zeros((600, 600, 3), np.uint8)
-    (sheet,) = sheets(picture, face, 640, [Pose(), Pose(lean=40)])
-    for index, lean in enumerate((0, 40)):
-        to_picture = sheet.to_picture[index]
-        inside = np.linalg.solve(to_picture[:, :2], (face.points[0] - to_picture[:, 2]).T).T - (CELL * index, 0)
+    leans = (0, 40)
+    (sheet,) = sheets(picture, face, 640, [Pose(lean) for lean in leans] * copies)
+    assert sheet.layout == layout
+    for index, lean in enumerate(leans):
+        to_picture, corner = sheet.to_picture[index], layout.corner(index, 640)
+        inside = np.linalg.solve(to_picture[:, :2], (face.points[0] - to_picture[:, 2]).T).T - corner
         up = inside[:2].mean(0) - inside[3:].mean(0)
         assert np.degrees(np.arctan2(up[0], -up[1])) == pytest.approx(-lean, abs=1e-3)
-        centre = np.linalg.solve(to_picture[:, :2], face.centre[0] - to_picture[:, 2]) - (CELL * index, 0)
-        np.testing.assert_allclose(centre, (CELL - 1) / 2, atol=1e-6)
+        centre = np.linalg.solve(to_picture[:, :2], face.centre[0] - to_picture[:, 2]) - corner
+        np.testing.assert_allclose(centre, (layout.cell - 1) / 2, atol=1e-6)
         scale = np.hypot(*to_picture[:, 0])
         assert face.size[0].max() / scale == pytest.approx(FACE_HEIGHT)
 
@@ -98,13 +101,24 @@ def test_a_candidate_stands_upright_in_the_middle_of_its_cell():
 def test_a_sheet_reads_only_what_is_in_the_middle_of_its_cells():
     face = candidates(row(), row(300, 300, 380, 400))
     (sheet,) = sheets(np.zeros((600, 600, 3), np.uint8), face, 640, [Pose()])
-    middle = row(CELL / 2 - 30, CELL / 2 - 40, CELL / 2 + 30, CELL / 2 + 40)
-    aside = row(5, 5, 45, 55)
-    unused = row(2 * CELL + 50, 40, 2 * CELL + 110, 120)
-    low = row(CELL + 50, 40, CELL + 110, 120, score=0.2)
+
+    def inside(place: int, x: float, y: float, score: float = 0.9) -> np.ndarray:
+        """A face of 60 x 80 pixels whose centre lies that far from the middle of a cell."""
+        left, top = np.array(sheet.layout.corner(place, 640)) + sheet.layout.cell / 2 - (30, 40) + (x, y)
+        return row(left, top, left + 60, top + 80, score)
+
+    middle, aside, unused, low = inside(0, 0, 0), inside(0, 45, 0), inside(2, 0, 0), inside(1, 0, 0, score=0.2)
     found = sheet.read(np.array([middle, aside, unused, low]), 0.5)
     assert len(found) == 1
     np.testing.assert_allclose(found.centre, [face.centre[0]], atol=1.0)
+
+
+def test_neighbours_do_not_touch_where_there_is_room():
+    """What lies in the grey between the cells is of no cell: the picture is white."""
+    (sheet,) = sheets(np.full((600, 600, 3), 255, np.uint8), candidates(row(200, 200, 280, 300)), 640, [Pose()] * 4)
+    white = (sheet.pixels == 255).all(2)
+    assert white.any(0).sum() == white.any(1).sum() == 2 * ROOMY.cell
+    assert np.flatnonzero(white.any(0))[0] == (ROOMY.pitch - ROOMY.cell) / 2
 
 
 def test_many_candidates_fill_several_sheets():

@@ -1,4 +1,4 @@
-"""Looking again: candidates in chosen poses, at one size, packed into the cells of a few inputs."""
+"""Looking again: candidates in chosen poses, at one size, in the cells of a few inputs."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,36 @@ from numpy.typing import NDArray
 from fpan.serve.pipeline.detect_candidates import Candidates, within
 from fpan.serve.pipeline.detect_views import PADDING, Matrix
 
-CELL = 160
-"""Side of a candidate's cell, in pixels of the input."""
 FACE_HEIGHT = 84
 """Height of a candidate's box in its cell, in pixels."""
-CENTRAL = 0.25
-"""What is found farther than this share of the cell from its middle is another face, which has a cell of its own."""
+CENTRAL = 40
+"""What is found farther than so many pixels from the middle of a cell is another face, which has a cell of its own."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the cells of an input lie, in its pixels."""
+
+    pitch: int
+    """From one cell to the next."""
+    cell: int
+    """Side of a cell. What is left of the pitch is grey, half of it on each side."""
+
+    def corner(self, place: int, size: int) -> tuple[int, int]:
+        """The upper left corner (x, y) of the cell that comes ``place``-th, row by row, in an input of that side."""
+        margin, columns = (self.pitch - self.cell) // 2, size // self.pitch
+        return self.pitch * (place % columns) + margin, self.pitch * (place // columns) + margin
+
+    def cells(self, size: int) -> int:
+        """How many an input of that side holds."""
+        return (size // self.pitch) ** 2
+
+
+PACKED = Layout(160, 160)
+"""As many cells as will do."""
+ROOMY = Layout(320, 240)
+"""Cells so far apart that neighbours do not change what the network says of a face: a picture and its mirror image
+have different neighbours. Four faces of 640 x 640 pixels cost as much as sixteen."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +60,7 @@ class Sheet:
     """RGB, uint8 (S, S, 3)."""
     to_picture: tuple[Matrix, ...]
     """For each of its cells, row by row, the map from pixels of the sheet to those of the picture."""
+    layout: Layout
 
     def read(self, rows: NDArray[np.float32], threshold: float) -> Candidates:
         """The faces in the middle of cells.
@@ -45,18 +70,17 @@ class Sheet:
             threshold: least score.
         """
         rows = rows[rows[:, 14] >= threshold]
-        columns = self.pixels.shape[1] // CELL
         found = []
-        for index, matrix in enumerate(self.to_picture):
-            corner = np.array([index % columns, index // columns], np.float64) * CELL
-            mine = within(rows, corner, corner + CELL)
-            off = np.abs((mine[:, 0:2] + mine[:, 2:4]) / 2 - corner - CELL / 2)
-            found.append(Candidates.of_view(mine[(off <= CENTRAL * CELL).all(1)], matrix))
+        for place, matrix in enumerate(self.to_picture):
+            corner = np.array(self.layout.corner(place, len(self.pixels)), np.float64)
+            mine = within(rows, corner, corner + self.layout.cell)
+            off = np.abs((mine[:, 0:2] + mine[:, 2:4]) / 2 - corner - self.layout.cell / 2)
+            found.append(Candidates.of_view(mine[(off <= CENTRAL).all(1)], matrix))
         return Candidates.join(found)
 
 
 def sheets(picture: NDArray[np.uint8], candidates: Candidates, size: int, poses: Sequence[Pose]) -> Iterator[Sheet]:
-    """Packs candidates, in their order, into as few inputs of ``size`` x ``size`` as hold them.
+    """Packs candidates, in their order, into as few inputs of ``size`` x ``size`` as hold them; a few have more room.
 
     Args:
         picture: RGB, uint8 (H, W, 3).
@@ -64,40 +88,40 @@ def sheets(picture: NDArray[np.uint8], candidates: Candidates, size: int, poses:
         size: side of the network's input in pixels.
         poses: each candidate is shown once in each of these.
     """
-    columns = size // CELL
-    per_sheet = columns * columns
     shown = [(index, pose) for index in range(len(candidates)) for pose in poses]
+    layout = ROOMY if len(shown) <= ROOMY.cells(size) else PACKED
+    per_sheet = layout.cells(size)
     for start in range(0, len(shown), per_sheet):
         pixels = np.full((size, size, 3), PADDING, np.uint8)
         maps = []
         for place, (index, pose) in enumerate(shown[start : start + per_sheet]):
-            x, y = CELL * (place % columns), CELL * (place // columns)
-            to_picture = _posed(candidates, index, pose)
-            pixels[y : y + CELL, x : x + CELL] = _cut(picture, to_picture)
+            x, y = layout.corner(place, size)
+            to_picture = _posed(candidates, index, pose, layout.cell)
+            pixels[y : y + layout.cell, x : x + layout.cell] = _cut(picture, to_picture, layout.cell)
             to_picture[:, 2] -= to_picture[:, :2] @ (x, y)
             maps.append(to_picture)
-        yield Sheet(pixels, tuple(maps))
+        yield Sheet(pixels, tuple(maps), layout)
 
 
-def _posed(candidates: Candidates, index: int, pose: Pose) -> Matrix:
+def _posed(candidates: Candidates, index: int, pose: Pose, cell: int) -> Matrix:
     """From pixels of a cell to those of the picture; the face stands in its pose in the middle of the cell."""
     turn = float(candidates.upright[index]) + math.radians(pose.lean)
     scale = max(1.0, candidates.size[index].max()) / FACE_HEIGHT
     linear = scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     if pose.mirrored:
         linear[:, 0] *= -1
-    return np.column_stack([linear, candidates.centre[index] - linear @ np.full(2, (CELL - 1) / 2)])
+    return np.column_stack([linear, candidates.centre[index] - linear @ np.full(2, (cell - 1) / 2)])
 
 
-def _cut(picture: NDArray[np.uint8], to_picture: Matrix) -> NDArray[np.uint8]:
+def _cut(picture: NDArray[np.uint8], to_picture: Matrix, side: int) -> NDArray[np.uint8]:
     """A cell's pixels. What is made smaller is averaged first, since the warp alone would leave pixels out."""
     height, width = picture.shape[:2]
-    corners = np.array([[0, 0], [CELL, 0], [0, CELL], [CELL, CELL]]) - 0.5
+    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]]) - 0.5
     reach = corners @ to_picture[:, :2].T + to_picture[:, 2]
     x0, y0 = np.clip(np.floor(reach.min(0)) - 1, 0, (width, height)).astype(int)
     x1, y1 = np.clip(np.ceil(reach.max(0)) + 2, 0, (width, height)).astype(int)
     if x0 >= x1 or y0 >= y1:
-        return np.full((CELL, CELL, 3), PADDING, np.uint8)
+        return np.full((side, side, 3), PADDING, np.uint8)
     part = picture[y0:y1, x0:x1]
     matrix = to_picture.copy()
     matrix[:, 2] -= (x0, y0)
@@ -111,7 +135,7 @@ def _cut(picture: NDArray[np.uint8], to_picture: Matrix) -> NDArray[np.uint8]:
     cell = cv2.warpAffine(
         part,
         matrix,
-        (CELL, CELL),
+        (side, side),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=(PADDING, PADDING, PADDING),
