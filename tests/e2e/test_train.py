@@ -1,14 +1,18 @@
 """`fpan-train train --preset smoke`: every stage of the paper's figure 2, on people who do not exist."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from fpan_training.data.folder import DataError
+from fpan_training.pipeline.report import Report, published
 from fpan_training.pipeline.stages import Sources, Stages
 from fpan_training.pipeline.train import Train
 from fpan_training.routing.answers import AnswerStore
+
+from tests.service import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,25 @@ def test_a_second_call_does_nothing_again(run: Path, capsys: pytest.CaptureFixtu
     Train(run, preset="smoke")()
     assert {path: path.stat().st_mtime_ns for path in (run / "segm").iterdir()} == before
     assert capsys.readouterr().out.count("(done)") == len(stages(run))
+
+
+def test_a_run_is_reported_without_its_pictures_of_faces(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "modules.md"
+    Report(run, run / "rendered", run / "unlabelled", (ROOT / "docs/astronaut.jpg",), out)()
+    for page in (out, *(out.with_suffix("") / f"{name}.md" for name in ("lom", "dom", "uvm", "ppm", "routing"))):
+        text = page.read_text()
+        assert "|---|" in text
+        for link in re.findall(r"\]\(([^)#]+)\)", text):
+            assert (page.parent / link).is_file() or link == "ablation.md", (page, link)
+    pictures = {path.name for path in out.with_suffix("").rglob("*") if path.suffix in (".png", ".jpg")}
+    curves = {f"{name}-curve.png" for name in ("lom", "dom", "uvm", "ppm")}
+    assert pictures == {"figure5.jpg", "figure6.jpg", "weights.jpg", "ppm.png"} | curves
+
+
+def test_a_picture_that_may_not_be_published_is_named_in_words() -> None:
+    assert published("a ![b](face.jpg) c ![d](plot.png)", ("plot.png",)) == (
+        "a (`face.jpg` shows faces that are not for publication: it lies in the run.) c ![d](plot.png)"
+    )
 
 
 def test_a_run_without_data_is_told_what_to_name(tmp_path: Path) -> None:

@@ -16,12 +16,12 @@ from io import BytesIO
 
 import httpx
 import numpy as np
+from fpan_training.machine import machine
 from PIL import Image
 from skimage import data
 
 from tests import service as services
 from tests.conftest import read_group_photo
-from tests.studies.machine import machine
 
 RUNS = 9
 WARM_UP = 2

@@ -21,6 +21,7 @@ from fpan_training.landmarks.picture import LandmarkScheme
 from fpan_training.lom.report import LomReport
 from fpan_training.lom.train import LomTraining
 from fpan_training.occlusion.build import BuildOccluded
+from fpan_training.pipeline.report import Report
 from fpan_training.pipeline.train import Train
 from fpan_training.ppm.report import PpmReport
 from fpan_training.ppm.train import PpmTraining
@@ -36,6 +37,7 @@ from fpan_training.uvm.train import UvmTraining
 
 COMMANDS: dict[str, Callable[..., object]] = {
     "train": Train,
+    "report": Report,
     "import": Import,
     "check": Check,
     "shard": Sharding,

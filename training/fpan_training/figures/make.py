@@ -31,6 +31,7 @@ NEEDS: dict[int, tuple[str, ...]] = {
     13: ("uvm", "baseline", "segm"),
 }
 """Options that each figure of the paper needs."""
+_JPEG_QUALITY = 88
 _MADE_BY = {
     "lom": "fpan-train lom",
     "dom": "fpan-train dom",
@@ -50,7 +51,7 @@ class Figures:
     pictures: tuple[Path, ...]
     """Photos; of each the largest face is shown."""
     out: Path
-    """Folder for ``figure5.png``, ..."""
+    """Folder for ``figure5.jpg``, ..."""
     only: tuple[int, ...] = ()
     """Numbers of figures, which then must be possible; empty: all that are."""
     lom: Path | None = None
@@ -91,20 +92,21 @@ class Figures:
         self.out.mkdir(parents=True, exist_ok=True)
         written = []
         for number in (number for number, options in missing.items() if not options):
-            path = self.out / f"figure{number}.png"
-            cv2.imwrite(str(path), cv2.cvtColor(self._figure(number), cv2.COLOR_RGB2BGR))
+            path = self.out / f"figure{number}.jpg"
+            bgr = cv2.cvtColor(self._figure(number), cv2.COLOR_RGB2BGR)
+            cv2.imwrite(str(path), bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
             written.append(path)
         return written
 
     def _figure(self, number: int) -> Image:
         draws: dict[int, Callable[[], Image]] = {
-            5: lambda: draw.figure_5(self._faces, load_lom(_given(self.lom)), self._assets),
-            6: lambda: draw.figure_6(self._faces, DeOcclusion.load(_given(self.dom)), self._assets),
-            7: lambda: draw.figure_7(self._faces, Completion.load(_given(self.uvm)), parser(_given(self.segm))),
-            11: lambda: draw.figure_11(self._faces, parser(_given(self.segm)), self._assets),
-            12: lambda: draw.figure_12(self._faces, parser(_given(self.baseline)), self._assets),
+            5: lambda: draw.figure_5(self.faces, load_lom(_given(self.lom)), self.assets),
+            6: lambda: draw.figure_6(self.faces, DeOcclusion.load(_given(self.dom)), self.assets),
+            7: lambda: draw.figure_7(self.faces, Completion.load(_given(self.uvm)), parser(_given(self.segm))),
+            11: lambda: draw.figure_11(self.faces, parser(_given(self.segm)), self.assets),
+            12: lambda: draw.figure_12(self.faces, parser(_given(self.baseline)), self.assets),
             13: lambda: draw.figure_13(
-                self._faces,
+                self.faces,
                 Completion.load(_given(self.uvm)),
                 parser(_given(self.baseline)),
                 parser(_given(self.segm)),
@@ -113,12 +115,14 @@ class Figures:
         return draws[number]()
 
     @cached_property
-    def _faces(self) -> list[Face]:
+    def faces(self) -> list[Face]:
+        """The pictures' largest faces, aligned."""
         teacher, template = Teacher(task_bytes(self.model)), read_template()
         return [read_face(path, teacher, template) for path in self.pictures]
 
     @cached_property
-    def _assets(self) -> Assets:
+    def assets(self) -> Assets:
+        """What the faces are covered with."""
         return Assets.open(None, self.occluders, "val")
 
 

@@ -19,9 +19,9 @@ class LomLossConfig:
     """Most that a class of faces counts for its rarity; PFLD takes the reciprocal of its share as it is."""
     occluded_weight: float = 3.0
     """Of a covered landmark in the cross-entropy, against 1 of a visible one."""
-    joint: float = 3.0
-    """Weight of the visibility in stage 1, so that the frozen features of stage 2 know of it; 0: the paper's. After 500
-    steps of 16 faces the NME of occluded faces was 9.4 % with 3, 10.2 % with 0.1.
+    joint: float = 30.0
+    """Weight of the visibility in stage 1, so that the frozen features of stage 2 know of it; 0: the paper's. After
+    four epochs on 2,158 faces NME was 14.5 % with 3 and 13.1 % with 30, AUC of the visibility 0.669 and 0.672.
     """
 
 

@@ -58,7 +58,7 @@ class LomTraining:
     occluders: Path | None = None
     """Cut-outs with alpha; without them, occluders are drawn."""
     preset: Preset = "cpu"
-    """``smoke``: seconds; ``cpu``: about 15 minutes on two cores; ``paper``: PFLD's width and schedule."""
+    """``smoke``: seconds; ``cpu``: about 20 minutes on two cores; ``paper``: PFLD's width and schedule."""
     epochs: int | None = None
     """Of stage 1, in place of the preset's."""
     seed: int = 0
