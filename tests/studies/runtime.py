@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import itertools
 import os
-import platform
 import shlex
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from fpan.contract import ModelCard, ModelRepository
 from fpan.serve.inference.embedded import EmbeddedBackend
 from fpan.serve.inference.runtime import RuntimeName, version_of
 from fpan.serve.settings import Settings
+from fpan_training.machine import machine
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
@@ -152,14 +152,6 @@ def row(runtime: RuntimeName, threads: int, instances: int, batch: int, figures:
         f"| {version_of(runtime)} | {instances} x {threads} | {batch} | {np.min(figures.seconds) * 1000:.1f} "
         f"| {median:.1f} ({low:.1f} to {high:.1f}) | {rate:.1f} ({slow:.1f} to {fast:.1f}) |"
     )
-
-
-def machine() -> str:
-    """Cores, CPU and memory."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {cpu}, {memory:.0f} GiB of memory"
 
 
 def main() -> None:
