@@ -175,7 +175,14 @@ def test_unlabelled_pictures_that_teach_nothing_are_left_out(
     route_folder(data / "images", Router(_lom(), FixedDom()), _points_of, tmp_path / "out")
     # p4 to p7 and the two of val, which nothing tells from the others here: naked ones have no label.
     assert {path.stem for path in (tmp_path / "out" / "images").iterdir()} == {"p4", "p5", "p6", "p7", "v0", "v1"}
-    assert FaceFolder.open(tmp_path / "out", "train").names == ("p4", "p5", "p6", "p7", "v0", "v1")
+    train = FaceFolder.open(tmp_path / "out", "train")
+    assert train.names == ("p4", "p5", "p6", "p7", "v0", "v1")
+    # DOM says where the occlusion is and where it is not: both are learnt from.
+    space = LabelSpace.of_folder(tmp_path / "out")
+    codes = space.encode(train[0].labels, "p4")
+    assert (codes[:16] == OCCLUSION).all()
+    (rest,) = np.unique(codes[17:])
+    assert space.groups[rest] == tuple(i for i in range(20) if i != OCCLUSION)
 
 
 def test_a_data_set_is_not_routed_onto_itself(data: Path) -> None:

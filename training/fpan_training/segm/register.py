@@ -27,6 +27,7 @@ from fpan_training.segm.lite_fpn import LiteFpnConfig
 from fpan_training.segm.mirrored import Mirrored
 from fpan_training.segm.model import SegmConfig, build
 from fpan_training.segm.rtformer import RTFormerConfig
+from fpan_training.segm.sources import read_sources, terms_of
 from fpan_training.segm.step import SegmStep
 from fpan_training.segm.unet import UNetConfig
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
@@ -60,19 +61,27 @@ class Register:
     """Model name to publish under."""
     mirrored: bool = True
     """Serve the mean over the picture and its mirror image: better and the same on both sides, at twice the cost."""
-    data_name: str = "CelebAMask-HQ, celeba19 subset"
-    data_licence: str = "non-commercial research"
-    weights_licence: str = "non-commercial research (weights derived from CelebAMask-HQ)"
+    data_name: str = ""
+    """Of the labelled pictures; empty: as their ``dataset.json`` said when they were trained on."""
+    data_licence: str = ""
+    """Terms of all data sets that do not say them in their ``dataset.json``."""
+    weights_licence: str = ""
+    """Of the weights; empty: the terms of all pictures that they were made from."""
 
     def __call__(self) -> Path:
-        """Exports, checks, evaluates, writes; returns the version's folder."""
+        """Exports, checks, evaluates, writes; returns the version's folder.
+
+        Raises:
+            DataError: nobody says under which terms the pictures are.
+            ExportError: the exported file does not say what the network says.
+        """
+        val = FaceFolder.open(self.data, "val")
+        sources = read_sources(self.run, self.data_name, self.data_licence, len(FaceFolder.open(self.data, "train")))
         checkpoint = torch.load(self.run / "best.pt", map_location="cpu", weights_only=True)
         config = read_config(checkpoint["segm"])
         network = load_network(config, checkpoint["network"])
         if self.mirrored:
             network = Mirrored(network, TAXONOMY)
-        val = FaceFolder.open(self.data, "val")
-        train = FaceFolder.open(self.data, "train")
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
             export_segm(network, config.input_size, work / "model.onnx")
@@ -84,25 +93,24 @@ class Register:
             torch.save({"network": halved, "segm": checkpoint["segm"]}, work / "checkpoint_fp16.pt")
             (work / "config.json").write_text((self.run / "config.json").read_text())
             size = config.input_size
-            evaluations = tuple(self._evaluate(network, size, val, compared_at) for compared_at in (size, 0))
+            shown = f"{sources[0].name}, val"
+            evaluations = tuple(_evaluate(network, size, val, shown, compared_at) for compared_at in (size, 0))
+            self.repository.mkdir(parents=True, exist_ok=True)
             version = next_version(self.repository, self.name)
-            card = self._card(config, network, version, evaluations, len(train))
+            card = self._card(config, network, version, evaluations, sources)
             files = {name: work / name for name in ("model.onnx", "checkpoint_fp16.pt", "config.json")}
             target = write_version(self.repository, card, files)
         figures = f"val mIoU {evaluations[0].miou:.4f}, mean F1 {evaluations[0].mean_f1:.4f}"
         print(f"{target}: labels agree on {agreement.share:.4%} of the pixels, {figures}")
         return target
 
-    def _evaluate(self, network: nn.Module, input_size: int, val: FaceFolder, size: int) -> Evaluation:
-        step = SegmStep(TAXONOMY)
-
-        def label(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            return step.label(network, image, input_size)
-
-        return evaluate(label, val, f"{self.data_name}, val", size, CELEBA19_CLASSES, TAXONOMY)[0]
-
     def _card(
-        self, config: SegmConfig, network: nn.Module, version: int, evaluations: tuple[Evaluation, ...], pictures: int
+        self,
+        config: SegmConfig,
+        network: nn.Module,
+        version: int,
+        evaluations: tuple[Evaluation, ...],
+        sources: tuple[TrainingData, ...],
     ) -> ModelCard:
         size, stride = config.input_size, cast(SegmNetwork, network).stride
         grid = size // stride
@@ -121,8 +129,8 @@ class Register:
             input_size=size,
             taxonomy=TAXONOMY,
             alignment=AlignmentTemplate.model_validate_json(_ALIGNMENT.read_bytes()),
-            weights_licence=self.weights_licence,
-            training_data=(TrainingData(name=self.data_name, licence=self.data_licence, pictures=pictures),),
+            weights_licence=self.weights_licence or terms_of(sources),
+            training_data=sources,
             evaluations=evaluations,
             parameters=sum(p.numel() for p in network.parameters()),
             macs=macs(network, size),
@@ -130,6 +138,15 @@ class Register:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             files={},
         )
+
+
+def _evaluate(network: nn.Module, input_size: int, val: FaceFolder, name: str, size: int) -> Evaluation:
+    step = SegmStep(TAXONOMY)
+
+    def label(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return step.label(network, image, input_size)
+
+    return evaluate(label, val, name, size, CELEBA19_CLASSES, TAXONOMY)[0]
 
 
 def read_config(stored: dict[str, Any]) -> SegmConfig:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from fpan_training import plots
 from fpan_training.data import Augment, AugmentConfig, FaceFolder, SegmentationData
 from fpan_training.data.assets import Assets
+from fpan_training.data.check import check, check_labelled
 from fpan_training.data.loader import repeat_factors
 from fpan_training.data.mixture import MixedData, Part
 from fpan_training.evaluate import Confusion
@@ -24,6 +25,7 @@ from fpan_training.segm.data import SegmData, collate_segm, name_of, open_stores
 from fpan_training.segm.groups import Groups
 from fpan_training.segm.loss import LossConfig
 from fpan_training.segm.model import SegmConfig, build
+from fpan_training.segm.sources import SOURCES, sources_of
 from fpan_training.segm.step import SegmStep
 from fpan_training.segm.weights import WeightConfig
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
@@ -64,7 +66,17 @@ class SegmTraining:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __call__(self) -> Run:
-        """Trains to the end and returns the run."""
+        """Trains to the end and returns the run.
+
+        Raises:
+            DataError: something is wrong with the data; all of it is named.
+        """
+        check_labelled(self.data)
+        check(*self.extra)
+        return self.fit()
+
+    def fit(self) -> Run:
+        """The same with data that have been checked."""
         size, locations = self.segm.input_size, (self.data, *self.extra)
         if self.loss.class_weights and len(self.loss.class_weights) != self.segm.classes:
             raise ValueError(f"{len(self.loss.class_weights)} class weights for {self.segm.classes} classes")
@@ -91,7 +103,9 @@ class SegmTraining:
             network.load_state_dict(torch.load(self.start_from, map_location="cpu", weights_only=True)["network"])
         run = Run(self.run)
         run.folder.mkdir(parents=True, exist_ok=True)
-        named = {"data": name_of(self.data), "extra": [name_of(location) for location in self.extra]}
+        named: dict[str, object] = {"data": name_of(self.data), "extra": [name_of(location) for location in self.extra]}
+        known = sources_of(locations, [len(part.pictures) for part in parts], self.start_from)
+        named |= {SOURCES: [source.model_dump() for source in known]}
         config = json.dumps(asdict(self) | named, indent=2, default=name_of)
         (run.folder / "config.json").write_text(config + "\n")
         step = SegmStep(TAXONOMY, self.loss, Groups(train.mixed.spaces))
