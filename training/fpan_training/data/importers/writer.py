@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,18 +60,18 @@ def write_dataset(source: Source, out: Path, about: DatasetFile, val_share: floa
 
     Raises:
         DataError: something is wrong with the source; all that is wrong is listed. Neither ``split.json`` nor
-            ``dataset.json`` is written then.
+            ``dataset.json`` is written then, and what was written is removed.
     """
     if out.exists() and any(out.iterdir()):
         raise DataError(f"{out} is not empty: name a new folder")
     about = about.model_copy(update={"labels": _shortest(source.labels)})
     space = LabelSpace.of_file(about, about.name)
     colours = np.asarray(space.coded.palette[space.table], np.uint8).tobytes()
-    for part in ("images", "masks"):
-        (out / part).mkdir(parents=True, exist_ok=True)
     keys = source.keys()
     if not keys:
         raise DataError("there are no pictures")
+    for part in ("images", "masks"):
+        (out / part).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(threads) as pool:
         each = pool.map(partial(_write_one, source, out, space, colours), keys)
         done = list(track(each, "importing", len(keys)))
@@ -79,6 +80,9 @@ def write_dataset(source: Source, out: Path, about: DatasetFile, val_share: floa
     twice = [name for name, count in Counter(name for name, _, _ in items).items() if count > 1]
     wrong += [f"{name}: several pictures of this name" for name in twice]
     if wrong:
+        # So that the next try, when that is mended, finds the folder empty as this one did.
+        for part in ("images", "masks"):
+            shutil.rmtree(out / part)
         more = [f"... and {len(wrong) - _SHOWN} more"] if len(wrong) > _SHOWN else []
         raise DataError(f"{len(wrong)} of {len(keys)} are wrong:\n  " + "\n  ".join(wrong[:_SHOWN] + more))
     splits = _splits([(name, split) for name, split, _ in items], val_share)
