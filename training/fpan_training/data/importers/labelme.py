@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from fpan_training.data.folder import DataError
 from fpan_training.data.importers import shapes
 from fpan_training.data.importers.categories import Categories, Meaning, Uncovered
-from fpan_training.data.importers.source import Item, find_picture, parse_json, plain_name
+from fpan_training.data.importers.files import Folder, find_picture, is_hidden
+from fpan_training.data.importers.source import Item, parse_json, plain_name
 
 
 class Shape(BaseModel):
@@ -49,11 +50,13 @@ class LabelMe:
 
     def __init__(self, source: Path, images: Path | None, meaning: Meaning, uncovered: Uncovered) -> None:
         """Raises DataError for files of another form and for labels that are no classes."""
-        paths = [source] if source.is_file() else sorted(source.rglob("*.json"))
+        paths = [source] if source.is_file() else sorted(p for p in source.rglob("*.json") if not is_hidden(p.name))
         if not paths:
             raise DataError(f"{source} has no JSON files")
         self._root = source.parent if source.is_file() else source
-        self._images = images
+        self._pictures = None if images is None else Folder(images)
+        self._beside = {path.parent: Folder(path.parent) for path in paths}
+        self._beside[self._root] = Folder(self._root)
         self._files = {path.relative_to(self._root).as_posix(): parse_json(LabelMeFile, path) for path in paths}
         asked = [name for file in self._files.values() for name in file.classes]
         drawn = [shape.label for file in self._files.values() for shape in file.shapes]
@@ -83,8 +86,9 @@ class LabelMe:
                 return base64.b64decode(file.image_data, validate=True)
             except binascii.Error as error:
                 raise DataError(f"imageData is broken: {error}") from error
-        roots = [self._images] if self._images is not None else [(self._root / key).parent, self._root]
-        return find_picture(file.image_path, roots)
+        if self._pictures is not None:
+            return find_picture(file.image_path, [self._pictures])
+        return find_picture(file.image_path, [self._beside[(self._root / key).parent], self._beside[self._root]])
 
 
 def _mask(shape: Shape, size: tuple[int, int]) -> shapes.Mask:

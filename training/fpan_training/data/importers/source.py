@@ -1,5 +1,6 @@
 """What an importer gives: pictures with label maps, and what their values stand for."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,8 +13,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from fpan_training.data.folder import DataError
 from fpan_training.data.label_space import Labels
 
-_FOLDERS = ("", "images", "JPEGImages", "photos")
-"""Where labelling tools put pictures, relative to their own file."""
+SPLITS = ("train", "val", "test")
+_SPLIT_WORD = {
+    "train": re.compile(r"train(ing)?\d*"),
+    "val": re.compile(r"val(id|idation)?\d*"),
+    "test": re.compile(r"test(ing)?\d*"),
+}
+_NO_SPLIT = "default"
+"""What CVAT and Datumaro call pictures that are in no subset."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,7 +36,7 @@ class Item:
     labels: NDArray[np.uint8]
     """uint8 (H, W); for a picture that EXIF turns, of the turned picture."""
     split: str | None = None
-    """The split that the source puts it in; None: it has none."""
+    """The split that the source puts it in, by :func:`split_name`; None: it has none."""
     note: str = ""
     """What was done to it, in a few words; pictures are counted by it."""
 
@@ -61,25 +68,15 @@ def plain_name(file: str) -> str:
     return "_".join(part for part in path.with_suffix("").parts if part not in ("/", "..", "."))
 
 
-def find_picture(file: str, roots: Sequence[Path]) -> bytes:
-    """The content of a picture that a labelling tool's file names.
-
-    Args:
-        file: path as it stands in the file.
-        roots: folders that it may be relative to; their usual subfolders are tried too, and the path without its
-            first folders, since pictures are moved together.
-
-    Raises:
-        DataError: it is nowhere.
+def split_name(said: str | None) -> str | None:
+    """The split that a source's own word for it means: ``train``, ``val`` or ``test`` for ``Train``, ``Validation``,
+    ``test-dev2017``, ``faces_train``; none for no word and for ``default``; another word is a split of that name.
     """
-    parts = PurePosixPath(file.replace("\\", "/")).parts
-    for root in roots:
-        for dropped in range(len(parts)):
-            for folder in _FOLDERS:
-                path = root.joinpath(folder, *parts[dropped:])
-                if path.is_file():
-                    return path.read_bytes()
-    raise DataError(f"{file} is not in {', '.join(map(str, roots))}: name the folder of the pictures with --images")
+    plain = (said or "").strip().lower()
+    for split in SPLITS:
+        if plain.startswith(split) or any(_SPLIT_WORD[split].fullmatch(word) for word in re.split(r"[\W_]+", plain)):
+            return split
+    return None if plain in ("", _NO_SPLIT) else plain
 
 
 def parse_json(model: type[Model], path: Path) -> Model:
