@@ -5,20 +5,18 @@ Either as the zip that CVAT gives or unpacked. Export with images, or name their
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element
 
 import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, fromstring
-from PIL import Image
 
 from fpan_training.data.folder import DataError
 from fpan_training.data.importers import shapes
 from fpan_training.data.importers.categories import Categories, Meaning, Uncovered
 from fpan_training.data.importers.files import ANY_ENDING, Files, Folder, Zip, find_picture
-from fpan_training.data.importers.source import Item, plain_name, split_name
+from fpan_training.data.importers.source import NO_SHAPES, Item, opened, plain_name, split_name
 
 _XML, _LABELMAP = "annotations.xml", "labelmap.txt"
 _MASKS, _LISTS = "SegmentationClass", "ImageSets/Segmentation"
@@ -28,7 +26,7 @@ class CvatImages:
     """CVAT for images 1.1."""
 
     def __init__(self, source: Path, images: Path | None, meaning: Meaning, uncovered: Uncovered) -> None:
-        """Raises DataError for what is no such export and for labels that are no classes."""
+        """Raises DataError for what is no such export. Labels that are no classes are ``problems``."""
         files = _files(source)
         self._places = [files if images is None else Folder(images)]
         content = source.read_bytes() if source.suffix.lower() == ".xml" else _export(files, _XML)
@@ -43,13 +41,17 @@ class CvatImages:
         self._shared = {name for name, count in subsets_of.items() if count > 1}
         # Subsets of a project may have pictures of the same name.
         keys = [f"{i.get('subset')}/{_name(i)}" if _name(i) in self._shared else _name(i) for i in elements]
-        if twice := [key for key, count in Counter(keys).items() if count > 1]:
-            raise DataError(f"{source} has several pictures called {', '.join(twice)}: export the tasks one by one")
+        self.problems = [
+            f"{source} has several pictures called {key}: export the tasks one by one"
+            for key, count in Counter(keys).items()
+            if count > 1
+        ]
         self._images = dict(zip(keys, elements, strict=True))
         asked = [str(name.text) for name in root.findall("./meta//labels/label/name")]
         drawn = [str(shape.get("label")) for image in root.iter("image") for shape in image if shape.tag != "tag"]
         self._categories = Categories(asked + drawn, meaning, uncovered)
         self.labels = self._categories.labels
+        self.problems += self._categories.problems
 
     def keys(self) -> Sequence[str]:
         """Names of the pictures as CVAT knows them, in order."""
@@ -61,16 +63,24 @@ class CvatImages:
         try:
             size = (int(image.attrib["height"]), int(image.attrib["width"]))
             drawn = sorted((s for s in image if s.tag != "tag"), key=lambda shape: int(shape.get("z_order", "0")))
-            labels = np.full(size, self._categories.uncovered, np.uint8)
-            for shape in drawn:
-                labels[_mask(shape, size)] = self._categories[str(shape.get("label"))]
         except (KeyError, ValueError) as error:
             raise DataError(f"a number is missing or broken: {error}") from error
+        labels, wrong = np.full(size, self._categories.uncovered, np.uint8), []
+        for shape in drawn:
+            label = str(shape.get("label"))
+            try:
+                labels[_mask(shape, size)] = self._categories[label]
+            except (KeyError, ValueError) as error:
+                wrong.append(f"a {shape.tag} ({label}): a number is missing or broken: {error}")
+            except DataError as error:
+                wrong.append(f"a {shape.tag} ({label}): {error}")
+        if wrong:
+            raise DataError("; ".join(wrong))
         name, subset = _name(image), image.get("subset", "")
         # Of a video's frames CVAT leaves out the ending.
         endings = ("",) if PurePosixPath(name).suffix else ("", *ANY_ENDING)
         picture = find_picture(name, self._places, subset, endings, name in self._shared)
-        return Item(plain_name(key), picture, labels, split_name(subset))
+        return Item(plain_name(key), picture, labels, split_name(subset), "" if drawn else NO_SHAPES)
 
 
 def _name(image: Element) -> str:
@@ -91,19 +101,20 @@ def _mask(shape: Element, size: tuple[int, int]) -> shapes.Mask:
     if shape.tag == "ellipse" and float(values.get("rotation", 0)) == 0:
         cx, cy, rx, ry = (float(values[name]) for name in ("cx", "cy", "rx", "ry"))
         return shapes.ellipse((cx, cy), (rx, ry), size)
-    raise DataError(f"a {shape.tag} ({values.get('label')}) cannot be read: draw a polygon or a mask")
+    raise DataError("it cannot be read: draw a polygon or a mask")
 
 
 class CvatMasks:
     """Segmentation mask 1.1: coloured PNGs, with the colours' meaning in ``labelmap.txt``."""
 
     def __init__(self, source: Path, images: Path | None, meaning: Meaning, uncovered: Uncovered) -> None:
-        """Raises DataError for what is no such export and for labels that are no classes."""
+        """Raises DataError for what is no such export. Labels that are no classes are ``problems``."""
         self._files = _files(source)
         self._places = [self._files if images is None else Folder(images)]
         colours = dict(_colours(_export(self._files, _LABELMAP).decode("utf-8-sig")))
         self._categories = Categories(colours.values(), meaning, uncovered)
         self.labels = self._categories.labels
+        self.problems = list(self._categories.problems)
         # What nobody painted is black: CVAT's background.
         values = {colour: self._categories[name] for colour, name in colours.items()}
         values[0] = self._categories.uncovered
@@ -117,7 +128,8 @@ class CvatMasks:
         self._splits: dict[str, str | None] = {}
         for name, split in self._listed():
             if self._splits.setdefault(name, split) != split:
-                raise DataError(f"{name} is in several lists of {_LISTS}: of subsets' pictures of one name one is left")
+                # CVAT writes them to one file.
+                self.problems.append(f"{name} is in several lists of {_LISTS}: give pictures of subsets other names")
 
     def keys(self) -> Sequence[str]:
         """Names of the masks without their ending, in order."""
@@ -125,7 +137,7 @@ class CvatMasks:
 
     def read(self, key: str) -> Item:
         """A picture with its mask, by the colours."""
-        with Image.open(BytesIO(self._files.read(self._masks[key]))) as image:
+        with opened(self._files.read(self._masks[key]), self._masks[key]) as image:
             rgb = np.asarray(image.convert("RGB"), np.int64)
         packed = rgb @ np.array([65536, 256, 1])
         places = np.searchsorted(self._known, packed).clip(max=len(self._known) - 1)

@@ -1,13 +1,17 @@
 """What an importer gives: pictures with label maps, and what their values stand for."""
 
+import codecs
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from fpan_training.data.folder import DataError
@@ -21,6 +25,9 @@ _SPLIT_WORD = {
 }
 _NO_SPLIT = "default"
 """What CVAT and Datumaro call pictures that are in no subset."""
+
+NO_SHAPES = "without any shape"
+"""Note of pictures in which nothing is labelled: all of them may be what no category names, or be left to do."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -47,6 +54,11 @@ class Source(Protocol):
     @property
     def labels(self) -> str | Labels:
         """What the values stand for: as ``labels`` of ``dataset.json``."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong with it beyond single pictures, in a line each; nothing may be imported then."""
         ...
 
     def keys(self) -> Sequence[str]:
@@ -86,11 +98,38 @@ def parse_json(model: type[Model], path: Path) -> Model:
         DataError: it cannot be read, or is of another form; the message names the first places.
     """
     try:
-        return TypeAdapter(model).validate_json(path.read_bytes())
+        return TypeAdapter(model).validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise DataError(f"{path}: {first_errors(error)}") from error
+
+
+def parse_all(model: type[Model], paths: Sequence[Path]) -> tuple[dict[Path, Model], list[str]]:
+    """Reads JSON files of a known form, as :func:`parse_json`; also what is wrong with those that cannot be read."""
+    read, wrong = {}, []
+    for path in paths:
+        try:
+            read[path] = parse_json(model, path)
+        except DataError as error:
+            wrong.append(str(error))
+    return read, wrong
+
+
+@contextmanager
+def opened(data: bytes, what: str) -> Iterator[Image.Image]:
+    """An image file's content, to be decoded within; ``what`` is for the message.
+
+    Raises:
+        DataError: it is no image, or is broken.
+    """
+    try:
+        with Image.open(BytesIO(data)) as image:
+            yield image
+    except UnidentifiedImageError as error:
+        raise DataError(f"{what} is not a readable image") from error
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"{what} is not a readable image: {error}") from error
 
 
 def first_errors(error: ValidationError) -> str:
