@@ -1,4 +1,7 @@
-"""The model repository: ``<name>/<version>/`` folders of immutable data, all that is between training and serving."""
+"""The model repository: ``<name>/<version>/`` folders of immutable data, all that is between training and serving.
+
+This is its reading side; :mod:`fpan.registry` writes.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -6,13 +9,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fpan.contract.card import CARD_FILE, ModelCard
+from fpan.contract.aliases import ALIASES_FILE, CHAMPION, HISTORY_FILE, Aliases, History, Reference
+from fpan.contract.card import CARD_FILE, CardError, ModelCard, read_card
 
 _CHUNK_BYTES = 1 << 20
 
 
 class RepositoryError(Exception):
-    """A model repository, or a version in it, cannot be used. The message says which and why."""
+    """A model repository, or a version in it, cannot be used. The message says which, why, and what to do."""
 
 
 def sha256_of(path: Path) -> str:
@@ -32,16 +36,21 @@ class ModelRepository:
         if not root.is_dir():
             raise RepositoryError(f"there is no model repository at {root}: name one with MODEL_REPOSITORY")
 
+    @property
+    def address(self) -> str:
+        """Where it is, for people."""
+        return str(self.root)
+
     def names(self) -> list[str]:
         """Names of the models, sorted."""
         return sorted(p.name for p in self.root.iterdir() if p.is_dir() and self.versions(p.name))
 
     def versions(self, name: str) -> list[int]:
-        """Versions of a model, ascending; empty if there is no such model."""
+        """Versions of a model, ascending; empty if there is no such model. One without a card is among them."""
         folder = self.root / name
         if not folder.is_dir():
             return []
-        return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and (p / CARD_FILE).is_file())
+        return sorted(int(p.name) for p in folder.iterdir() if _is_version(p.name) and p.is_dir())
 
     def latest(self, name: str) -> int:
         """The highest version of a model.
@@ -55,6 +64,41 @@ class ModelRepository:
             raise RepositoryError(f"there is no model {name!r} in {self.root}; it has {known}")
         return versions[-1]
 
+    def current(self, name: str) -> int:
+        """The version that answers for a model: its champion, or the highest where it has none.
+
+        Raises:
+            RepositoryError: there is no version of it, or its champion is gone.
+        """
+        return self.resolve(Reference(name))
+
+    def resolve(self, reference: Reference) -> int:
+        """The version that a reference names.
+
+        Raises:
+            RepositoryError: there is no such version.
+        """
+        name = reference.name
+        latest = self.latest(name)  # which tells whether there is such a model
+        version = reference.version
+        if version is None:
+            aliases = self.aliases(name).aliases
+            alias = reference.alias or CHAMPION
+            if alias not in aliases:
+                if reference.alias is None:
+                    return latest
+                raise RepositoryError(f"no version of {name} is {alias}: {_promote(name, alias)} makes one so")
+            version = aliases[alias]
+            if version not in self.versions(name):
+                raise RepositoryError(
+                    f"{self.root / name / ALIASES_FILE} says that version {version} is {alias}, but it is gone: bring "
+                    f"it back, or {_promote(name, alias)}"
+                )
+        if version not in self.versions(name):
+            has = ", ".join(map(str, self.versions(name)))
+            raise RepositoryError(f"{name} has no version {version} in {self.root}; it has {has}")
+        return version
+
     def folder(self, name: str, version: int) -> Path:
         """The folder of a version."""
         return self.root / name / str(version)
@@ -63,15 +107,17 @@ class ModelRepository:
         """The card of a version.
 
         Raises:
-            RepositoryError: it is missing or does not fit its schema or its place.
+            RepositoryError: it is missing, was changed, or does not fit its schema or its place.
         """
         path = self.folder(name, version) / CARD_FILE
         try:
-            card = ModelCard.model_validate_json(path.read_bytes())
+            card = read_card(path.read_bytes())
         except FileNotFoundError as error:
-            raise RepositoryError(f"{path} is missing") from error
-        except ValidationError as error:
-            raise RepositoryError(f"{path} is not a model card: {error.errors()[0]['msg']}") from error
+            raise RepositoryError(
+                f"{path} is missing: the version was not written whole; fetch it again or remove its folder"
+            ) from error
+        except CardError as error:
+            raise RepositoryError(f"{path} {error}; fetch the version again") from error
         if (card.name, card.version) != (name, version):
             raise RepositoryError(f"{path} is the card of {card.name} version {card.version}")
         return card
@@ -95,3 +141,32 @@ class ModelRepository:
                 raise RepositoryError(f"{path} is missing, though the card lists it: fetch the version again")
             if sha256_of(path) != expected:
                 raise RepositoryError(f"{path} was changed: its sha256 is not the card's; fetch the version again")
+
+    def aliases(self, name: str) -> Aliases:
+        """The aliases of a model's versions; none where none was ever given.
+
+        Raises:
+            RepositoryError: the file is not what the registry writes.
+        """
+        path = self.root / name / ALIASES_FILE
+        try:
+            return Aliases.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return Aliases()
+        except ValidationError as error:
+            what = error.errors()[0]["msg"]
+            raise RepositoryError(f"{path} was changed or damaged ({what}): bring it back, or remove it") from error
+
+    def history(self, name: str) -> History:
+        """The moves of a model's aliases."""
+        path = self.root / name / HISTORY_FILE
+        data = path.read_bytes() if path.is_file() else b""
+        return History.read(data, self.aliases(name).change)
+
+
+def _is_version(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and not name.startswith("0")
+
+
+def _promote(name: str, alias: str) -> str:
+    return f"`fpan models promote {name} VERSION --to {alias}`"

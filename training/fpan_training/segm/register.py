@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from fpan.contract import AlignmentTemplate, Evaluation, ModelCard, TrainingData
 from fpan.contract.card import Tensor as CardTensor
+from fpan.registry import FolderStore, Registry
 from numpy.typing import NDArray
 from torch import nn
 
@@ -19,7 +20,6 @@ from fpan_training.data.folder import FaceFolder
 from fpan_training.evaluate.segmentation import evaluate
 from fpan_training.export.onnx_file import OUTPUTS, export_segm, label_agreement
 from fpan_training.loop import batches_of
-from fpan_training.registry.write import next_version, write_version
 from fpan_training.segm.bisenet import BiSeNetConfig
 from fpan_training.segm.cost import macs
 from fpan_training.segm.interface import SegmNetwork
@@ -85,10 +85,11 @@ class Register:
             (work / "config.json").write_text((self.run / "config.json").read_text())
             size = config.input_size
             evaluations = tuple(self._evaluate(network, size, val, compared_at) for compared_at in (size, 0))
-            version = next_version(self.repository, self.name)
-            card = self._card(config, network, version, evaluations, len(train))
+            card = self._card(config, network, evaluations, len(train))
             files = {name: work / name for name in ("model.onnx", "checkpoint_fp16.pt", "config.json")}
-            target = write_version(self.repository, card, files)
+            store = FolderStore(self.repository, create=True)
+            card = Registry(store).publish(card, files)
+        target = store.folder(card.name, card.version)
         figures = f"val mIoU {evaluations[0].miou:.4f}, mean F1 {evaluations[0].mean_f1:.4f}"
         print(f"{target}: labels agree on {agreement.share:.4%} of the pixels, {figures}")
         return target
@@ -102,13 +103,13 @@ class Register:
         return evaluate(label, val, f"{self.data_name}, val", size, CELEBA19_CLASSES, TAXONOMY)[0]
 
     def _card(
-        self, config: SegmConfig, network: nn.Module, version: int, evaluations: tuple[Evaluation, ...], pictures: int
+        self, config: SegmConfig, network: nn.Module, evaluations: tuple[Evaluation, ...], pictures: int
     ) -> ModelCard:
         size, stride = config.input_size, cast(SegmNetwork, network).stride
         grid = size // stride
         return ModelCard(
             name=self.name,
-            version=version,
+            version=1,  # the registry gives it the next number, and lists the files
             task="segmentation",
             title=_TITLES[config.architecture] + (", mean over both sides" if self.mirrored else ""),
             inputs=(CardTensor(name="images", dtype="UINT8", shape=(size, size, 3)),),
