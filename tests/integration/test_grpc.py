@@ -59,7 +59,7 @@ class SquareParser:
         self.started = asyncio.Event()
 
     def segmenter(self, model):
-        return SimpleNamespace(card=CARD, taxonomy=TAXONOMY)
+        return SimpleNamespace(card=CARD, taxonomy=TAXONOMY, alias=None)
 
     async def parse(self, data, options):
         self.asked.append(options)

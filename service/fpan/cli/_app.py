@@ -81,7 +81,7 @@ def parse(
     orientation: Annotated[
         Literal["exif", "raw"], typer.Option(help="Turn photos upright as EXIF says, or take pixels as they lie.")
     ] = "exif",
-    model: Annotated[str | None, typer.Option(help="NAME or NAME:VERSION; the server's own when left out.")] = None,
+    model: Annotated[str | None, typer.Option(help="NAME, NAME:VERSION or NAME@ALIAS; else the server's own.")] = None,
     deadline_ms: Annotated[int | None, typer.Option(min=1, help="Time for each photo, in milliseconds.")] = None,
     jobs: Annotated[int, typer.Option(min=1, max=_MAX_JOBS, help="Photos under way at once.")] = 4,
 ) -> None:
@@ -153,7 +153,7 @@ app.command()(tree)
 @app.command()
 def labels(
     url: Url = None,
-    model: Annotated[str | None, typer.Option(help="NAME or NAME:VERSION; the server's own when left out.")] = None,
+    model: Annotated[str | None, typer.Option(help="NAME, NAME:VERSION or NAME@ALIAS; else the server's own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, groups and other orders included.")] = False,
 ) -> None:
     """Show the classes of label maps: ids, names, colours, partners.

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import cast, get_args
 
 from fpan.contract import ModelRepository
-from fpan.serve.gateway import served_cards
 from fpan.serve.inference.runtime import RuntimeName
+from fpan.serve.served import served_versions
 from fpan.serve.settings import Settings
 from fpan.serve.triton.profiles import PROFILES, Profile, ServingOptions
 from fpan.serve.triton.tree import put_together
@@ -36,7 +36,7 @@ def write_tree(
     for word, known in ((profile, PROFILES), (runtime, get_args(RuntimeName))):
         if word not in known:
             raise UnknownChoice(f"{word!r} is none of {', '.join(known)}")
-    cards = served_cards(Settings(model_repository=model_repository))
     options = ServingOptions(cast(Profile, profile), cast(RuntimeName, runtime), threads, instances, max_batch)
-    versions = [(card.name, card.version) for card in cards]
+    served = served_versions(Settings(model_repository=model_repository))
+    versions = [(each.card.name, each.card.version) for each in served]
     return put_together(ModelRepository(model_repository), versions, folder, options, copy=True)
