@@ -19,7 +19,7 @@ from fpan.serve.pipeline.types import Detection
 from PIL import Image
 
 REPOSITORY = ModelRepository(Path(__file__).parents[2] / "model_repository")
-CARD = REPOSITORY.card("segm", REPOSITORY.latest("segm"))
+CARD = REPOSITORY.card("segm", REPOSITORY.current("segm"))
 SIZE = CARD.input_size
 CLASSES = 19
 FACE = np.array([[80, 90], [120, 90], [100, 110], [85, 130], [115, 130]], np.float32)

@@ -22,7 +22,7 @@ class ModelName(BaseModel):
 
     name: str
     version: int
-    alias: AliasName | None
+    alias: AliasName | None = None
     """What it is, as it was asked for; null where it has no alias."""
     sha256: str
     """Of its ONNX file."""
