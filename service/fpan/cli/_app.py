@@ -14,9 +14,11 @@ from rich.table import Table
 
 from fpan import __version__
 from fpan.cli import _annotations, _photos, _work
+from fpan.cli._models import models
 from fpan.cli._server import ServerFailed, serve_main, server
 from fpan.cli._tree import tree
 from fpan.client import Client, FpanError, Options
+from fpan.contract import RepositoryError
 
 SOME_FAILED = 1
 """Exit status when a photo, or the server, failed."""
@@ -46,7 +48,7 @@ def main() -> None:
     """Entry of the console script."""
     try:
         app(prog_name="fpan")
-    except (ServerFailed, FpanError) as error:
+    except (ServerFailed, FpanError, RepositoryError) as error:
         _err.print(f"[bold red]fpan:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(SOME_FAILED)
 
@@ -148,6 +150,7 @@ def serve(context: typer.Context) -> None:
 
 
 app.command()(tree)
+app.add_typer(models)
 
 
 @app.command()

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fpan.cli._server import ServerFailed, needs_server
-from fpan.contract import RepositoryError
+from fpan.cli._server import needs_server
 
 
 def tree(
@@ -43,6 +42,4 @@ def tree(
         names = write_tree(out, model_repository, profile, runtime, threads, instances, max_batch)
     except UnknownChoice as error:
         raise typer.BadParameter(str(error)) from None
-    except RepositoryError as error:
-        raise ServerFailed(str(error)) from error
     typer.echo(f"{out}: {', '.join(names)} for {profile}")

@@ -61,7 +61,8 @@ class FolderStore(ModelRepository):
     def leftovers(self, name: str) -> list[str]:
         """See :class:`~fpan.registry.store.Store`."""
         folder = self.root / name
-        return sorted(p.name for p in folder.iterdir() if p.name.startswith((_WRITING, _REMOVING)))
+        found = folder.iterdir() if folder.is_dir() else ()
+        return sorted(p.name for p in found if p.name.startswith((_WRITING, _REMOVING)))
 
     @contextmanager
     def writer(self, name: str) -> Iterator["FolderWriter"]:

@@ -67,8 +67,9 @@ class Registry:
         """All versions of a model, ascending, those that are of no use among them.
 
         Raises:
-            RepositoryError: the model's aliases cannot be read.
+            RepositoryError: there is no such model, or its aliases cannot be read.
         """
+        self.store.latest(name)
         aliases = self.store.aliases(name)
         found = []
         for version in self.store.versions(name):
@@ -121,7 +122,7 @@ class Registry:
         Raises:
             RepositoryError: there is nothing before, or it is gone or was changed.
         """
-        self.store.resolve(Reference(name))
+        self.store.latest(name)
         with self.store.writer(name) as writer:
             former = self.store.history(name).former(alias, self.store.aliases(name).aliases.get(alias))
             if not former or (former[0] is None and alias == CHAMPION):
@@ -180,7 +181,7 @@ class Registry:
         Raises:
             RepositoryError: there is no such model, or its aliases cannot be read.
         """
-        self.store.resolve(Reference(name))
+        self.store.latest(name)
         if dry_run:
             return self._plan(name, keep)
         with self.store.writer(name) as writer:

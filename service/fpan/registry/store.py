@@ -55,6 +55,10 @@ class Store(Protocol):
         """Versions of a model, ascending; empty if there is no such model."""
         ...
 
+    def latest(self, name: str) -> int:
+        """The highest version of a model; an error that says what models there are, where there is no such model."""
+        ...
+
     def resolve(self, reference: Reference) -> int:
         """The version that a reference names."""
         ...
