@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +11,7 @@ from rich.markup import escape
 from fpan.cli import _models_text as text
 from fpan.contract import AliasName, Reference
 from fpan.contract.aliases import CHAMPION
-from fpan.registry import DEFAULT_KEEP, FolderStore, Registry
+from fpan.registry import DEFAULT_KEEP, Registry, open_store
 from fpan.registry.compare import differences
 
 BROKEN = 1
@@ -29,11 +28,17 @@ models = typer.Typer(
 _err = Console(stderr=True)
 
 Repository = Annotated[
-    Path, typer.Option("--repository", envvar="MODEL_REPOSITORY", help="Folder of the model repository.")
+    str,
+    typer.Option(
+        "--repository",
+        metavar="FOLDER|s3://BUCKET/PREFIX",
+        envvar="MODEL_REPOSITORY",
+        help="The model repository.",
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model, such as segm.")]
-DEFAULT_REPOSITORY = Path("model_repository")
+DEFAULT_REPOSITORY = "model_repository"
 
 
 def _reference(words: str) -> Reference:
@@ -187,8 +192,8 @@ def gc(
             typer.echo(line)
 
 
-def _open(repository: Path) -> Registry:
-    return Registry(FolderStore(repository))
+def _open(repository: str) -> Registry:
+    return Registry(open_store(repository))
 
 
 def _notes(registry: Registry, name: str) -> None:

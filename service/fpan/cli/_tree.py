@@ -13,9 +13,14 @@ def tree(
     profile: Annotated[
         str, typer.Option(metavar="ngc-cpu|ngc-tensorrt|embedded", help="Where the models will be served.")
     ] = "ngc-cpu",
-    model_repository: Annotated[Path, typer.Option(help="The model repository to take them from.")] = Path(
-        "model_repository"
-    ),
+    model_repository: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|s3://BUCKET/PREFIX",
+            envvar="MODEL_REPOSITORY",
+            help="The model repository to take them from.",
+        ),
+    ] = "model_repository",
     runtime: Annotated[
         str, typer.Option(metavar="onnxruntime|openvino", help="What computes where there is no TensorRT.")
     ] = "onnxruntime",

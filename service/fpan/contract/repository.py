@@ -4,6 +4,7 @@ This is its reading side; :mod:`fpan.registry` writes.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,29 +29,29 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-class ModelRepository:
-    """A folder of model versions."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        if not root.is_dir():
-            raise RepositoryError(f"there is no model repository at {root}: name one with MODEL_REPOSITORY")
+class Versions(ABC):
+    """Versions of models, wherever they lie, and how they are called."""
 
     @property
+    @abstractmethod
     def address(self) -> str:
-        """Where it is, for people."""
-        return str(self.root)
+        """Where they are, for people."""
 
+    @abstractmethod
     def names(self) -> list[str]:
         """Names of the models, sorted."""
-        return sorted(p.name for p in self.root.iterdir() if p.is_dir() and self.versions(p.name))
 
+    @abstractmethod
     def versions(self, name: str) -> list[int]:
-        """Versions of a model, ascending; empty if there is no such model. One without a card is among them."""
-        folder = self.root / name
-        if not folder.is_dir():
-            return []
-        return sorted(int(p.name) for p in folder.iterdir() if _is_version(p.name) and p.is_dir())
+        """Versions of a model, ascending; empty if there is no such model."""
+
+    @abstractmethod
+    def aliases(self, name: str) -> Aliases:
+        """The aliases of a model's versions; none where none was ever given.
+
+        Raises:
+            RepositoryError: the file is not what the registry writes.
+        """
 
     def latest(self, name: str) -> int:
         """The highest version of a model.
@@ -61,7 +62,7 @@ class ModelRepository:
         versions = self.versions(name)
         if not versions:
             known = ", ".join(self.names()) or "nothing"
-            raise RepositoryError(f"there is no model {name!r} in {self.root}; it has {known}")
+            raise RepositoryError(f"there is no model {name!r} in {self.address}; it has {known}")
         return versions[-1]
 
     def current(self, name: str) -> int:
@@ -91,13 +92,38 @@ class ModelRepository:
             version = aliases[alias]
             if version not in self.versions(name):
                 raise RepositoryError(
-                    f"{self.root / name / ALIASES_FILE} says that version {version} is {alias}, but it is gone: bring "
-                    f"it back, or {_promote(name, alias)}"
+                    f"{self.address}/{name}/{ALIASES_FILE} says that version {version} is {alias}, but it is gone: "
+                    f"bring it back, or {_promote(name, alias)}"
                 )
         if version not in self.versions(name):
             has = ", ".join(map(str, self.versions(name)))
-            raise RepositoryError(f"{name} has no version {version} in {self.root}; it has {has}")
+            raise RepositoryError(f"{name} has no version {version} in {self.address}; it has {has}")
         return version
+
+
+class ModelRepository(Versions):
+    """A folder of model versions."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise RepositoryError(f"there is no model repository at {root}: name one with MODEL_REPOSITORY")
+
+    @property
+    def address(self) -> str:
+        """See :class:`Versions`."""
+        return str(self.root)
+
+    def names(self) -> list[str]:
+        """See :class:`Versions`."""
+        return sorted(p.name for p in self.root.iterdir() if p.is_dir() and self.versions(p.name))
+
+    def versions(self, name: str) -> list[int]:
+        """Versions of a model, ascending; empty if there is no such model. One without a card is among them."""
+        folder = self.root / name
+        if not folder.is_dir():
+            return []
+        return sorted(int(p.name) for p in folder.iterdir() if is_version(p.name) and p.is_dir())
 
     def folder(self, name: str, version: int) -> Path:
         """The folder of a version."""
@@ -110,17 +136,8 @@ class ModelRepository:
             RepositoryError: it is missing, was changed, or does not fit its schema or its place.
         """
         path = self.folder(name, version) / CARD_FILE
-        try:
-            card = read_card(path.read_bytes())
-        except FileNotFoundError as error:
-            raise RepositoryError(
-                f"{path} is missing: the version was not written whole; fetch it again or remove its folder"
-            ) from error
-        except CardError as error:
-            raise RepositoryError(f"{path} {error}; fetch the version again") from error
-        if (card.name, card.version) != (name, version):
-            raise RepositoryError(f"{path} is the card of {card.name} version {card.version}")
-        return card
+        data = path.read_bytes() if path.is_file() else None
+        return card_of(name, version, data, str(path))
 
     def cards(self) -> Iterator[ModelCard]:
         """The cards of all versions of all models."""
@@ -143,19 +160,9 @@ class ModelRepository:
                 raise RepositoryError(f"{path} was changed: its sha256 is not the card's; fetch the version again")
 
     def aliases(self, name: str) -> Aliases:
-        """The aliases of a model's versions; none where none was ever given.
-
-        Raises:
-            RepositoryError: the file is not what the registry writes.
-        """
+        """See :class:`Versions`."""
         path = self.root / name / ALIASES_FILE
-        try:
-            return Aliases.model_validate_json(path.read_bytes())
-        except FileNotFoundError:
-            return Aliases()
-        except ValidationError as error:
-            what = error.errors()[0]["msg"]
-            raise RepositoryError(f"{path} was changed or damaged ({what}): bring it back, or remove it") from error
+        return aliases_of(path.read_bytes() if path.is_file() else None, str(path))
 
     def history(self, name: str) -> History:
         """The moves of a model's aliases."""
@@ -164,7 +171,42 @@ class ModelRepository:
         return History.read(data, self.aliases(name).change)
 
 
-def _is_version(name: str) -> bool:
+def card_of(name: str, version: int, data: bytes | None, path: str) -> ModelCard:
+    """The card that ``path`` holds, ``data`` being None where there is no such file.
+
+    Raises:
+        RepositoryError: it is missing, was changed, or does not fit its schema or its place.
+    """
+    if data is None:
+        raise RepositoryError(
+            f"{path} is missing: the version was not written whole; fetch it again or remove its folder"
+        )
+    try:
+        card = read_card(data)
+    except CardError as error:
+        raise RepositoryError(f"{path} {error}; fetch the version again") from error
+    if (card.name, card.version) != (name, version):
+        raise RepositoryError(f"{path} is the card of {card.name} version {card.version}")
+    return card
+
+
+def aliases_of(data: bytes | None, path: str) -> Aliases:
+    """The aliases that ``path`` holds, ``data`` being None where there is no such file.
+
+    Raises:
+        RepositoryError: it is not what the registry writes.
+    """
+    if data is None:
+        return Aliases()
+    try:
+        return Aliases.model_validate_json(data)
+    except ValidationError as error:
+        what = error.errors()[0]["msg"]
+        raise RepositoryError(f"{path} was changed or damaged ({what}): bring it back, or remove it") from error
+
+
+def is_version(name: str) -> bool:
+    """Whether a folder of that name is a version's."""
     return name.isascii() and name.isdecimal() and not name.startswith("0")
 
 

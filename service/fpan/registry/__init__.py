@@ -4,6 +4,7 @@ Training publishes with it, ``fpan models`` promotes, takes back and clears up. 
 """
 
 from fpan.registry.folder import FolderStore
+from fpan.registry.places import fetch, is_remote, open_store
 from fpan.registry.registry import DEFAULT_KEEP, Cleaning, Registry, Version
 from fpan.registry.store import Store, VersionExists, Writer
 
@@ -16,4 +17,7 @@ __all__ = [
     "Version",
     "VersionExists",
     "Writer",
+    "fetch",
+    "is_remote",
+    "open_store",
 ]

@@ -34,7 +34,7 @@ _FOLDER_MODE = 0o755
 class FolderStore(ModelRepository):
     """A :class:`~fpan.registry.store.Store` in a local folder, or one on a network file system that knows ``flock``."""
 
-    def __init__(self, root: Path, *, create: bool = False) -> None:
+    def __init__(self, root: Path | str, *, create: bool = False) -> None:
         """Opens it.
 
         Args:
@@ -45,9 +45,13 @@ class FolderStore(ModelRepository):
             RepositoryError: it is missing, or cannot be made.
         """
         if create:
-            with _told(root):
-                root.mkdir(parents=True, exist_ok=True)
+            with _told(Path(root)):
+                Path(root).mkdir(parents=True, exist_ok=True)
         super().__init__(root)
+
+    def taken(self, name: str) -> list[int]:
+        """See :class:`~fpan.registry.store.Store`."""
+        return self.versions(name)
 
     def sizes(self, name: str, version: int) -> dict[str, int]:
         """See :class:`~fpan.registry.store.Store`."""

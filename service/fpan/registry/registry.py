@@ -8,10 +8,14 @@ from typing import Literal
 
 from fpan.contract import AliasName, Change, ModelCard, Reference, RepositoryError
 from fpan.contract.aliases import CHAMPION
-from fpan.registry.store import Store, Writer
+from fpan.registry.store import Store, VersionExists, Writer
 
 DEFAULT_KEEP = 5
 """Newest versions of a model that clearing up leaves, whatever else it leaves."""
+
+
+_NUMBER_TRIES = 10
+"""How often a number that another writer has just taken is chosen anew."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,14 @@ class Registry:
             RepositoryError: it cannot be written.
         """
         with self.store.writer(card.name) as writer:
-            used = (*self.store.versions(card.name), self.store.history(card.name).highest_version)
-            return writer.put(card.model_copy(update={"version": version or max(used) + 1}), files)
+            for tries_left in reversed(range(_NUMBER_TRIES)):
+                used = (*self.store.taken(card.name), self.store.history(card.name).highest_version)
+                try:
+                    return writer.put(card.model_copy(update={"version": version or max(used) + 1}), files)
+                except VersionExists:  # where writers cannot be held off, another may have been faster
+                    if version is not None or not tries_left:
+                        raise
+        raise AssertionError  # the last try has returned or raised
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, ascending, those that are of no use among them.

@@ -59,6 +59,10 @@ class Store(Protocol):
         """The highest version of a model; an error that says what models there are, where there is no such model."""
         ...
 
+    def taken(self, name: str) -> list[int]:
+        """Numbers that no new version may have: those of versions, and of what may become one."""
+        ...
+
     def resolve(self, reference: Reference) -> int:
         """The version that a reference names."""
         ...

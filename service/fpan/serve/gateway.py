@@ -17,7 +17,7 @@ from fpan.serve.inference.start import open_backend
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.detect import FaceDetector
 from fpan.serve.pipeline.parser import FaceParser, Limits, Segmenter
-from fpan.serve.served import SEGMENTATION, ServedVersion, served_versions
+from fpan.serve.served import SEGMENTATION, ServedVersion, served_versions, with_local_repository
 from fpan.serve.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -52,11 +52,12 @@ class Gateway:
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """Starts what computes, and ends all of it."""
-    served = served_versions(settings)
-    cards = [each.card for each in served]
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         runtime_folder = Path(stack.enter_context(TemporaryDirectory(prefix="fpan-")))
+        settings = await asyncio.to_thread(with_local_repository, settings, runtime_folder / "repository")
+        served = served_versions(settings)
+        cards = [each.card for each in served]
         backend = await open_backend(settings, cards, runtime_folder)
         stack.push_async_callback(backend.close)
         pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="picture")

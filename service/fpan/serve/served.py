@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from fpan.contract import AliasName, ModelCard, ModelRepository, Reference, RepositoryError
 from fpan.contract.aliases import CHAMPION
+from fpan.registry import fetch, is_remote, open_store
 from fpan.serve.settings import Settings
 
 SEGMENTATION, DETECTION = "segmentation", "detection"
@@ -30,6 +32,20 @@ class ServedVersion:
         if self.default:
             named[name] = first if first == CHAMPION else None
         return named
+
+
+def with_local_repository(settings: Settings, folder: Path) -> Settings:
+    """The settings with a model repository in a local folder: its own, or ``folder``, to which an object store's is
+    fetched.
+
+    Raises:
+        RepositoryError: it cannot be fetched.
+    """
+    if not is_remote(settings.model_repository):
+        return settings
+    folder.mkdir(parents=True)
+    fetch(open_store(settings.model_repository), folder)
+    return settings.model_copy(update={"model_repository": folder})
 
 
 def served_versions(settings: Settings) -> tuple[ServedVersion, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from fpan.contract import AlignmentTemplate, Evaluation, ModelCard, TrainingData
 from fpan.contract.card import Tensor as CardTensor
-from fpan.registry import FolderStore, Registry
+from fpan.registry import Registry, open_store
 from numpy.typing import NDArray
 from torch import nn
 
@@ -55,7 +55,8 @@ class Register:
     """Folder of the run."""
     data: Path
     """The labelled pictures; their ``val`` split is evaluated."""
-    repository: Path = Path("model_repository")
+    repository: str = "model_repository"
+    """The model repository: a folder, made where it is missing, or ``s3://BUCKET/PREFIX``."""
     name: str = "segm"
     """Model name to publish under."""
     mirrored: bool = True
@@ -64,8 +65,8 @@ class Register:
     data_licence: str = "non-commercial research"
     weights_licence: str = "non-commercial research (weights derived from CelebAMask-HQ)"
 
-    def __call__(self) -> Path:
-        """Exports, checks, evaluates, writes; returns the version's folder."""
+    def __call__(self) -> ModelCard:
+        """Exports, checks, evaluates, writes; returns the card of the new version."""
         checkpoint = torch.load(self.run / "best.pt", map_location="cpu", weights_only=True)
         config = read_config(checkpoint["segm"])
         network = load_network(config, checkpoint["network"])
@@ -87,12 +88,11 @@ class Register:
             evaluations = tuple(self._evaluate(network, size, val, compared_at) for compared_at in (size, 0))
             card = self._card(config, network, evaluations, len(train))
             files = {name: work / name for name in ("model.onnx", "checkpoint_fp16.pt", "config.json")}
-            store = FolderStore(self.repository, create=True)
-            card = Registry(store).publish(card, files)
-        target = store.folder(card.name, card.version)
+            card = Registry(open_store(self.repository, create=True)).publish(card, files)
         figures = f"val mIoU {evaluations[0].miou:.4f}, mean F1 {evaluations[0].mean_f1:.4f}"
-        print(f"{target}: labels agree on {agreement.share:.4%} of the pixels, {figures}")
-        return target
+        agreed = f"labels agree on {agreement.share:.4%} of the pixels"
+        print(f"{self.repository}/{card.name}/{card.version}: {agreed}, {figures}")
+        return card
 
     def _evaluate(self, network: nn.Module, input_size: int, val: FaceFolder, size: int) -> Evaluation:
         step = SegmStep(TAXONOMY)
