@@ -1,6 +1,7 @@
 """Aliases of the model repository, as the running service answers to them."""
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,3 +66,18 @@ def test_the_models_are_listed_with_their_aliases(service):
     assert one == listed[2]
     assert httpx.get(f"{service.url}/v1/models/segm").json() == listed[1]
     assert httpx.get(f"{service.url}/v1/models/segm@shadow").status_code == 404
+
+
+def test_an_alias_of_a_version_that_is_gone_is_told_at_start(root, tmp_path):
+    copy = tmp_path / "models"
+    shutil.copytree(root, copy)
+    champion = FolderStore(copy).aliases("segm").aliases["champion"]
+    shutil.rmtree(copy / "segm" / str(champion))
+    port, grpc_port = map(str, services.free_ports(2))
+    chosen = services.environment(PORT=port, GRPC_PORT=grpc_port, MODEL_REPOSITORY=str(copy))
+    done = subprocess.run(services.command(), env=chosen, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    said = done.stderr.strip().splitlines()[-1]
+    assert said.startswith("fpan serve: ")
+    assert f"version {champion} is champion, but it is gone" in said
+    assert "Traceback" not in done.stderr
