@@ -151,8 +151,8 @@ class DetectorStudy:
         data = Path(os.environ["FPAN_DATA"])
         scenes = scenes_without_people(data / "backgrounds")
         with TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-            cards = {n: DetectorBuild(out=Path(folder) / n, network=n)() for n in SOURCES}
-            networks = {n: Network(Path(folder) / n / "model.onnx") for n in SOURCES}
+            cards = {n: DetectorBuild(Path(folder), n, name=n)() for n in SOURCES}
+            networks = {n: Network(Path(folder) / n / "1" / "model.onnx") for n in SOURCES}
             ways = _ways(networks, cards, pool)
             if self.served_only:
                 ways = {name: way for name, way in ways.items() if "served" in name}

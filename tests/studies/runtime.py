@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/runtime.md"))
     options = parser.parse_args()
     repository = ModelRepository(options.model_repository)
-    card = repository.card(options.model, repository.latest(options.model))
+    card = repository.card(options.model, repository.current(options.model))
     before = os.getloadavg()[0]
     rows, sentence = asyncio.run(measure(options, card))
     command = shlex.join(["python", "-m", "tests.studies.runtime", *sys.argv[1:]])

@@ -29,7 +29,6 @@ from fpan_training.pipeline.report import Report
 from fpan_training.pipeline.train import Train
 from fpan_training.ppm.report import PpmReport
 from fpan_training.ppm.train import PpmTraining
-from fpan_training.registry import VersionExists
 from fpan_training.routing.answers import Answers
 from fpan_training.routing.route import RouteData
 from fpan_training.segm.compare import Compare
@@ -73,7 +72,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "alignment": AlignmentFit,
 }
 
-_EXPECTED = (DataError, RepositoryError, VersionExists, ExportError, ValueError, FileNotFoundError)
+_EXPECTED = (DataError, RepositoryError, ExportError, ValueError, FileNotFoundError)
 """What is wrong with data, options or paths; their messages say what to do."""
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from fpan.contract import AlignmentTemplate, Evaluation, ModelCard, TrainingData
 from fpan.contract.card import Tensor as CardTensor
+from fpan.registry import Registry, open_store
 from numpy.typing import NDArray
 from torch import nn
 
@@ -19,7 +20,6 @@ from fpan_training.data.folder import FaceFolder
 from fpan_training.evaluate.segmentation import evaluate
 from fpan_training.export.onnx_file import OUTPUTS, export_segm, label_agreement
 from fpan_training.loop import batches_of
-from fpan_training.registry.write import next_version, write_version
 from fpan_training.segm.bisenet import BiSeNetConfig
 from fpan_training.segm.cost import macs
 from fpan_training.segm.interface import SegmNetwork
@@ -56,7 +56,8 @@ class Register:
     """Folder of the run."""
     data: Path
     """The labelled pictures; their ``val`` split is evaluated."""
-    repository: Path = Path("model_repository")
+    repository: str = "model_repository"
+    """The model repository: a folder, made where it is missing, or ``s3://BUCKET/PREFIX``."""
     name: str = "segm"
     """Model name to publish under."""
     mirrored: bool = True
@@ -68,8 +69,8 @@ class Register:
     weights_licence: str = ""
     """Of the weights; empty: the terms of all pictures that they were made from."""
 
-    def __call__(self) -> Path:
-        """Exports, checks, evaluates, writes; returns the version's folder.
+    def __call__(self) -> ModelCard:
+        """Exports, checks, evaluates, writes; returns the card of the new version.
 
         Raises:
             DataError: nobody says under which terms the pictures are.
@@ -95,20 +96,18 @@ class Register:
             size = config.input_size
             shown = f"{sources[0].name}, val"
             evaluations = tuple(_evaluate(network, size, val, shown, compared_at) for compared_at in (size, 0))
-            self.repository.mkdir(parents=True, exist_ok=True)
-            version = next_version(self.repository, self.name)
-            card = self._card(config, network, version, evaluations, sources)
+            card = self._card(config, network, evaluations, sources)
             files = {name: work / name for name in ("model.onnx", "checkpoint_fp16.pt", "config.json")}
-            target = write_version(self.repository, card, files)
+            card = Registry(open_store(self.repository, create=True)).publish(card, files)
         figures = f"val mIoU {evaluations[0].miou:.4f}, mean F1 {evaluations[0].mean_f1:.4f}"
-        print(f"{target}: labels agree on {agreement.share:.4%} of the pixels, {figures}")
-        return target
+        agreed = f"labels agree on {agreement.share:.4%} of the pixels"
+        print(f"{self.repository}/{card.name}/{card.version}: {agreed}, {figures}")
+        return card
 
     def _card(
         self,
         config: SegmConfig,
         network: nn.Module,
-        version: int,
         evaluations: tuple[Evaluation, ...],
         sources: tuple[TrainingData, ...],
     ) -> ModelCard:
@@ -116,7 +115,7 @@ class Register:
         grid = size // stride
         return ModelCard(
             name=self.name,
-            version=version,
+            version=1,  # the registry gives it the next number, and lists the files
             task="segmentation",
             title=_TITLES[config.architecture] + (", mean over both sides" if self.mirrored else ""),
             inputs=(CardTensor(name="images", dtype="UINT8", shape=(size, size, 3)),),

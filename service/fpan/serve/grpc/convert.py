@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
-from fpan.contract import ModelCard, Taxonomy
+from fpan.contract import AliasName, ModelCard, Taxonomy
 from fpan.serve.errors import BadRequest
 from fpan.serve.pipeline.encode import confidence_png, indexed_png
 from fpan.serve.pipeline.options import ParseOptions
@@ -41,7 +41,9 @@ def _known(words: dict[Any, str], value: int, name: str) -> str:
         raise BadRequest(f"{name}: this server does not know the value {value}") from None
 
 
-def write_response(result: ParseResult, card: ModelCard, *, confidence: bool) -> pb.ParseResponse:
+def write_response(
+    result: ParseResult, card: ModelCard, *, alias: AliasName | None = None, confidence: bool
+) -> pb.ParseResponse:
     """Everything that is known, less the request's id. Encodes pictures: it belongs in a worker thread."""
     taxonomy = card.taxonomy
     assert taxonomy is not None
@@ -49,7 +51,7 @@ def write_response(result: ParseResult, card: ModelCard, *, confidence: bool) ->
     return pb.ParseResponse(
         image=pb.ImageSize(width=result.width, height=result.height),
         taxonomy=taxonomy.name,
-        model=pb.Model(name=card.name, version=card.version, sha256=card.sha256),
+        model=pb.Model(name=card.name, version=card.version, sha256=card.sha256, alias=alias or ""),
         reason=result.reason or "",
         notes=result.notes,
         faces=[_face(face, taxonomy) for face in result.faces],

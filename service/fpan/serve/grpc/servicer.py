@@ -77,8 +77,10 @@ class FaceParsingServicer:
         if left_s is not None:
             options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
         result, _ = await gateway.parser.parse(request.image, options)
-        card = gateway.parser.segmenter(options.model).card
-        write = partial(write_response, result, card, confidence=request.options.confidence)
+        segmenter = gateway.parser.segmenter(options.model)
+        write = partial(
+            write_response, result, segmenter.card, alias=segmenter.alias, confidence=request.options.confidence
+        )
         watch = Stopwatch()
         with watch("encode"):
             response = await gateway.run(write)

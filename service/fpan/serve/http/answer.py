@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fpan.contract import ModelCard
+from fpan.contract import AliasName, ModelCard
 from fpan.rle import encode_classes
 from fpan.serve.pipeline.encode import confidence_png, cutout_png, indexed_png, overlay_png
 from fpan.serve.pipeline.options import PICTURE_OUTPUTS, ParseOptions
@@ -28,7 +28,9 @@ def picture(output: str, result: ParseResult, photo: Photo, card: ModelCard) -> 
     return indexed_png(result.labels, taxonomy)
 
 
-def json_answer(result: ParseResult, photo: Photo, card: ModelCard, options: ParseOptions) -> bytes:
+def json_answer(
+    result: ParseResult, photo: Photo, card: ModelCard, options: ParseOptions, alias: AliasName | None = None
+) -> bytes:
     """Everything that is known, as :class:`fpan.serve.http.schema.ParseAnswer` has it, less id and timing.
 
     See :func:`with_request`, which adds them.
@@ -40,7 +42,7 @@ def json_answer(result: ParseResult, photo: Photo, card: ModelCard, options: Par
     answer: dict[str, Any] = {
         "image": {"width": result.width, "height": result.height},
         "taxonomy": taxonomy.name,
-        "model": {"name": card.name, "version": card.version, "sha256": card.sha256},
+        "model": {"name": card.name, "version": card.version, "alias": alias, "sha256": card.sha256},
         "reason": result.reason,
         "notes": list(result.notes),
         "faces": [_face(face, result, names) for face in result.faces],

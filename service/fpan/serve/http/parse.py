@@ -57,11 +57,11 @@ async def _parsed(
 ) -> tuple[ParseResult, dict[str, float], bytes]:
     """The result, its milliseconds by stage, and its encoding: the picture ``wanted``, or JSON where that is empty."""
     result, photo = await gateway.parser.parse(data, options)
-    card = gateway.parser.segmenter(options.model).card
+    segmenter = gateway.parser.segmenter(options.model)
     if wanted:
-        encode = partial(picture, wanted, result, photo, card)
+        encode = partial(picture, wanted, result, photo, segmenter.card)
     else:
-        encode = partial(json_answer, result, photo, card, options)
+        encode = partial(json_answer, result, photo, segmenter.card, options, segmenter.alias)
     watch = Stopwatch()
     with watch("encode"):
         body = await gateway.run(encode)

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.contract import AlignmentTemplate, ModelCard, Taxonomy
+from fpan.contract import AliasName, AlignmentTemplate, ModelCard, Taxonomy
 from fpan.serve.errors import BadRequest, GatewayError, NotFound
 from fpan.serve.inference.batcher import Answer, Arrays, Batcher
 from fpan.serve.pipeline import align, paste
@@ -42,6 +42,8 @@ class Segmenter:
 
     card: ModelCard
     batcher: Batcher
+    alias: AliasName | None = None
+    """What it is, as the name says by which it was asked for."""
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -73,6 +75,15 @@ class FaceParser:
     def __init__(
         self, segmenters: Mapping[str, Segmenter], default: str, detector: Detector, limits: Limits, pool: Executor
     ) -> None:
+        """Takes what it needs.
+
+        Args:
+            segmenters: what requests may call a model -> the model.
+            default: what it is called where a request names none.
+            detector: finds the faces.
+            limits: what a picture may ask for.
+            pool: where what computes runs.
+        """
         self.segmenters = segmenters
         self._default = default
         self._detector = detector
@@ -85,11 +96,9 @@ class FaceParser:
         Raises:
             NotFound: it is not served.
         """
-        name, _, version = (model or self._default).partition(":")
-        found = self.segmenters.get(name)
-        if found is None or (version and version != str(found.card.version)):
-            served = ", ".join(f"{s.card.name}:{s.card.version}" for s in self.segmenters.values())
-            raise NotFound(f"there is no model {model[:80]!r}; served are {served}")
+        found = self.segmenters.get(model or self._default)
+        if found is None:
+            raise NotFound(f"there is no model {model[:80]!r}; served are {', '.join(sorted(self.segmenters))}")
         return found
 
     async def parse(self, data: bytes, options: ParseOptions) -> tuple[ParseResult, Photo]:
