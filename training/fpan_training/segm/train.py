@@ -23,6 +23,7 @@ from fpan_training.loop import LoopConfig, Run, fit
 from fpan_training.routing.answers import AnswerStore
 from fpan_training.segm.data import SegmData, collate_segm, name_of, open_stores, share_out
 from fpan_training.segm.groups import Groups
+from fpan_training.segm.in_loop import RouteInLoop
 from fpan_training.segm.loss import LossConfig
 from fpan_training.segm.model import SegmConfig, build
 from fpan_training.segm.sources import SOURCES, sources_of
@@ -54,6 +55,8 @@ class SegmTraining:
     """Folder of stores of `fpan-train answers`, one for each data set by its folder's name; needed for ``weights``."""
     weights: WeightConfig = field(default_factory=WeightConfig)
     """Eq. 2 of the paper: what LOM and PPM do for SEGM."""
+    route: RouteInLoop = field(default_factory=RouteInLoop)
+    """Routing in the loop; `fpan-train route` does the same ahead of training."""
     start_from: Path | None = None
     """Checkpoint whose weights a new run starts from."""
     labelled_classes: int = CELEBA19_CLASSES
@@ -86,7 +89,9 @@ class SegmTraining:
                 raise ValueError("weights other than 0 need --answers, which `fpan-train answers` makes")
             stores = open_stores(self.answers, locations)
         assets = Assets.open(self.backgrounds, self.occluders)
-        parts = [Part.open(location, "train") for location in locations]
+        parts, counts = self.route(
+            [Part.open(location, "train") for location in locations], [name_of(each) for each in locations], self.run
+        )
         repeats = repeat_factors(cast(FaceFolder, parts[0].pictures), self.rare, self.labelled_classes)
         train = SegmData(
             share_out(parts, self.extra_share, self.epoch_pictures, repeats),
@@ -112,7 +117,8 @@ class SegmTraining:
 
         def validate(average: nn.Module) -> dict[str, float]:
             plots.curve(run.history, run.folder / "curve.png")
-            return validate_segm(average, step, val, self.labelled_classes, run.folder / "contact.png")
+            figures = validate_segm(average, step, val, self.labelled_classes, run.folder / "contact.png")
+            return figures | counts.take()
 
         describe = {"segm": asdict(self.segm)}
         return fit(network, step, train, validate, run, self.loop, collate_segm, describe)
