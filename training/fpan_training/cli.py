@@ -20,6 +20,7 @@ from fpan_training.face3d.export import Face3d
 from fpan_training.face3d.ict.build import FaceModelBuild
 from fpan_training.face3d.rendered import Render
 from fpan_training.figures.make import Figures
+from fpan_training.landmarks.aligned import Align
 from fpan_training.landmarks.build import LandmarkBuild
 from fpan_training.landmarks.picture import LandmarkScheme
 from fpan_training.lom.report import LomReport
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "weights": DrawWeights,
     "ablate": Ablation,
     "figures": Figures,
+    "align": Align,
     "landmarks": LandmarkBuild,
     "build-occluded": BuildOccluded,
     "landmark-scheme": LandmarkScheme,

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from fpan.contract import AlignmentTemplate
 from numpy.typing import NDArray
@@ -12,10 +11,10 @@ from numpy.typing import NDArray
 from fpan_training.data.assets import Assets
 from fpan_training.data.folder import DataError, read_rgb
 from fpan_training.face3d.fit import FaceFit, fit
+from fpan_training.landmarks.aligned import align
 from fpan_training.landmarks.store import FaceRecord
 from fpan_training.landmarks.teacher import Teacher
 from fpan_training.occlusion.generator import KINDS, Occluded, OcclusionConfig, OcclusionGenerator
-from fpan_training.routing.modules import aligned
 from fpan_training.taxonomy import TAXONOMY
 
 SIDE = 512
@@ -49,22 +48,10 @@ def read_face(path: Path, teacher: Teacher, template: AlignmentTemplate) -> Face
     Raises:
         DataError: the picture cannot be read, or the teacher sees no face.
     """
-    image = read_rgb(path)
-    record = teacher(image)
-    if record.found:
-        matrix, side = aligned(record.points264, template)
-        # To SIDE pixels about the crop's edge, not about the middle of its first pixel.
-        zoom = SIDE / side
-        scaled = matrix * zoom
-        scaled[:, 2] += zoom / 2 - 0.5
-        crop = np.asarray(
-            cv2.warpAffine(image, scaled, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE),
-            np.uint8,
-        )
-        record = teacher(crop)
-    if not record.found:
+    found = align(read_rgb(path), teacher, template, SIDE)
+    if found is None:
         raise DataError(f"{path}: the landmark teacher sees no face: show another picture")
-    return Face(path.stem, crop, record)
+    return Face(path.stem, *found)
 
 
 def cover(face: Face, assets: Assets, seed: int, kind: str | None = None) -> Occluded:

@@ -15,8 +15,9 @@ from fpan_training.data.folder import DataError
 from fpan_training.dom.pseudo import DeOcclusion
 from fpan_training.figures import draw
 from fpan_training.figures.faces import Face, Image, read_face
+from fpan_training.landmarks.aligned import read_template
 from fpan_training.landmarks.teacher import Teacher, task_bytes
-from fpan_training.routing.modules import load_lom, read_template
+from fpan_training.routing.modules import load_lom
 from fpan_training.segm.register import load_network, read_config
 from fpan_training.segm.step import SegmStep
 from fpan_training.taxonomy import TAXONOMY

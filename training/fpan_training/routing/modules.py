@@ -1,28 +1,20 @@
 """Trained LOM, DOM and PPM as routing asks them."""
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Protocol
 
 import cv2
 import numpy as np
-from fpan.contract import AlignmentTemplate, similarity
+from fpan.contract import AlignmentTemplate
 from numpy.typing import NDArray
 
 from fpan_training.dom.pseudo import DeOcclusion
-from fpan_training.landmarks import SCHEME
+from fpan_training.landmarks.aligned import aligned, read_template
 from fpan_training.landmarks.crop import invert
 from fpan_training.lom.predict import FaceLandmarks
 from fpan_training.ppm.predict import HeadPose
 from fpan_training.routing.protocols import DeOccluder, Image, LandmarkModel, Points, PoseModel
-
-_TEMPLATE = resources.files("fpan_training.segm") / "alignment_celeba.json"
-_FOUR = (0, 1, 3, 4)
-_FOUR_OF_68 = (range(36, 42), range(42, 48), (48,), (54,))
-"""Eyes and corners of the mouth among the template's five points and the usual 68. What the detector that the template
-was fitted by takes for the tip of the nose lies higher than the mesh's.
-"""
 
 
 class Remover(Protocol):
@@ -50,24 +42,6 @@ class AlignedDom:
         return np.asarray(cv2.warpAffine(occluded, invert(matrix), (width, height)), np.float32)
 
 
-def aligned(points: Points, template: AlignmentTemplate) -> tuple[NDArray[np.float64], int]:
-    """The aligned crop about a face at the picture's own resolution: its matrix (2, 3) and its side in pixels.
-
-    Args:
-        points: float32 (264, 2) in the picture's pixels.
-        template: where the face's points lie, in shares of the crop.
-    """
-    points68 = SCHEME.to68(points).astype(np.float64)
-    four = np.stack([points68[list(members)].mean(0) for members in _FOUR_OF_68])
-    to_shares = similarity(four, np.asarray(template.points)[list(_FOUR)])
-    zoom = float(np.sqrt(np.linalg.det(to_shares[:, :2])))
-    side = max(1, round(1 / zoom))
-    # A share counts from the crop's edge, a pixel from the first one's centre.
-    matrix = to_shares * side
-    matrix[:, 2] -= 0.5
-    return matrix, side
-
-
 def load_lom(path: Path) -> LandmarkModel:
     """LOM of a checkpoint that ``fpan-train lom`` made."""
     return FaceLandmarks.load(path)
@@ -76,11 +50,6 @@ def load_lom(path: Path) -> LandmarkModel:
 def load_dom(path: Path) -> DeOccluder:
     """DOM of a checkpoint that ``fpan-train dom`` made."""
     return AlignedDom(DeOcclusion.load(path), read_template())
-
-
-def read_template() -> AlignmentTemplate:
-    """How the pictures that DOM learnt from are aligned: as SEGM's, CelebAMask-HQ."""
-    return AlignmentTemplate.model_validate_json(_TEMPLATE.read_bytes())
 
 
 def load_ppm(path: Path) -> PoseModel:
