@@ -83,7 +83,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture
 def make(pool):
     def parser(network: Network, eyes: Eyes, max_face_pixels: int = 10**9) -> FaceParser:
-        limits = Limits(64_000_000, 100, 30_000, max_face_pixels)
+        limits = Limits(64_000_000, 100, 30_000, max_face_pixels, 2**24)
         return FaceParser({"segm": Segmenter(CARD, network)}, "segm", eyes, limits, pool)
 
     return parser

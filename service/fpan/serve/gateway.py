@@ -81,11 +81,18 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         for batcher in batchers.values():
             stack.push_async_callback(batcher.close)
         found = {card.name: card for card in cards}
-        detector = FaceDetector(
-            found[settings.detector_model], batchers[settings.detector_model], pool, settings.detector_threshold
+        detector, careful = (
+            FaceDetector(found[settings.detector_model], batchers[settings.detector_model], pool, threshold)
+            for threshold in (settings.detector_threshold, settings.redact_detector_threshold)
         )
         segmenters = {c.name: Segmenter(c, batchers[c.name]) for c in cards if c.task == _SEGMENTATION}
-        bounds = Limits(settings.max_pixels, settings.max_faces, settings.deadline_ms, settings.max_face_pixels)
-        parser = FaceParser(segmenters, settings.segm_model, detector, bounds, pool)
+        bounds = Limits(
+            settings.max_pixels,
+            settings.max_faces,
+            settings.deadline_ms,
+            settings.max_face_pixels,
+            settings.max_alpha_bytes,
+        )
+        parser = FaceParser(segmenters, settings.segm_model, detector, bounds, pool, careful)
         _log.info("networks: %s", backend.description)
         yield Gateway(settings, parser, backend, cards, pool, metrics)
