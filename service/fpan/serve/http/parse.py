@@ -10,11 +10,12 @@ from starlette.requests import ClientDisconnect
 
 from fpan.serve.errors import BadRequest, DeadlineExceeded, Unavailable
 from fpan.serve.gateway import Gateway
-from fpan.serve.http.answer import JSON, NPZ, PNG, Answer, with_request
+from fpan.serve.http.answer import JSON, NPZ, PNG, json_answer, with_request
 from fpan.serve.http.body import read_upload
 from fpan.serve.http.describe import PARSE
 from fpan.serve.http.negotiate import negotiate
 from fpan.serve.http.request_id import request_id
+from fpan.serve.pipeline.answer import Answer
 from fpan.serve.pipeline.encode import EncodeRules
 from fpan.serve.pipeline.options import DIRECT_OUTPUTS, ParseOptions
 from fpan.serve.pipeline.stopwatch import Stopwatch
@@ -64,7 +65,7 @@ async def _parsed(
     card = gateway.parser.segmenter(options.model).card
     answer = Answer(result, photo, card, options, EncodeRules.of(gateway.settings))
     encode: dict[str, Callable[[], bytes]] = {
-        JSON: answer.json,
+        JSON: lambda: json_answer(answer),
         NPZ: answer.npz,
         PNG: lambda: answer.picture(options.output[0]),
     }

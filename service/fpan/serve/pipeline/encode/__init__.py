@@ -5,7 +5,7 @@ from fpan.serve.pipeline.encode.indexed import indexed_png
 from fpan.serve.pipeline.encode.outlined import ClassPolygons, Polygon, check_outlines, class_polygons
 from fpan.serve.pipeline.encode.overlay import overlay_png
 from fpan.serve.pipeline.encode.plain import confidence_png, cutout_png, rgb_png
-from fpan.serve.pipeline.encode.redact import Redaction, Redactor
+from fpan.serve.pipeline.encode.redact import Redaction, Redactor, Style
 from fpan.serve.pipeline.encode.rules import EncodeRules
 from fpan.serve.pipeline.encode.soft import alpha_png, face_matte_png, matte_png
 
@@ -15,6 +15,7 @@ __all__ = [
     "Polygon",
     "Redaction",
     "Redactor",
+    "Style",
     "alpha_png",
     "arrays_npz",
     "check_outlines",
