@@ -43,7 +43,7 @@ def class_polygons(
     x, y, width, height = cv2.boundingRect(cv2.LUT(labels, _table(names)))
     if not width:
         return ()
-    # One more pixel around, where there is one: what touches the window's edge must not look like the picture's.
+    # What lies far from the parts need not be followed; one more pixel around them, so that all have a neighbour.
     x0, y0, x1, y1 = max(x - 1, 0), max(y - 1, 0), x + width + 1, y + height + 1
     shift = np.array([x0 + origin[0], y0 + origin[1]])
     found: dict[int, list[Polygon]] = {}
