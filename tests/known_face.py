@@ -13,6 +13,7 @@ from fpan.serve.inference.batcher import Answer
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.parser import FaceParser, Limits, Segmenter
 from fpan.serve.pipeline.types import Detection
+from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
 from PIL import Image
 
@@ -87,7 +88,7 @@ def known_gateway() -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(
             settings=settings,
             parser=parser,
-            cards=(CARD,),
+            served=(ServedVersion(CARD),),
             metrics=Metrics(),
             draining=False,
             run=work,

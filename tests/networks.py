@@ -1,12 +1,14 @@
 """Small networks with the interface of `segm`, and a model repository made of them."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-from fpan.contract import ModelCard, sha256_of
-from fpan.contract.card import CARD_FILE, Tensor
+from fpan.contract import ModelCard
+from fpan.contract.card import Tensor
+from fpan.registry import FolderStore, Registry
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -101,15 +103,17 @@ def fragile() -> onnx.ModelProto:
 
 
 def publish(
-    root: Path, name: str, model: onnx.ModelProto | bytes, version: int = 1, size: int = SIZE, classes: int = CLASSES
+    root: Path,
+    name: str,
+    model: onnx.ModelProto | bytes,
+    version: int | None = 1,
+    size: int = SIZE,
+    classes: int = CLASSES,
 ) -> ModelCard:
-    """Writes a version into a model repository."""
-    folder = root / name / str(version)
-    folder.mkdir(parents=True)
-    (folder / "model.onnx").write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
+    """Writes a version into a model repository; the next one where ``version`` is None."""
     card = ModelCard(
         name=name,
-        version=version,
+        version=1,
         task="segmentation",
         title="a network for tests",
         inputs=(Tensor(name="images", dtype="UINT8", shape=(size, size, 3)),),
@@ -121,10 +125,13 @@ def publish(
         on_demand=("logits",),
         input_size=size,
         weights_licence="Apache-2.0",
-        files={"model.onnx": sha256_of(folder / "model.onnx")},
+        files={},
     )
-    (folder / CARD_FILE).write_text(card.model_dump_json())
-    return card
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(model if isinstance(model, bytes) else model.SerializeToString())
+        file.flush()
+        registry = Registry(FolderStore(root, create=True))
+        return registry.publish(card, {"model.onnx": Path(file.name)}, version=version)
 
 
 def _factors() -> NDArray[np.float32]:

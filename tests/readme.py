@@ -47,7 +47,7 @@ def ask(url: str) -> dict[str, Any]:
 def card() -> ModelCard:
     """Of the network that is served."""
     repository = ModelRepository(services.ROOT / "model_repository")
-    return repository.card("segm", repository.latest("segm"))
+    return repository.card("segm", repository.current("segm"))
 
 
 def taxonomy_table() -> str:

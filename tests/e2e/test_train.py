@@ -2,15 +2,18 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from fpan.contract import ModelRepository
 from fpan_training.data.folder import DataError
 from fpan_training.pipeline.report import Report, published
 from fpan_training.pipeline.stages import Sources, Stages
 from fpan_training.pipeline.train import Train
 from fpan_training.routing.answers import AnswerStore
+from fpan_training.segm.register import Register
 
 from tests.service import ROOT
 
@@ -67,6 +70,26 @@ def test_a_picture_that_may_not_be_published_is_named_in_words() -> None:
     assert published("a ![b](face.jpg) c ![d](plot.png)", ("plot.png",)) == (
         "a (`face.jpg` shows faces that are not for publication: it lies in the run.) c ![d](plot.png)"
     )
+
+
+def test_a_version_says_what_it_was_made_from_and_under_which_terms(run: Path, tmp_path: Path) -> None:
+    register = Register(run / "segm", run / "rendered", str(tmp_path / "models"))
+    with pytest.raises(DataError, match=r"the terms of unlabelled, occlusion by DOM are not known.*--data-licence"):
+        register()
+    card = replace(register, data_licence="none: nobody is shown")()
+    assert card == ModelRepository(tmp_path / "models").card("segm", 1)
+    terms = json.loads((run / "rendered/dataset.json").read_text())["licence"]
+    names = {source.name: source.licence for source in card.training_data}
+    assert len(names) == 3
+    assert list(names.values()).count(terms) == 2  # covered and turned ones, which are made of the rendered
+    assert names["unlabelled, occlusion by DOM"] == "none: nobody is shown"
+    assert terms in card.weights_licence
+    assert card.evaluations[0].data.endswith(", val")
+
+
+def test_a_run_of_other_data_is_not_gone_on_with(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="other data or settings"):
+        Train(run, preset="smoke", seed=7)()
 
 
 def test_a_run_without_data_is_told_what_to_name(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class SquareParser:
         self.started = asyncio.Event()
 
     def segmenter(self, model):
-        return SimpleNamespace(card=CARD, taxonomy=TAXONOMY)
+        return SimpleNamespace(card=CARD, taxonomy=TAXONOMY, alias="champion")
 
     async def parse(self, data, options):
         self.asked.append(options)
@@ -172,6 +172,7 @@ async def test_answer_holds_all_that_the_pipeline_found(stub):
     assert (answer.image.width, answer.image.height) == (40, 32)
     assert (answer.taxonomy, answer.model.name, answer.model.version) == ("two-eyes", "segm", 3)
     assert answer.model.sha256 == "ab" * 32
+    assert answer.model.alias == "champion"
     assert list(answer.notes) == ["a note"]
     assert answer.reason == ""
     assert answer.timing_ms["decode"] == 1.5

@@ -56,7 +56,7 @@ def whole(masks: tuple, classes: int, side: int) -> np.ndarray:
 def main() -> None:
     """Measures and writes."""
     repository = ModelRepository(Path(ROOT / "model_repository"))
-    card = repository.card("segm", repository.latest("segm"))
+    card = repository.card("segm", repository.current("segm"))
     assert card.taxonomy is not None
     network = Network(repository.folder("segm", card.version) / "model.onnx", "openvino", 1)
     names = [c.name for c in card.taxonomy.classes]

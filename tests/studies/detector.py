@@ -5,9 +5,8 @@ Needs the environment variable FPAN_DATA. Writes ``docs/results/detector.md``.
 
 import asyncio
 import os
-import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from fpan.serve.settings import Settings
 from fpan_training.data.folder import FaceFolder, read_rgb
 from fpan_training.detector.build import DetectorBuild
 from fpan_training.detector.sources import SOURCES
+from fpan_training.machine import machine
 from fpan_training.progress import track
 from numpy.typing import NDArray
 
@@ -151,8 +151,8 @@ class DetectorStudy:
         data = Path(os.environ["FPAN_DATA"])
         scenes = scenes_without_people(data / "backgrounds")
         with TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-            cards = {n: DetectorBuild(out=Path(folder) / n, network=n)() for n in SOURCES}
-            networks = {n: Network(Path(folder) / n / "model.onnx") for n in SOURCES}
+            cards = {n: DetectorBuild(Path(folder), n, name=n)() for n in SOURCES}
+            networks = {n: Network(Path(folder) / n / "1" / "model.onnx") for n in SOURCES}
             ways = _ways(networks, cards, pool)
             if self.served_only:
                 ways = {name: way for name, way in ways.items() if "served" in name}
@@ -274,13 +274,9 @@ def _times(served: Way, network: Network, data: Path, scenes: list[Path]) -> lis
 
 
 def _head(pictures: int, scenes: int) -> str:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cpu = next(
-        (v.split(":")[1].strip() for v in _lines("/proc/cpuinfo") if v.startswith("model name")), platform.machine()
-    )
     return f"""# The face detector
 
-`python -m tests.studies.detector` on {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({cpu}), {memory:.0f} GiB.
+`python -m tests.studies.detector` on {datetime.now(UTC):%Y-%m-%d}, {machine()}.
 
 {pictures} pictures of 4000 x 3000, ten faces each: val faces of CelebAMask-HQ, cut out by their labels with soft
 edges, 40 to 400 px high (log-uniform; height of skin and features before rolling), rolled by -60 to 60 degrees
@@ -301,11 +297,6 @@ computation. RetinaFace's landmarks are the better ones (see below); that is the
 cost about twice the views of upright tiles of 3000, which also pass 0.95; the gain is in faces rolled by more than
 45 degrees. Pictures under 2.2 megapixels are not tiled: faces below some 40 px are often missed there, above all
 leaning ones. Rolls beyond 60 degrees are not measured."""
-
-
-def _lines(path: str) -> Iterable[str]:
-    file = Path(path)
-    return file.read_text().splitlines() if file.is_file() else ()
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> list[str]:

@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import itertools
 import os
-import platform
 import shlex
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from fpan.contract import ModelCard, ModelRepository
 from fpan.serve.inference.embedded import EmbeddedBackend
 from fpan.serve.inference.runtime import RuntimeName, version_of
 from fpan.serve.settings import Settings
+from fpan_training.machine import machine
 from numpy.typing import NDArray
 from skimage.data import astronaut
 
@@ -154,14 +154,6 @@ def row(runtime: RuntimeName, threads: int, instances: int, batch: int, figures:
     )
 
 
-def machine() -> str:
-    """Cores, CPU and memory."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores, {cpu}, {memory:.0f} GiB of memory"
-
-
 def main() -> None:
     """Measures and writes the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.studies.runtime", description=__doc__)
@@ -172,7 +164,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/runtime.md"))
     options = parser.parse_args()
     repository = ModelRepository(options.model_repository)
-    card = repository.card(options.model, repository.latest(options.model))
+    card = repository.card(options.model, repository.current(options.model))
     before = os.getloadavg()[0]
     rows, sentence = asyncio.run(measure(options, card))
     command = shlex.join(["python", "-m", "tests.studies.runtime", *sys.argv[1:]])

@@ -11,6 +11,7 @@ from fpan.serve.errors import Impossible, Overloaded
 from fpan.serve.http.app import create_app
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures, Photo
+from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
 
 WIDTH, HEIGHT = 12, 10
@@ -46,7 +47,7 @@ class Parser:
         self.fails = None
 
     def segmenter(self, model):
-        return SimpleNamespace(card=CARD, taxonomy=TAXONOMY)
+        return SimpleNamespace(card=CARD, taxonomy=TAXONOMY, alias=None)
 
     async def parse(self, data, options):
         self.asked = (data, options)
@@ -75,7 +76,13 @@ def gateway():
 
     settings = Settings()
     built = SimpleNamespace(
-        settings=settings, parser=Parser(), cards=(CARD,), metrics=Metrics(), draining=False, run=work, ready=ready
+        settings=settings,
+        parser=Parser(),
+        served=(ServedVersion(CARD),),
+        metrics=Metrics(),
+        draining=False,
+        run=work,
+        ready=ready,
     )
     return built
 

@@ -14,6 +14,7 @@ from fpan.serve.http import answer
 from fpan.serve.http.app import create_app
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.types import ParseResult, Photo
+from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
 from starlette.responses import StreamingResponse
 
@@ -40,7 +41,7 @@ class Parser:
         self.started, self.cancelled = asyncio.Event(), asyncio.Event()
 
     def segmenter(self, model):
-        return SimpleNamespace(card=CARD, taxonomy=TAXONOMY)
+        return SimpleNamespace(card=CARD, taxonomy=TAXONOMY, alias=None)
 
     async def parse(self, data, options):
         self.started.set()
@@ -64,7 +65,7 @@ async def gateway():
         yield SimpleNamespace(
             settings=Settings(body_timeout_s=0.2, deadline_ms=5000),
             parser=Parser(),
-            cards=(CARD,),
+            served=(ServedVersion(CARD),),
             metrics=Metrics(),
             draining=False,
             run=work,

@@ -19,7 +19,7 @@ from fpan.serve.pipeline.types import Detection
 from PIL import Image
 
 REPOSITORY = ModelRepository(Path(__file__).parents[2] / "model_repository")
-CARD = REPOSITORY.card("segm", REPOSITORY.latest("segm"))
+CARD = REPOSITORY.card("segm", REPOSITORY.current("segm"))
 SIZE = CARD.input_size
 CLASSES = 19
 FACE = np.array([[80, 90], [120, 90], [100, 110], [85, 130], [115, 130]], np.float32)
@@ -84,7 +84,8 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def make(pool):
     def parser(network: Network, eyes: Eyes, max_face_pixels: int = 10**9) -> FaceParser:
         limits = Limits(64_000_000, 100, 30_000, max_face_pixels, 2**24)
-        return FaceParser({"segm": Segmenter(CARD, network)}, "segm", eyes, limits, pool)
+        segmenter = Segmenter(CARD, network)
+        return FaceParser({"segm": segmenter, f"segm:{CARD.version}": segmenter}, "segm", eyes, limits, pool)
 
     return parser
 
@@ -204,6 +205,6 @@ async def test_when_one_ask_fails_the_other_is_ended(make):
 
 @pytest.mark.parametrize("model", ["nobody", "segm@best", "segm:99", "x" * 100_000])
 async def test_a_model_that_is_not_served_is_not_found(make, model):
-    with pytest.raises(NotFound, match=f"served are segm:{CARD.version}") as refused:
+    with pytest.raises(NotFound, match=f"served are segm, segm:{CARD.version}") as refused:
         await make(Network(), Eyes()).parse(picture(20, 20), ParseOptions(model=model))
     assert len(str(refused.value)) < 200

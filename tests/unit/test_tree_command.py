@@ -22,7 +22,7 @@ def test_the_tree_can_be_carried_away_and_has_what_is_served(tmp_path: Path) -> 
     assert "detector, segm" in result.output
     repository = ModelRepository(REPOSITORY)
     for name in ("segm", "detector"):
-        version = repository.latest(name)
+        version = repository.current(name)
         copied = tmp_path / "out" / name / str(version) / "model.onnx"
         assert not copied.is_symlink()
         assert copied.read_bytes() == (repository.folder(name, version) / "model.onnx").read_bytes()

@@ -1,12 +1,16 @@
-"""The command `fpan-train`."""
+"""The command `fpan-train`. What goes wrong is told in one line; with FPAN_TRACEBACK=1 also where it was found."""
 
+import os
+import sys
 from collections.abc import Callable
 
 import tyro
+from fpan.contract import RepositoryError
 
 from fpan_training.ablation.ablate import Ablation
 from fpan_training.alignment import AlignmentFit
 from fpan_training.data.check import Check
+from fpan_training.data.folder import DataError
 from fpan_training.data.importers.command import Import
 from fpan_training.data.shards import Sharding
 from fpan_training.detector.build import DetectorBuild
@@ -29,7 +33,7 @@ from fpan_training.routing.answers import Answers
 from fpan_training.routing.route import RouteData
 from fpan_training.segm.compare import Compare
 from fpan_training.segm.draw_weights import DrawWeights
-from fpan_training.segm.register import Register
+from fpan_training.segm.register import ExportError, Register
 from fpan_training.segm.train import SegmTraining
 from fpan_training.uvm.pose_folder import PoseAugmentFolder
 from fpan_training.uvm.report import UvmReport
@@ -68,10 +72,19 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "alignment": AlignmentFit,
 }
 
+_EXPECTED = (DataError, RepositoryError, ExportError, ValueError, FileNotFoundError)
+"""What is wrong with data, options or paths; their messages say what to do."""
+
 
 def main() -> None:
-    """Reads the command line and runs what it names."""
-    tyro.extras.subcommand_cli_from_dict(COMMANDS, description=__doc__)()
+    """Reads the command line and runs what it names; what is wrong with data or options is told in words."""
+    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, description=__doc__)
+    try:
+        command()
+    except _EXPECTED as error:
+        if os.environ.get("FPAN_TRACEBACK") == "1":
+            raise
+        sys.exit(f"fpan-train: {error}")
 
 
 if __name__ == "__main__":

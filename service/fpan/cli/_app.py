@@ -14,9 +14,11 @@ from rich.table import Table
 
 from fpan import __version__
 from fpan.cli import _annotations, _photos, _work
+from fpan.cli._models import models
 from fpan.cli._server import ServerFailed, serve_main, server
 from fpan.cli._tree import tree
 from fpan.client import Client, FpanError, Options
+from fpan.contract import RepositoryError
 
 SOME_FAILED = 1
 """Exit status when a photo, or the server, failed."""
@@ -46,7 +48,7 @@ def main() -> None:
     """Entry of the console script."""
     try:
         app(prog_name="fpan")
-    except (ServerFailed, FpanError) as error:
+    except (ServerFailed, FpanError, RepositoryError) as error:
         _err.print(f"[bold red]fpan:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(SOME_FAILED)
 
@@ -81,7 +83,7 @@ def parse(
     orientation: Annotated[
         Literal["exif", "raw"], typer.Option(help="Turn photos upright as EXIF says, or take pixels as they lie.")
     ] = "exif",
-    model: Annotated[str | None, typer.Option(help="NAME or NAME:VERSION; the server's own when left out.")] = None,
+    model: Annotated[str | None, typer.Option(help="NAME, NAME:VERSION or NAME@ALIAS; else the server's own.")] = None,
     deadline_ms: Annotated[int | None, typer.Option(min=1, help="Time for each photo, in milliseconds.")] = None,
     jobs: Annotated[int, typer.Option(min=1, max=_MAX_JOBS, help="Photos under way at once.")] = 4,
 ) -> None:
@@ -148,12 +150,13 @@ def serve(context: typer.Context) -> None:
 
 
 app.command()(tree)
+app.add_typer(models)
 
 
 @app.command()
 def labels(
     url: Url = None,
-    model: Annotated[str | None, typer.Option(help="NAME or NAME:VERSION; the server's own when left out.")] = None,
+    model: Annotated[str | None, typer.Option(help="NAME, NAME:VERSION or NAME@ALIAS; else the server's own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, groups and other orders included.")] = False,
 ) -> None:
     """Show the classes of label maps: ids, names, colours, partners.

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fpan.cli._server import ServerFailed, needs_server
-from fpan.contract import RepositoryError
+from fpan.cli._server import needs_server
 
 
 def tree(
@@ -14,9 +13,14 @@ def tree(
     profile: Annotated[
         str, typer.Option(metavar="ngc-cpu|ngc-tensorrt|embedded", help="Where the models will be served.")
     ] = "ngc-cpu",
-    model_repository: Annotated[Path, typer.Option(help="The model repository to take them from.")] = Path(
-        "model_repository"
-    ),
+    model_repository: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|s3://BUCKET/PREFIX",
+            envvar="MODEL_REPOSITORY",
+            help="The model repository to take them from.",
+        ),
+    ] = "model_repository",
     runtime: Annotated[
         str, typer.Option(metavar="onnxruntime|openvino", help="What computes where there is no TensorRT.")
     ] = "onnxruntime",
@@ -43,6 +47,4 @@ def tree(
         names = write_tree(out, model_repository, profile, runtime, threads, instances, max_batch)
     except UnknownChoice as error:
         raise typer.BadParameter(str(error)) from None
-    except RepositoryError as error:
-        raise ServerFailed(str(error)) from error
     typer.echo(f"{out}: {', '.join(names)} for {profile}")

@@ -37,7 +37,7 @@ class Options(TypedDict, total=False):
     orientation: Literal["exif", "raw"]
     """Turn the picture upright as its EXIF data says, or take its pixels as they lie."""
     model: str | None
-    """``NAME`` or ``NAME:VERSION``."""
+    """``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``."""
     deadline_ms: int | None
     """Time the answer may take in milliseconds, retries and their waits included."""
 

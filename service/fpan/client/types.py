@@ -19,6 +19,8 @@ class ModelVersion:
     name: str
     version: int
     sha256: str
+    alias: str | None = None
+    """champion, challenger or shadow, as it was asked for; None where it has no alias."""
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,31 @@ Training writes these files into a version's own folder in the model repository,
 This package imports neither of the two.
 """
 
+from fpan.contract.aliases import ALIASES, Aliases, AliasName, Change, History, Reference
 from fpan.contract.alignment import FIVE_POINTS, AlignmentTemplate, similarity
-from fpan.contract.card import CARD_FILE, Evaluation, ModelCard, TrainingData
+from fpan.contract.card import CARD_FILE, Evaluation, ModelCard, TrainingData, read_card, write_card
 from fpan.contract.repository import ModelRepository, RepositoryError, sha256_of
 from fpan.contract.taxonomy import FaceClass, Taxonomy
 
 __all__ = [
+    "ALIASES",
     "CARD_FILE",
     "FIVE_POINTS",
+    "AliasName",
+    "Aliases",
     "AlignmentTemplate",
+    "Change",
     "Evaluation",
     "FaceClass",
+    "History",
     "ModelCard",
     "ModelRepository",
+    "Reference",
     "RepositoryError",
     "Taxonomy",
     "TrainingData",
+    "read_card",
     "sha256_of",
     "similarity",
+    "write_card",
 ]

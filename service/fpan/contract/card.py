@@ -1,14 +1,21 @@
 """The card of a model version: all that somebody who serves or retrains it must know."""
 
-from typing import Annotated, Literal
+import hashlib
+import json
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fpan.contract.alignment import AlignmentTemplate
 from fpan.contract.taxonomy import Taxonomy
 
 CARD_FILE = "card.json"
+DIGEST = "digest"
+"""Member of ``card.json`` beside the card's own: the sha256 of all the others, so that a changed card is told."""
 
+ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+"""Name of a folder in the repository, and of a model in requests: neither path nor version nor alias."""
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -58,7 +65,7 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
+    name: ModelName
     version: Annotated[int, Field(ge=1)]
     task: Literal["segmentation", "detection"]
     title: str
@@ -85,10 +92,45 @@ class ModelCard(BaseModel):
     the version comes after it: no file can hold the hash of the commit that it is in."""
     created: str = ""
     """UTC date and time, ISO 8601."""
-    files: dict[str, Sha256]
+    files: dict[FileName, Sha256]
     """sha256 of every file of the version but the card itself."""
 
     @property
     def sha256(self) -> str:
         """The sha256 of the network, which names this version's answers."""
         return self.files["model.onnx"]
+
+
+class CardError(ValueError):
+    """The bytes are no card, or not those that were written. The message is the end of a sentence about the file."""
+
+
+def write_card(card: ModelCard) -> bytes:
+    """The bytes of ``card.json``: the card's members and their digest."""
+    members = card.model_dump(mode="json")
+    return (json.dumps({**members, DIGEST: _digest(members)}, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def read_card(data: bytes) -> ModelCard:
+    """The card that :func:`write_card` wrote. Cards older than the digest have none, which is no fault.
+
+    Raises:
+        CardError: it is no card, or was changed after it was written.
+    """
+    try:
+        members = json.loads(data)
+    except ValueError as error:
+        raise CardError("is no JSON: it was cut off or changed") from error
+    digest = members.pop(DIGEST, None) if isinstance(members, dict) else None
+    if digest is not None and digest != _digest(members):
+        raise CardError("was changed after it was written: its digest is another")
+    try:
+        return ModelCard.model_validate_json(data)
+    except ValidationError as error:
+        raise CardError(f"is not a model card: {error.errors()[0]['msg']}") from error
+
+
+def _digest(members: dict[str, Any]) -> str:
+    """Of the members, however they are laid out in the file."""
+    text = json.dumps(members, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

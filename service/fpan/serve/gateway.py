@@ -11,17 +11,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from fpan.contract import ModelCard, ModelRepository, RepositoryError
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.batcher import Batcher, BatchLimits
 from fpan.serve.inference.start import open_backend
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.detect import FaceDetector
 from fpan.serve.pipeline.parser import FaceParser, Limits, Segmenter
+from fpan.serve.served import SEGMENTATION, ServedVersion, served_versions, with_local_repository
 from fpan.serve.settings import Settings
 
 _log = logging.getLogger(__name__)
-_SEGMENTATION = "segmentation"
 T = TypeVar("T")
 
 
@@ -32,7 +31,7 @@ class Gateway:
     settings: Settings
     parser: FaceParser
     backend: InferenceBackend
-    cards: tuple[ModelCard, ...]
+    served: tuple[ServedVersion, ...]
     """The versions that are served."""
     pool: ThreadPoolExecutor
     metrics: Metrics
@@ -46,46 +45,35 @@ class Gateway:
         """Whether every model answers and nothing is being shut down."""
         if self.draining:
             return False
-        answers = await asyncio.gather(*(self.backend.ready(card.name, card.version) for card in self.cards))
+        answers = await asyncio.gather(*(self.backend.ready(s.card.name, s.card.version) for s in self.served))
         return all(answers)
-
-
-def served_cards(settings: Settings) -> tuple[ModelCard, ...]:
-    """The latest version of every segmentation model in the repository, and the detector's.
-
-    Raises:
-        RepositoryError: the repository, or a model that the settings name, is missing.
-    """
-    repository = ModelRepository(settings.model_repository)
-    needed = (settings.segm_model, settings.detector_model)
-    latest = {name: repository.card(name, repository.latest(name)) for name in (*needed, *repository.names())}
-    for name, task in zip(needed, (_SEGMENTATION, "detection"), strict=True):
-        if latest[name].task != task:
-            raise RepositoryError(f"the model {name!r} is for {latest[name].task}, not for {task}")
-    return tuple(c for c in latest.values() if c.task == _SEGMENTATION or c.name == settings.detector_model)
 
 
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """Starts what computes, and ends all of it."""
-    cards = served_cards(settings)
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         runtime_folder = Path(stack.enter_context(TemporaryDirectory(prefix="fpan-")))
-        backend = await open_backend(settings, list(cards), runtime_folder)
+        settings = await asyncio.to_thread(with_local_repository, settings, runtime_folder / "repository")
+        served = served_versions(settings)
+        cards = [each.card for each in served]
+        backend = await open_backend(settings, cards, runtime_folder)
         stack.push_async_callback(backend.close)
         pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="picture")
         stack.push_async_callback(asyncio.to_thread, partial(pool.shutdown, cancel_futures=True))
         limits = BatchLimits.of(settings)
-        batchers = {card.name: Batcher(backend, card, limits, metrics.batches) for card in cards}
-        for batcher in batchers.values():
+        named: dict[str, Segmenter] = {}
+        for each in served:
+            batcher = Batcher(backend, each.card, limits, metrics.batches.of(each.card.version))
             stack.push_async_callback(batcher.close)
-        found = {card.name: card for card in cards}
+            named |= {name: Segmenter(each.card, batcher, alias) for name, alias in each.names.items()}
+        finder = named[settings.detector_model]
         detector, careful = (
-            FaceDetector(found[settings.detector_model], batchers[settings.detector_model], pool, threshold)
+            FaceDetector(finder.card, finder.batcher, pool, threshold)
             for threshold in (settings.detector_threshold, settings.redact_detector_threshold)
         )
-        segmenters = {c.name: Segmenter(c, batchers[c.name]) for c in cards if c.task == _SEGMENTATION}
+        segmenters = {name: segmenter for name, segmenter in named.items() if segmenter.card.task == SEGMENTATION}
         bounds = Limits(
             settings.max_pixels,
             settings.max_faces,
@@ -95,4 +83,4 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         )
         parser = FaceParser(segmenters, settings.segm_model, detector, bounds, pool, careful)
         _log.info("networks: %s", backend.description)
-        yield Gateway(settings, parser, backend, cards, pool, metrics)
+        yield Gateway(settings, parser, backend, served, pool, metrics)

@@ -1,5 +1,7 @@
 """What Prometheus sees: requests by route and stage, batches, queues, faces."""
 
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -34,26 +36,38 @@ class Metrics:
 
 
 class BatchCounts:
-    """What the batchers tell; see :class:`fpan.serve.inference.batcher.BatchMetrics`."""
+    """What the batchers tell, by model and version."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        label = ("model",)
-        self._size = Histogram(
+        label = ("model", "version")
+        self.size = Histogram(
             "fpan_batch_size", "Crops that went to a network together.", label, buckets=_BATCH, registry=registry
         )
-        self._waited = Histogram(
+        self.waited = Histogram(
             "fpan_queue_seconds", "Time a crop waited for its batch.", label, buckets=_SECONDS, registry=registry
         )
-        self._depth = Gauge("fpan_queue_depth", "Crops that wait.", label, registry=registry)
+        self.depth = Gauge("fpan_queue_depth", "Crops that wait.", label, registry=registry)
+
+    def of(self, version: int) -> "VersionCounts":
+        """Where the batcher of a version tells."""
+        return VersionCounts(self, str(version))
+
+
+@dataclass(frozen=True)
+class VersionCounts:
+    """What the batcher of one version tells; see :class:`fpan.serve.inference.batcher.BatchMetrics`."""
+
+    counts: BatchCounts
+    version: str
 
     def queue_depth(self, model: str, items: int) -> None:
         """So many items wait now."""
-        self._depth.labels(model).set(items)
+        self.counts.depth.labels(model, self.version).set(items)
 
     def waited(self, model: str, seconds: float) -> None:
         """An item waited so long before its batch went out."""
-        self._waited.labels(model).observe(seconds)
+        self.counts.waited.labels(model, self.version).observe(seconds)
 
     def batch_size(self, model: str, items: int) -> None:
         """A batch of so many items went out."""
-        self._size.labels(model).observe(items)
+        self.counts.size.labels(model, self.version).observe(items)

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fpan.registry import is_remote
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
+Address = Annotated[Path | str, BeforeValidator(lambda value: str(value) if is_remote(value) else Path(value))]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -28,8 +31,8 @@ class Settings(BaseSettings):
     """Port of HTTP."""
     grpc_port: Port = 50051
     """Port of gRPC."""
-    model_repository: Path = Path("model_repository")
-    """Folder of the model repository."""
+    model_repository: Address = Path("model_repository")
+    """The model repository: a folder, or s3://BUCKET/PREFIX, from which what is served is fetched at the start."""
     segm_model: str = "segm"
     """Name of the segmentation model that answers when a request names none."""
     detector_model: str = "detector"

@@ -366,7 +366,7 @@ def test_a_smoke_training_can_be_loaded_and_reported(
     page = PpmReport(run.best, root, tmp_path / "stores", tmp_path / "report", fasseg=fasseg)()
     assert "What this does not say" in page.read_text()
     rows = list(csv.DictReader((tmp_path / "report" / "ppm.csv").read_text().splitlines()))
-    assert [row["set"] for row in rows] == ["drawn val"] * 4 + ["fasseg"]
+    assert [row["set"] for row in rows] == ["drawn val, fit"] * 4 + ["drawn val, teacher"] * 4 + ["fasseg"]
     assert (rows[-1]["true_yaw"], rows[-1]["true_pitch"]) == ("45.000", "")
     assert (tmp_path / "report" / "ppm.png").is_file()
 

@@ -65,7 +65,8 @@ def test_a_marked_occlusion_never_reaches_dom(hidden: float) -> None:
 def test_an_occluded_picture_without_labels_gets_dom_s_alone() -> None:
     routing = Router(FixedLom(0.3), FixedDom())("a", plain_image(), None, face_points())
     assert routing.decision.route is Route.DOM_SEGM
-    assert set(np.unique(routing.labels)) == {OCCLUSION, UNKNOWN}
+    assert set(np.unique(routing.labels)) == {0, OCCLUSION, UNKNOWN}
+    assert (routing.labels[17:] == 0).all()  # what is no occlusion is learnt from, too
 
 
 def test_a_naked_picture_without_labels_teaches_nothing() -> None:

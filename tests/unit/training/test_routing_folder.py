@@ -16,12 +16,15 @@ from fpan_training.dom.model import RLA_SMOKE, DomNetwork
 from fpan_training.landmarks import SCHEME, FaceRecord, FaceStore
 from fpan_training.landmarks.canonical import canonical_mesh
 from fpan_training.lom.model import Lom, LomConfig
+from fpan_training.pipeline.depth import DEPTHS
 from fpan_training.ppm import PoseNetwork, PpmConfig
 from fpan_training.routing import Decision, DecisionLog, Kind, Route, Router, RoutingConfig, routed
 from fpan_training.routing.answers import Answer, Answers, AnswerStore, ask_all
 from fpan_training.routing.decision import Evidence, count
 from fpan_training.routing.folder import LOG
 from fpan_training.routing.route import RouteData, route_folder
+from fpan_training.segm.in_loop import RouteInLoop
+from fpan_training.segm.train import SegmTraining
 from torch.utils.data import DataLoader
 
 from tests.unit.training.routing_doubles import (
@@ -175,7 +178,14 @@ def test_unlabelled_pictures_that_teach_nothing_are_left_out(
     route_folder(data / "images", Router(_lom(), FixedDom()), _points_of, tmp_path / "out")
     # p4 to p7 and the two of val, which nothing tells from the others here: naked ones have no label.
     assert {path.stem for path in (tmp_path / "out" / "images").iterdir()} == {"p4", "p5", "p6", "p7", "v0", "v1"}
-    assert FaceFolder.open(tmp_path / "out", "train").names == ("p4", "p5", "p6", "p7", "v0", "v1")
+    train = FaceFolder.open(tmp_path / "out", "train")
+    assert train.names == ("p4", "p5", "p6", "p7", "v0", "v1")
+    # DOM says where the occlusion is and where it is not: both are learnt from.
+    space = LabelSpace.of_folder(tmp_path / "out")
+    codes = space.encode(train[0].labels, "p4")
+    assert (codes[:16] == OCCLUSION).all()
+    (rest,) = np.unique(codes[17:])
+    assert space.groups[rest] == tuple(i for i in range(20) if i != OCCLUSION)
 
 
 def test_a_data_set_is_not_routed_onto_itself(data: Path) -> None:
@@ -231,6 +241,45 @@ def test_a_picture_is_decided_about_once_and_counted_each_epoch(data: Path, tmp_
     assert len(dom.asked) == 3
 
 
+def _networks(folder: Path) -> dict[str, Path]:
+    """Untrained LOM, DOM and PPM as checkpoints, by name."""
+    torch.manual_seed(0)
+    networks = {"lom": Lom(LomConfig(width=0.25)), "dom": DomNetwork(RLA_SMOKE)}
+    networks["ppm"] = PoseNetwork(PpmConfig(input_size=32, pretrained=False))
+    described = {"lom": LomConfig(width=0.25), "dom": RLA_SMOKE, "ppm": networks["ppm"].config}
+    for name, network in networks.items():
+        torch.save({"network": network.state_dict(), "epoch": 0, name: asdict(described[name])}, folder / name)
+    return {name: folder / name for name in networks}
+
+
+def _faces(store: FaceStore, names: tuple[str, ...]) -> None:
+    points = SCHEME.from_mesh(canonical_mesh().vertices * 1.3 + np.array([15, 15, 0]))
+    for name in names:
+        store.put(name, replace(FaceRecord.nothing(), points264=points, found=True))
+
+
+def test_segm_routes_while_it_trains_and_logs_what_went_where(data: Path, tmp_path: Path) -> None:
+    networks = _networks(tmp_path)
+    _faces(FaceStore(tmp_path / "faces" / "data"), ("p0", "p1"))
+    depth = DEPTHS["smoke"]
+    training = SegmTraining(
+        data,
+        tmp_path / "run",
+        route=RouteInLoop(networks["lom"], networks["dom"], tmp_path / "faces"),
+        segm=replace(depth.segm, input_size=64),
+        loop=replace(depth.loop, epochs=2, batch_size=4, validate_every=1),
+    )
+    history = training().history
+    kinds = [f"routed/{kind.value}" for kind in Kind]
+    assert [sum(row[kind] for kind in kinds) for row in history] == [8, 8]
+    decisions = DecisionLog(tmp_path / "run/routed/data" / LOG, CONFIG).decisions()
+    for kind in Kind:
+        of_kind = sum(decision.kind is kind for decision in decisions)
+        assert [row[f"routed/{kind.value}"] for row in history] == [of_kind] * 2
+    with pytest.raises(DataError, match=r"--route\.dom"):
+        replace(training, run=tmp_path / "other", route=RouteInLoop(networks["lom"]))()
+
+
 # Answers
 
 
@@ -268,16 +317,9 @@ def test_a_file_that_is_no_answer_is_named(tmp_path: Path) -> None:
 
 
 def test_the_real_networks_answer_what_routing_asks(tmp_path: Path, data: Path) -> None:
-    torch.manual_seed(0)
-    networks = {"lom": Lom(LomConfig(width=0.25)), "dom": DomNetwork(RLA_SMOKE)}
-    networks["ppm"] = PoseNetwork(PpmConfig(input_size=32, pretrained=False))
-    described = {"lom": LomConfig(width=0.25), "dom": RLA_SMOKE, "ppm": networks["ppm"].config}
-    for name, network in networks.items():
-        torch.save({"network": network.state_dict(), "epoch": 0, name: asdict(described[name])}, tmp_path / name)
+    _networks(tmp_path)
     faces = FaceStore(tmp_path / "faces")
-    points = SCHEME.from_mesh(canonical_mesh().vertices * 1.3 + np.array([15, 15, 0]))
-    for name in ("p0", "p1", "p2"):
-        faces.put(name, replace(FaceRecord.nothing(), points264=points, found=True))
+    _faces(faces, ("p0", "p1", "p2"))
     store = Answers(data, faces.folder, tmp_path / "lom", tmp_path / "ppm", tmp_path / "answers")()
     answer = store.get("p0")
     assert answer is not None

@@ -9,6 +9,7 @@ from fpan_training.ablation.plan import BUDGETS, ROWS, Budget, Preset, jobs
 from fpan_training.ablation.records import Results, records
 from fpan_training.ablation.report import Setting, write_report
 from fpan_training.ablation.runs import measure_run, test_sets, train
+from fpan_training.data.check import check, check_labelled
 from fpan_training.data.folder import DataError
 from fpan_training.loop import write_whole
 from fpan_training.segm.data import name_of
@@ -32,7 +33,7 @@ class Ablation:
     out: Path = Path("docs/results/ablation.md")
     """Page to write; CSV and picture go beside it."""
     preset: Preset = "cpu"
-    """Budget: ``smoke`` takes seconds, ``cpu`` about 40 minutes on two cores, ``paper`` GPUs."""
+    """Budget: ``smoke`` takes seconds, ``cpu`` about half an hour on two cores, ``paper`` GPUs."""
     rows: tuple[str, ...] = tuple(row.name for row in ROWS)
     """Rows of table I. The first of them is what the others are compared with."""
     peers: tuple[str, ...] = ("bisenet", "unet", "rtformer_slim")
@@ -61,6 +62,8 @@ class Ablation:
         if unknown := sorted(set(self.peers) - set(budget.networks)):
             raise ValueError(f"no network is called {', '.join(unknown)}; there are: {', '.join(budget.networks)}")
         self.inputs.check(rows)
+        check_labelled(*{folder for row in rows for folder in self.inputs.training_sets(row)[:1]}, self.inputs.clean)
+        check(*{folder for row in rows for folder in self.inputs.training_sets(row)[1:]})
         self._keep_plan(budget)
         sets = test_sets(self.inputs)
         todo = jobs(rows, self.peers, self.seeds, self.seeds_between, self.seeds_of_peers)

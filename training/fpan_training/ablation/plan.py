@@ -106,10 +106,10 @@ BUDGETS: dict[Preset, Budget] = {
         ),
     ),
     # On two cores LiteFPN learns from about 35 pictures of 128 pixels a second in float32 (bfloat16 is slower at this
-    # size): about three minutes a run, 40 minutes for the nine runs of table I and the three peers.
+    # size): about two and a half minutes a run, half an hour for the nine runs of table I and the peers.
     "cpu": Budget(
         input_size=128,
-        epochs=6,
+        epochs=5,
         epoch_pictures=1024,
         loop=LoopConfig(batch_size=16, lr=1.5e-3, ema_decay=0.99, precision="32-true"),
         augment=_AUGMENT,

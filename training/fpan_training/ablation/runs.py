@@ -109,7 +109,7 @@ def train(
         segm=budget.networks[job.architecture],
         augment=budget.augment,
         loop=budget.loop_of(job.seed),
-    )()
+    ).fit()
 
 
 def measure_run(run: Path, sets: tuple[TestSet, ...]) -> tuple[dict[str, Measured], Cost]:

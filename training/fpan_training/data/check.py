@@ -49,7 +49,7 @@ class Check:
 
 
 def check(*locations: str | Path, space: LabelSpace | None = None) -> None:
-    """What every training command calls first.
+    """What every training command calls first; those that go by the masks' values call :func:`check_labelled`.
 
     Args:
         locations: folders of labelled pictures. Those of shards are left out: they were checked when they were written.
@@ -64,6 +64,26 @@ def check(*locations: str | Path, space: LabelSpace | None = None) -> None:
         more = [f"... and {len(found) - _SHOWN} more: see `fpan-train check`"] if len(found) > _SHOWN else []
         lines = "\n  ".join(found[:_SHOWN] + more)
         raise DataError(f"{len(found)} {'thing is' if len(found) == 1 else 'things are'} wrong:\n  {lines}")
+
+
+def check_labelled(*locations: str | Path) -> None:
+    """As :func:`check`, for what places occluders, turns or evaluates by the masks' values: they must be our ids.
+
+    Folders without ``masks/``, which are unlabelled pictures, are left out.
+
+    Raises:
+        DataError: as :func:`check`; or the values of some masks stand for merged classes, or for others than our ids.
+    """
+    labelled = [location for location in locations if is_shards(location) or (Path(location) / "masks").is_dir()]
+    check(*labelled)
+    folders = [Path(location) for location in labelled if not is_shards(location)]
+    merged = [str(folder) for folder in folders if not LabelSpace.of_folder(folder).plain]
+    if merged:
+        raise DataError(
+            f"the masks of {', '.join(merged)} merge classes or number them in another way (see their dataset.json), "
+            "and this command goes by the ids of our classes: give it a data set of those. What is labelled in part "
+            "teaches SEGM as `fpan-train segm --extra`"
+        )
 
 
 def problems(root: Path, space: LabelSpace | None = None, threads: int = os.cpu_count() or 1) -> list[str]:

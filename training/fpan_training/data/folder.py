@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 """Of pictures, in lower case; masks are PNG."""
@@ -159,5 +159,8 @@ def _labels(file: Path | BytesIO, name: str) -> NDArray[np.uint8]:
             if image.mode not in ("L", "P"):
                 raise DataError(f"{name} is {image.mode}: a label map has one channel of 8 bits")
             return np.array(image, np.uint8)
+    except UnidentifiedImageError as error:
+        # Its own message names a buffer where there is no file.
+        raise DataError(f"{name} is not a readable image") from error
     except (OSError, SyntaxError) as error:
         raise DataError(f"{name} is not a readable image: {error}") from error

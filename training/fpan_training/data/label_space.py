@@ -76,6 +76,8 @@ PRESETS: dict[str, Labels] = {
     },
     "helen": _EIGHT,
     "lapa": _EIGHT,
+    # What routing gives pictures without labels of their own: DOM says where the occlusion is, and where it is not.
+    "occlusion": {"0": REST, str(TAXONOMY.id_of(_PAINTED)): _PAINTED},
 }
 """Spaces of public data sets, and of the project's own folders of them, by name."""
 
@@ -209,6 +211,11 @@ class LabelSpace:
             return cls.from_file(path)
         return cls.preset(root.name) if root.name in PRESETS else cls.full()
 
+    @property
+    def plain(self) -> bool:
+        """Whether every value is the id of the class that it stands for; classes may be missing."""
+        return all(members == (value,) for value, members in self.declared)
+
     @cached_property
     def merged(self) -> tuple[tuple[int, ...], ...]:
         """Groups of several classes, in the order of their codes: those declared, then their mirror images."""
@@ -320,6 +327,19 @@ def unknown_values(values: list[int], space: LabelSpace) -> str:
         f"its mask has {'value' if len(values) == 1 else 'values'} {', '.join(map(str, values))}, which the label "
         f"space {space.name!r} does not know ({known}): name them in {DATASET_FILE}"
     )
+
+
+def derived(data: Path, what: str, labels: str = "full") -> DatasetFile:
+    """``dataset.json`` of a data set that is made of another one: whence it comes and its terms stay.
+
+    Args:
+        data: folder of the other one.
+        what: was done to it, for its name.
+        labels: of the new one.
+    """
+    path = data / DATASET_FILE
+    of = DatasetFile.read(path) if path.is_file() else DatasetFile()
+    return DatasetFile(name=f"{of.name or data.name}, {what}", labels=labels, source=of.source, licence=of.licence)
 
 
 def write_dataset_file(path: Path, file: DatasetFile) -> None:

@@ -1,11 +1,13 @@
 """`fpan-train detector`: makes the served face detector from its package's network."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from fpan.contract import CARD_FILE, ModelCard, TrainingData, sha256_of
+from fpan.contract import ModelCard, TrainingData
 from fpan.contract.card import Tensor
+from fpan.registry import FolderStore, Registry
 
 from fpan_training.detector.layouts import LAYOUTS
 from fpan_training.detector.sources import SOURCES, DetectorName
@@ -16,10 +18,10 @@ MODEL_FILE = "model.onnx"
 
 @dataclass(frozen=True)
 class DetectorBuild:
-    """Writes ``model.onnx`` and ``card.json`` of the face detector. The same settings give the same bytes."""
+    """Writes a version of the face detector into the model repository. The same settings give the same bytes."""
 
-    out: Path = Path("model_repository/detector/1")
-    """Folder of the version."""
+    repository: Path = Path("model_repository")
+    """The model repository; made where it is missing."""
     network: DetectorName = "yunet"
     """Which of the detectors that were compared."""
     size: int = 640
@@ -38,12 +40,10 @@ class DetectorBuild:
 
         Raises:
             SourceError: the package is missing or holds another network than the one that was looked at.
+            VersionExists: there is such a version.
         """
         source = SOURCES[self.network]
         model = rebuild(onnx.load_from_string(source.onnx_bytes()), LAYOUTS[self.network], self.size)
-        self.out.mkdir(parents=True, exist_ok=True)
-        path = self.out / MODEL_FILE
-        path.write_bytes(model.SerializeToString(deterministic=True))
         card = ModelCard(
             name=self.name,
             version=self.version,
@@ -59,7 +59,10 @@ class DetectorBuild:
             source=str(source),
             git_commit=self.git_commit,
             created=self.created,
-            files={MODEL_FILE: sha256_of(path)},
+            files={},
         )
-        (self.out / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        return card
+        registry = Registry(FolderStore(self.repository, create=True))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / MODEL_FILE
+            path.write_bytes(model.SerializeToString(deterministic=True))
+            return registry.publish(card, {MODEL_FILE: path}, version=self.version)

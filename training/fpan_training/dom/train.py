@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from fpan_training.data.assets import Assets, Split
+from fpan_training.data.check import check_labelled
 from fpan_training.data.folder import DataError
 from fpan_training.dom.data import CropConfig, Faces, Occlude, OcclusionData, collate
 from fpan_training.dom.loss import LossConfig
@@ -78,6 +79,7 @@ class DomTraining:
 
     def __call__(self) -> Run:
         """Trains both stages to the end and returns the second's run."""
+        check_labelled(*self.data)
         network, train, val = self.prepare(
             generator(self.occlusion, self.backgrounds, self.occluders, "train"),
             generator(self.occlusion, self.backgrounds, self.occluders, "val"),

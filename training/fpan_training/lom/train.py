@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from fpan_training.data.assets import Split
+from fpan_training.data.check import check_labelled
 from fpan_training.landmarks import FaceStore
 from fpan_training.lom.data import (
     EYE_CORNERS,
@@ -75,6 +76,7 @@ class LomTraining:
 
     def __call__(self) -> Run:
         """Trains both stages to the end and returns the second's run."""
+        check_labelled(*self.data)
         settings = self.settings()
         faces: list[MarkedFace] = []
         for folder in self.data:

@@ -13,7 +13,9 @@ from typing import Any
 import cv2
 
 from fpan_training.data.assets import HELDOUT_FAMILY, Assets, Split
+from fpan_training.data.check import check_labelled
 from fpan_training.data.folder import DataError, FaceFolder
+from fpan_training.data.label_space import DATASET_FILE, derived, write_dataset_file
 from fpan_training.data.people import people_free, yunet
 from fpan_training.landmarks.store import FaceStore
 from fpan_training.loop import write_whole
@@ -66,10 +68,11 @@ class BuildOccluded:
         """Makes what is missing and returns the folder.
 
         Raises:
-            DataError: data or landmarks are missing, or the folder was begun with other settings.
+            DataError: data or landmarks are missing or wrong, or the folder was begun with other settings.
         """
         if self.kind == "faceoccmask" and self.faces is None:
             raise DataError("FaceOccMask-HQ needs landmarks: --faces names the folder that `fpan-train landmarks` made")
+        check_labelled(self.data)
         folders = self._open()
         splits = {split: self._usable(folder.names) for split, folder in folders.items()}
         if not any(splits.values()):
@@ -159,6 +162,7 @@ class BuildOccluded:
             result.setdefault(split, []).append(row["name"])
         write_whole(self.out / "manifest.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
         write_whole(self.out / "split.json", (json.dumps(result, indent=1) + "\n").encode())
+        write_dataset_file(self.out / DATASET_FILE, derived(self.data, "covered"))
         sheet(self.out, [row["name"] for row in rows], self.out / "contact.png")
         histogram(rows, self.out / "shares.png")
         counts = ", ".join(f"{len(names)} {split}" for split, names in result.items())

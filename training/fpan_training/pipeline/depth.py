@@ -23,6 +23,8 @@ class Depth:
     """Occluded pictures made of each labelled one."""
     poses: int = 1
     """Turned pictures made of each labelled one."""
+    unwrap_unlabelled: bool = True
+    """Whether UVM learns texture from the unlabelled faces too: unwrapping one takes a second or two."""
     weights: WeightConfig = field(default_factory=lambda: WeightConfig(lambda_o=1.0, lambda_p=1.0))
     """Eq. 2."""
     extra_share: tuple[float, float] = (0.25, 0.25)
@@ -41,7 +43,7 @@ DEPTHS: Mapping[Preset, Depth] = {
         variants=1,
     ),
     # Some 12 pictures a second on two cores: about 100 minutes.
-    "cpu": Depth(SegmConfig(), LoopConfig(epochs=30)),
+    "cpu": Depth(SegmConfig(), LoopConfig(epochs=30), unwrap_unlabelled=False),
     # CelebAMask-HQ's 24,000 training pictures at the input size of its published baselines.
     "paper": Depth(SegmConfig(input_size=512), LoopConfig(epochs=60, batch_size=16, ema_decay=0.999, workers=8)),
 }

@@ -120,10 +120,10 @@ class Stages:
         replace(assets, **loops)()
 
     def uvm(self) -> None:
-        """On labelled and unlabelled faces."""
+        """On labelled and, where the preset says so, unlabelled faces."""
         s = self.sources
         UvmTraining(
-            (s.data, s.unlabelled),
+            (s.data, s.unlabelled) if self.depth.unwrap_unlabelled else (s.data,),
             self._faces,
             self.folder("uvm"),
             lom=self.folder("lom") / "best.pt",
@@ -194,7 +194,7 @@ class Stages:
 
     def _extra(self) -> tuple[str, ...]:
         """Those that have pictures: where nothing unlabelled is occluded, nothing is routed."""
-        return tuple(name for name in _EXTRA if (self.folder(name) / "masks").is_dir())
+        return tuple(name for name in _EXTRA if any((self.folder(name) / "images").glob("*")))
 
 
 _EXTRA = ("routed", "posed")

@@ -2,15 +2,17 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fpan_training.data.check import check_labelled
 from fpan_training.data.folder import DataError
 from fpan_training.loop import write_whole
 from fpan_training.pipeline.depth import Preset
 from fpan_training.pipeline.stages import Sources, Stages, render_sources
+from fpan_training.segm.data import name_of
 
-_DONE = "done"
+_DONE, _PLAN = "done", "plan.json"
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,12 @@ class Train:
         """Does what is not done yet and returns the run's folder.
 
         Raises:
-            DataError: there is no data.
+            DataError: there is no data, something is wrong with it, or the run was begun with other data or settings.
             ValueError: no stage is called ``until``.
         """
         sources = self._sources()
+        check_labelled(sources.data)
+        self._keep_plan(sources)
         stages = Stages(self.run, sources, self.preset, self.seed).all()
         names = [stage.name for stage in stages]
         if self.until and self.until not in names:
@@ -60,6 +64,17 @@ class Train:
             if stage.name == self.until:
                 break
         return self.run
+
+    def _keep_plan(self, sources: Sources) -> None:
+        """Refuses to go on with a run of other data or settings, whose stages would count as done."""
+        plan: dict[str, object] = {"preset": self.preset, "seed": self.seed}
+        plan |= {name: path and name_of(path) for name, path in asdict(sources).items()}
+        file = self.run / _PLAN
+        text = json.dumps(plan, indent=2) + "\n"
+        if file.is_file() and file.read_text(encoding="utf-8") != text:
+            raise DataError(f"{self.run} was begun with other data or settings ({file}): name another --run")
+        self.run.mkdir(parents=True, exist_ok=True)
+        write_whole(file, text.encode())
 
     def _sources(self) -> Sources:
         if self.data is not None and self.unlabelled is not None:

@@ -39,13 +39,14 @@ class PpmReport:
     """Folder of AFLW2000-3D pictures with their ``.mat`` files."""
     fasseg: Path | None = None
     """FASSEG's posed faces, with the yaw in the file names."""
-    labels: LabelSource = "teacher"
+    labels: tuple[LabelSource, ...] = ("fit", "teacher")
     """Whose angles ``val`` is measured against."""
 
     def __call__(self) -> Path:
         """Writes the report and returns the path of its page."""
         network, step = load(self.checkpoint), PoseStep()
-        sets = [from_store(self.data, "val", self._store(self.data), self.labels)]
+        store = self._store(self.data)
+        sets = [from_store(self.data, "val", store, source) for source in self.labels]
         teacher = None
         if self.aflw is not None:
             sets.append(from_aflw(self.aflw))

@@ -63,7 +63,8 @@ def from_store(data: Path, split: str, store: FaceStore, source: LabelSource) ->
             f"{store.folder} has no face of {data}: run `fpan-train landmarks --data {data} --out {store.folder}`"
         )
     title = {"teacher": "the landmark teacher's mesh", "fit": "the fitted 3D face"}[source]
-    return PoseSet(f"{data.name} {split}" if labelled else data.name, tuple(faces), title, len(paths) - len(faces))
+    name = f"{data.name} {split}" if labelled else data.name
+    return PoseSet(f"{name}, {source}", tuple(faces), title, len(paths) - len(faces))
 
 
 def from_posed(data: Path) -> PoseSet:

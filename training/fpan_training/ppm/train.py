@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
+from fpan_training.data.check import check_labelled
 from fpan_training.landmarks import FaceStore
 from fpan_training.loop import LoopConfig, Run, fit
 from fpan_training.ppm.data import PoseAugmentConfig, PoseData, PosedFace, collate, repeat_by_yaw
@@ -41,7 +42,7 @@ class PpmSettings:
     @classmethod
     def cpu(cls) -> "PpmSettings":
         """About 10 minutes for 2,200 faces on two cores."""
-        return cls(loop=LoopConfig(epochs=15, batch_size=32, lr=1e-3, precision="32-true", accelerator="cpu"))
+        return cls(loop=LoopConfig(epochs=10, batch_size=32, lr=1e-3, precision="32-true", accelerator="cpu"))
 
     @classmethod
     def paper(cls) -> "PpmSettings":
@@ -89,6 +90,7 @@ class PpmTraining:
 
     def __call__(self) -> Run:
         """Trains to the end and returns the run."""
+        check_labelled(*self.data)
         settings = self.settings()
         faces: list[PosedFace] = []
         for folder in self.data:

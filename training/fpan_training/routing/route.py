@@ -12,7 +12,7 @@ import numpy as np
 from fpan_training import plots
 from fpan_training.data.augment import resize_pair
 from fpan_training.data.folder import SPLIT_FILE, DataError, FaceFolder, read_labels, read_rgb, read_splits
-from fpan_training.data.label_space import DATASET_FILE, LabelSpace
+from fpan_training.data.label_space import DATASET_FILE, LabelSpace, derived, write_dataset_file
 from fpan_training.landmarks import FaceStore
 from fpan_training.landmarks.build import list_images
 from fpan_training.progress import track
@@ -20,7 +20,7 @@ from fpan_training.routing.decision import OCCLUSION, Decision, Kind, Route, Rou
 from fpan_training.routing.folder import LOG, RoutingCache, write_labels
 from fpan_training.routing.modules import load_dom, load_lom
 from fpan_training.routing.protocols import Points
-from fpan_training.routing.router import Labels, Router
+from fpan_training.routing.router import UNLABELLED, Labels, Router
 from fpan_training.taxonomy import TAXONOMY
 
 ROUTED_SPLIT = "train"
@@ -106,7 +106,9 @@ def route_folder(data: Path, router: Router, points: Callable[[str], Points | No
     names = {picture.name for picture in pictures}
     decisions = tuple(decision for decision in cache.log.decisions() if decision.name in names)
     _write_splits(data, decisions, out)
-    if (data / DATASET_FILE).is_file():
+    if not (data / "masks").is_dir():
+        write_dataset_file(out / DATASET_FILE, derived(data, "occlusion by DOM", UNLABELLED))
+    elif (data / DATASET_FILE).is_file():
         shutil.copyfile(data / DATASET_FILE, out / DATASET_FILE)
     return write_report(pictures, decisions, router.config, out)
 

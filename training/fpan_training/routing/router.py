@@ -12,6 +12,8 @@ from fpan_training.routing.merge import merge
 from fpan_training.routing.protocols import DeOccluder, Image, LandmarkModel, Points
 
 Labels = NDArray[np.uint8]
+UNLABELLED = "occlusion"
+"""The label space of pictures that had no labels: DOM tells occlusion from everything else, and no part of a face."""
 
 
 class Routing(NamedTuple):
@@ -52,9 +54,11 @@ class Router:
     def labels(self, decision: Decision, image: Image, labels: Labels | None, points: Points | None) -> Labels | None:
         """The labels that a picture goes to SEGM with; DOM is asked only by :attr:`Route.DOM_SEGM`.
 
-        Arguments as above. Where there were no labels, all is unknown but what DOM marks as occlusion.
+        Arguments as above. Where there were no labels they are of the space :data:`UNLABELLED`: occlusion, or not.
         """
         if decision.route is not Route.DOM_SEGM or points is None:
             return labels
-        parts = np.full(image.shape[:2], self.space.taxonomy.ignore, np.uint8) if labels is None else labels
-        return merge(parts, self.dom(image, points), self.config, self.space)
+        if labels is None:
+            nothing = np.zeros(image.shape[:2], np.uint8)
+            return merge(nothing, self.dom(image, points), self.config, LabelSpace.preset(UNLABELLED))
+        return merge(labels, self.dom(image, points), self.config, self.space)

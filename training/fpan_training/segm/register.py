@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from fpan.contract import AlignmentTemplate, Evaluation, ModelCard, TrainingData
 from fpan.contract.card import Tensor as CardTensor
+from fpan.registry import Registry, open_store
 from numpy.typing import NDArray
 from torch import nn
 
@@ -19,7 +20,6 @@ from fpan_training.data.folder import FaceFolder
 from fpan_training.evaluate.segmentation import evaluate
 from fpan_training.export.onnx_file import OUTPUTS, export_segm, label_agreement
 from fpan_training.loop import batches_of
-from fpan_training.registry.write import next_version, write_version
 from fpan_training.segm.bisenet import BiSeNetConfig
 from fpan_training.segm.cost import macs
 from fpan_training.segm.interface import SegmNetwork
@@ -27,6 +27,7 @@ from fpan_training.segm.lite_fpn import LiteFpnConfig
 from fpan_training.segm.mirrored import Mirrored
 from fpan_training.segm.model import SegmConfig, build
 from fpan_training.segm.rtformer import RTFormerConfig
+from fpan_training.segm.sources import read_sources, terms_of
 from fpan_training.segm.step import SegmStep
 from fpan_training.segm.unet import UNetConfig
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
@@ -55,24 +56,33 @@ class Register:
     """Folder of the run."""
     data: Path
     """The labelled pictures; their ``val`` split is evaluated."""
-    repository: Path = Path("model_repository")
+    repository: str = "model_repository"
+    """The model repository: a folder, made where it is missing, or ``s3://BUCKET/PREFIX``."""
     name: str = "segm"
     """Model name to publish under."""
     mirrored: bool = True
     """Serve the mean over the picture and its mirror image: better and the same on both sides, at twice the cost."""
-    data_name: str = "CelebAMask-HQ, celeba19 subset"
-    data_licence: str = "non-commercial research"
-    weights_licence: str = "non-commercial research (weights derived from CelebAMask-HQ)"
+    data_name: str = ""
+    """Of the labelled pictures; empty: as their ``dataset.json`` said when they were trained on."""
+    data_licence: str = ""
+    """Terms of all data sets that do not say them in their ``dataset.json``."""
+    weights_licence: str = ""
+    """Of the weights; empty: the terms of all pictures that they were made from."""
 
-    def __call__(self) -> Path:
-        """Exports, checks, evaluates, writes; returns the version's folder."""
+    def __call__(self) -> ModelCard:
+        """Exports, checks, evaluates, writes; returns the card of the new version.
+
+        Raises:
+            DataError: nobody says under which terms the pictures are.
+            ExportError: the exported file does not say what the network says.
+        """
+        val = FaceFolder.open(self.data, "val")
+        sources = read_sources(self.run, self.data_name, self.data_licence, len(FaceFolder.open(self.data, "train")))
         checkpoint = torch.load(self.run / "best.pt", map_location="cpu", weights_only=True)
         config = read_config(checkpoint["segm"])
         network = load_network(config, checkpoint["network"])
         if self.mirrored:
             network = Mirrored(network, TAXONOMY)
-        val = FaceFolder.open(self.data, "val")
-        train = FaceFolder.open(self.data, "train")
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
             export_segm(network, config.input_size, work / "model.onnx")
@@ -84,31 +94,28 @@ class Register:
             torch.save({"network": halved, "segm": checkpoint["segm"]}, work / "checkpoint_fp16.pt")
             (work / "config.json").write_text((self.run / "config.json").read_text())
             size = config.input_size
-            evaluations = tuple(self._evaluate(network, size, val, compared_at) for compared_at in (size, 0))
-            version = next_version(self.repository, self.name)
-            card = self._card(config, network, version, evaluations, len(train))
+            shown = f"{sources[0].name}, val"
+            evaluations = tuple(_evaluate(network, size, val, shown, compared_at) for compared_at in (size, 0))
+            card = self._card(config, network, evaluations, sources)
             files = {name: work / name for name in ("model.onnx", "checkpoint_fp16.pt", "config.json")}
-            target = write_version(self.repository, card, files)
+            card = Registry(open_store(self.repository, create=True)).publish(card, files)
         figures = f"val mIoU {evaluations[0].miou:.4f}, mean F1 {evaluations[0].mean_f1:.4f}"
-        print(f"{target}: labels agree on {agreement.share:.4%} of the pixels, {figures}")
-        return target
-
-    def _evaluate(self, network: nn.Module, input_size: int, val: FaceFolder, size: int) -> Evaluation:
-        step = SegmStep(TAXONOMY)
-
-        def label(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-            return step.label(network, image, input_size)
-
-        return evaluate(label, val, f"{self.data_name}, val", size, CELEBA19_CLASSES, TAXONOMY)[0]
+        agreed = f"labels agree on {agreement.share:.4%} of the pixels"
+        print(f"{self.repository}/{card.name}/{card.version}: {agreed}, {figures}")
+        return card
 
     def _card(
-        self, config: SegmConfig, network: nn.Module, version: int, evaluations: tuple[Evaluation, ...], pictures: int
+        self,
+        config: SegmConfig,
+        network: nn.Module,
+        evaluations: tuple[Evaluation, ...],
+        sources: tuple[TrainingData, ...],
     ) -> ModelCard:
         size, stride = config.input_size, cast(SegmNetwork, network).stride
         grid = size // stride
         return ModelCard(
             name=self.name,
-            version=version,
+            version=1,  # the registry gives it the next number, and lists the files
             task="segmentation",
             title=_TITLES[config.architecture] + (", mean over both sides" if self.mirrored else ""),
             inputs=(CardTensor(name="images", dtype="UINT8", shape=(size, size, 3)),),
@@ -121,8 +128,8 @@ class Register:
             input_size=size,
             taxonomy=TAXONOMY,
             alignment=AlignmentTemplate.model_validate_json(_ALIGNMENT.read_bytes()),
-            weights_licence=self.weights_licence,
-            training_data=(TrainingData(name=self.data_name, licence=self.data_licence, pictures=pictures),),
+            weights_licence=self.weights_licence or terms_of(sources),
+            training_data=sources,
             evaluations=evaluations,
             parameters=sum(p.numel() for p in network.parameters()),
             macs=macs(network, size),
@@ -130,6 +137,15 @@ class Register:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             files={},
         )
+
+
+def _evaluate(network: nn.Module, input_size: int, val: FaceFolder, name: str, size: int) -> Evaluation:
+    step = SegmStep(TAXONOMY)
+
+    def label(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return step.label(network, image, input_size)
+
+    return evaluate(label, val, name, size, CELEBA19_CLASSES, TAXONOMY)[0]
 
 
 def read_config(stored: dict[str, Any]) -> SegmConfig:

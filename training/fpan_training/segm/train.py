@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from fpan_training import plots
 from fpan_training.data import Augment, AugmentConfig, FaceFolder, SegmentationData
 from fpan_training.data.assets import Assets
+from fpan_training.data.check import check, check_labelled
 from fpan_training.data.loader import repeat_factors
 from fpan_training.data.mixture import MixedData, Part
 from fpan_training.evaluate import Confusion
@@ -22,8 +23,10 @@ from fpan_training.loop import LoopConfig, Run, fit
 from fpan_training.routing.answers import AnswerStore
 from fpan_training.segm.data import SegmData, collate_segm, name_of, open_stores, share_out
 from fpan_training.segm.groups import Groups
+from fpan_training.segm.in_loop import RouteInLoop
 from fpan_training.segm.loss import LossConfig
 from fpan_training.segm.model import SegmConfig, build
+from fpan_training.segm.sources import SOURCES, sources_of
 from fpan_training.segm.step import SegmStep
 from fpan_training.segm.weights import WeightConfig
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
@@ -52,6 +55,8 @@ class SegmTraining:
     """Folder of stores of `fpan-train answers`, one for each data set by its folder's name; needed for ``weights``."""
     weights: WeightConfig = field(default_factory=WeightConfig)
     """Eq. 2 of the paper: what LOM and PPM do for SEGM."""
+    route: RouteInLoop = field(default_factory=RouteInLoop)
+    """Routing in the loop; `fpan-train route` does the same ahead of training."""
     start_from: Path | None = None
     """Checkpoint whose weights a new run starts from."""
     labelled_classes: int = CELEBA19_CLASSES
@@ -64,7 +69,17 @@ class SegmTraining:
     loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __call__(self) -> Run:
-        """Trains to the end and returns the run."""
+        """Trains to the end and returns the run.
+
+        Raises:
+            DataError: something is wrong with the data; all of it is named.
+        """
+        check_labelled(self.data)
+        check(*self.extra)
+        return self.fit()
+
+    def fit(self) -> Run:
+        """The same with data that have been checked."""
         size, locations = self.segm.input_size, (self.data, *self.extra)
         if self.loss.class_weights and len(self.loss.class_weights) != self.segm.classes:
             raise ValueError(f"{len(self.loss.class_weights)} class weights for {self.segm.classes} classes")
@@ -74,7 +89,9 @@ class SegmTraining:
                 raise ValueError("weights other than 0 need --answers, which `fpan-train answers` makes")
             stores = open_stores(self.answers, locations)
         assets = Assets.open(self.backgrounds, self.occluders)
-        parts = [Part.open(location, "train") for location in locations]
+        parts, counts = self.route(
+            [Part.open(location, "train") for location in locations], [name_of(each) for each in locations], self.run
+        )
         repeats = repeat_factors(cast(FaceFolder, parts[0].pictures), self.rare, self.labelled_classes)
         train = SegmData(
             share_out(parts, self.extra_share, self.epoch_pictures, repeats),
@@ -91,14 +108,17 @@ class SegmTraining:
             network.load_state_dict(torch.load(self.start_from, map_location="cpu", weights_only=True)["network"])
         run = Run(self.run)
         run.folder.mkdir(parents=True, exist_ok=True)
-        named = {"data": name_of(self.data), "extra": [name_of(location) for location in self.extra]}
+        named: dict[str, object] = {"data": name_of(self.data), "extra": [name_of(location) for location in self.extra]}
+        known = sources_of(locations, [len(part.pictures) for part in parts], self.start_from)
+        named |= {SOURCES: [source.model_dump() for source in known]}
         config = json.dumps(asdict(self) | named, indent=2, default=name_of)
         (run.folder / "config.json").write_text(config + "\n")
         step = SegmStep(TAXONOMY, self.loss, Groups(train.mixed.spaces))
 
         def validate(average: nn.Module) -> dict[str, float]:
             plots.curve(run.history, run.folder / "curve.png")
-            return validate_segm(average, step, val, self.labelled_classes, run.folder / "contact.png")
+            figures = validate_segm(average, step, val, self.labelled_classes, run.folder / "contact.png")
+            return figures | counts.take()
 
         describe = {"segm": asdict(self.segm)}
         return fit(network, step, train, validate, run, self.loop, collate_segm, describe)

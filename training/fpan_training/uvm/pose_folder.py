@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from fpan_training.data.assets import Assets
+from fpan_training.data.check import check_labelled
 from fpan_training.data.folder import SPLIT_FILE, DataError, FaceFolder, read_labels, read_rgb
+from fpan_training.data.label_space import DATASET_FILE, derived, write_dataset_file
 from fpan_training.face3d.fit import fit
 from fpan_training.face3d.model import FaceModel
 from fpan_training.landmarks import SCHEME, FaceStore
@@ -74,6 +76,7 @@ class PoseAugmentFolder:
         Raises:
             DataError: the data set or the store is not usable, or the folder holds pictures of other settings.
         """
+        check_labelled(self.data)
         folder, store = FaceFolder.open(self.data, self.split), FaceStore(self.faces)
         names = [name for name in folder.names if store.get(name) is not None]
         if not names:
@@ -94,6 +97,7 @@ class PoseAugmentFolder:
         angles = {stem: json.loads((self.out / "landmarks" / f"{stem}.json").read_text())["angles"] for stem in stems}
         manifest = {**settings, "without_a_face": len(folder) - len(names), "angles": angles}
         write_whole(self.out / SPLIT_FILE, (json.dumps({self.split: stems}, indent=2) + "\n").encode())
+        write_dataset_file(self.out / DATASET_FILE, derived(self.data, "turned"))
         write_whole(self.out / _MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
         contact_sheet(self.out, stems)
         return self.out

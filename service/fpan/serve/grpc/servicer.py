@@ -79,8 +79,9 @@ class FaceParsingServicer:
         if left_s is not None:
             options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
         result, photo = await gateway.parser.parse(request.image, options)
-        card = gateway.parser.segmenter(options.model).card
-        answer = Answer(result, photo, card, options, EncodeRules.of(gateway.settings))
+        segmenter = gateway.parser.segmenter(options.model)
+        rules = EncodeRules.of(gateway.settings)
+        answer = Answer(result, photo, segmenter.card, options, rules, segmenter.alias)
         watch = Stopwatch()
         with watch("encode"):
             response = await gateway.run(partial(write_response, answer))

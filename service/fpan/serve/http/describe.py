@@ -67,7 +67,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
         {"type": "string", "enum": ["exif", "raw"], "default": "exif"},
         "Turn the picture upright as its EXIF data says, or take its pixels as they lie.",
     ),
-    ("model", {"type": "string", "examples": ["segm"]}, "`NAME` or `NAME:VERSION`."),
+    ("model", {"type": "string", "examples": ["segm"]}, "`NAME`, `NAME:VERSION` or `NAME@ALIAS`."),
     ("deadline_ms", {"type": "integer", "minimum": 1}, "Time the answer may take, in milliseconds."),
 )
 

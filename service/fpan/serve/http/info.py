@@ -10,6 +10,7 @@ from fpan.serve.errors import NotFound
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.schema import Health, Labels
 from fpan.serve.metrics import CONTENT_TYPE
+from fpan.serve.served import ServedVersion
 
 _SIDES = "l_ and r_ are the person's own left and right; l_eye is to the right in an unmirrored picture"
 
@@ -26,16 +27,16 @@ def info_routes(gateway: Gateway) -> APIRouter:
 
     @router.get("/v1/models", tags=["models"])
     async def models() -> dict[str, Any]:
-        """The cards of all versions that are served."""
-        return {"models": [card.model_dump(mode="json") for card in gateway.cards]}
+        """The cards of all versions that are served, and their aliases."""
+        return {"models": [_told(served) for served in gateway.served]}
 
     @router.get("/v1/models/{name}", tags=["models"])
     async def model_card(name: str) -> dict[str, Any]:
-        """The card of a model: taxonomy, metrics, training data, licences, sha256."""
-        for card in gateway.cards:
-            if card.name == name:
-                return card.model_dump(mode="json")
-        raise NotFound(f"there is no model {name!r}; served are {', '.join(c.name for c in gateway.cards)}")
+        """The card of `NAME`, `NAME:VERSION` or `NAME@ALIAS`: taxonomy, metrics, data, licences, sha256, aliases."""
+        named = {known: served for served in gateway.served for known in served.names}
+        if name not in named:
+            raise NotFound(f"there is no model {name[:80]!r}; served are {', '.join(sorted(named))}")
+        return _told(named[name])
 
     @router.get("/v1/health/live", response_model=Health, tags=["health"])
     async def live() -> dict[str, str]:
@@ -54,6 +55,10 @@ def info_routes(gateway: Gateway) -> APIRouter:
         return Response(gateway.metrics.exposition(), media_type=CONTENT_TYPE)
 
     return router
+
+
+def _told(served: ServedVersion) -> dict[str, Any]:
+    return {**served.card.model_dump(mode="json"), "aliases": list(served.aliases)}
 
 
 def labels_of(card: ModelCard, taxonomy: Taxonomy) -> dict[str, Any]:

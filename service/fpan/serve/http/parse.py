@@ -62,8 +62,8 @@ async def _parsed(
 ) -> tuple[ParseResult, dict[str, float], bytes]:
     """The result, its milliseconds by stage, and its encoding as ``media``."""
     result, photo = await gateway.parser.parse(data, options)
-    card = gateway.parser.segmenter(options.model).card
-    answer = Answer(result, photo, card, options, EncodeRules.of(gateway.settings))
+    segmenter = gateway.parser.segmenter(options.model)
+    answer = Answer(result, photo, segmenter.card, options, EncodeRules.of(gateway.settings), segmenter.alias)
     encode: dict[str, Callable[[], bytes]] = {
         JSON: lambda: json_answer(answer),
         NPZ: answer.npz,

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from fpan.contract import AliasName
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PixelBox = tuple[int, int, int, int]
 
@@ -20,6 +22,8 @@ class ModelName(BaseModel):
 
     name: str
     version: int
+    alias: AliasName | None = None
+    """What it is, as it was asked for; null where it has no alias."""
     sha256: str
     """Of its ONNX file."""
 

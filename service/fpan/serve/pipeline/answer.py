@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.contract import ModelCard, Taxonomy
+from fpan.contract import AliasName, ModelCard, Taxonomy
 from fpan.serve.errors import Impossible
 from fpan.serve.pipeline import encode
 from fpan.serve.pipeline.options import ParseOptions
@@ -27,6 +27,8 @@ class Answer:
     card: ModelCard
     options: ParseOptions
     rules: encode.EncodeRules
+    alias: AliasName | None = None
+    """What the model is, as it was asked for."""
 
     @cached_property
     def _ordered(self) -> tuple[ParseResult, Taxonomy]:

@@ -53,7 +53,7 @@ class ParseOptions:
     orientation: Literal["exif", "raw"] = "exif"
     """Turn the picture upright as its EXIF data says, or take its pixels as they lie."""
     model: str = ""
-    """``NAME`` or ``NAME:VERSION``; empty is the server's own."""
+    """``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``; empty is the server's own."""
     deadline_ms: int | None = None
     """Time the answer may take; None leaves it at the server's."""
 

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.contract import AlignmentTemplate, ModelCard, Taxonomy
+from fpan.contract import AliasName, AlignmentTemplate, ModelCard, Taxonomy
 from fpan.serve.errors import BadRequest, GatewayError, Impossible, NotFound
 from fpan.serve.inference.batcher import Answer, Arrays, Batcher
 from fpan.serve.pipeline import align
@@ -44,6 +44,8 @@ class Segmenter:
 
     card: ModelCard
     batcher: Batcher
+    alias: AliasName | None = None
+    """What it is, as the name says by which it was asked for."""
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -83,14 +85,14 @@ class FaceParser:
         pool: Executor,
         careful: Detector | None = None,
     ) -> None:
-        """A parser.
+        """Takes what it needs.
 
         Args:
-            segmenters: by the name of their model.
-            default: name of the one that answers when a request names none.
-            detector: finds faces.
-            limits: of a picture.
-            pool: where pictures are computed, off the event loop.
+            segmenters: what requests may call a model -> the model.
+            default: what it is called where a request names none.
+            detector: finds the faces.
+            limits: what a picture may ask for.
+            pool: where what computes runs.
             careful: finds the faces that are to be redacted, also such as may be none; None for ``detector``.
         """
         self.segmenters = segmenters
@@ -106,11 +108,9 @@ class FaceParser:
         Raises:
             NotFound: it is not served.
         """
-        name, _, version = (model or self._default).partition(":")
-        found = self.segmenters.get(name)
-        if found is None or (version and version != str(found.card.version)):
-            served = ", ".join(f"{s.card.name}:{s.card.version}" for s in self.segmenters.values())
-            raise NotFound(f"there is no model {model[:80]!r}; served are {served}")
+        found = self.segmenters.get(model or self._default)
+        if found is None:
+            raise NotFound(f"there is no model {model[:80]!r}; served are {', '.join(sorted(self.segmenters))}")
         return found
 
     async def parse(self, data: bytes, options: ParseOptions) -> tuple[ParseResult, Photo]:

@@ -1,11 +1,12 @@
 """Writes a serving tree that goes elsewhere, for a Triton that this project does not start."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast, get_args
 
 from fpan.contract import ModelRepository
-from fpan.serve.gateway import served_cards
 from fpan.serve.inference.runtime import RuntimeName
+from fpan.serve.served import served_versions, with_local_repository
 from fpan.serve.settings import Settings
 from fpan.serve.triton.profiles import PROFILES, Profile, ServingOptions
 from fpan.serve.triton.tree import put_together
@@ -17,7 +18,7 @@ class UnknownChoice(ValueError):
 
 def write_tree(
     folder: Path,
-    model_repository: Path,
+    model_repository: Path | str,
     profile: str,
     runtime: str,
     threads: int,
@@ -36,7 +37,8 @@ def write_tree(
     for word, known in ((profile, PROFILES), (runtime, get_args(RuntimeName))):
         if word not in known:
             raise UnknownChoice(f"{word!r} is none of {', '.join(known)}")
-    cards = served_cards(Settings(model_repository=model_repository))
     options = ServingOptions(cast(Profile, profile), cast(RuntimeName, runtime), threads, instances, max_batch)
-    versions = [(card.name, card.version) for card in cards]
-    return put_together(ModelRepository(model_repository), versions, folder, options, copy=True)
+    with TemporaryDirectory(prefix="fpan-") as fetched:
+        settings = with_local_repository(Settings(model_repository=model_repository), Path(fetched) / "repository")
+        versions = [(each.card.name, each.card.version) for each in served_versions(settings)]
+        return put_together(ModelRepository(settings.model_repository), versions, folder, options, copy=True)

@@ -20,20 +20,22 @@ class Categories:
     """
 
     def __init__(self, names: Iterable[str], meaning: Meaning, uncovered: Uncovered = "rest") -> None:
-        """Raises DataError for categories that are none of our classes, all at once."""
+        """Categories that are none of our classes are one of ``problems``."""
         known = {_plain(word): c.name for c in TAXONOMY.classes for word in (c.name, c.title)}
         self._values: dict[str, int] = {}
         self.labels: Labels = {}
+        self.problems: list[str] = []
         wrong = []
         for name in dict.fromkeys(names):
             means = meaning.get(name, known.get(_plain(name), ""))
             members = [means] if isinstance(means, str) else list(means)
             if unknown := [m for m in members if m != IGNORE and m not in known.values() and m not in TAXONOMY.groups]:
                 wrong.append(f"{name!r} is no class" if unknown == [""] else f"{name!r}: {unknown} are no classes")
+                self._values[name] = TAXONOMY.ignore
                 continue
             self._values[name] = self._value(members)
         if wrong:
-            raise DataError(
+            self.problems.append(
                 f"{'; '.join(wrong)}. Say what they mean in a file for --classes, such as "
                 f'{{"face": ["skin", "nose"], "sky": "ignore"}}. Classes: {", ".join(c.name for c in TAXONOMY.classes)}'
             )

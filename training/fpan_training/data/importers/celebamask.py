@@ -6,17 +6,15 @@ ids. Pictures are shrunk to the masks' size: what enlarging masks would add is n
 """
 
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from fpan_training.data.folder import DataError, decode_rgb
 from fpan_training.data.importers.sides import own_sides
-from fpan_training.data.importers.source import Item
+from fpan_training.data.importers.source import Item, opened
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
 _IMAGES, _MASKS, _MAPPING = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno", "CelebA-HQ-to-CelebA-mapping.txt"
@@ -32,6 +30,7 @@ class CelebAMask:
     """The published folder, or any part of it that has both pictures and masks."""
 
     labels = "celeba19"
+    problems: Sequence[str] = ()
 
     def __init__(self, root: Path) -> None:
         """Raises DataError if it is not the published folder."""
@@ -71,7 +70,7 @@ class CelebAMask:
 
 def _read_part(path: Path) -> NDArray[np.bool_]:
     # They are RGB, grey in truth.
-    with Image.open(BytesIO(path.read_bytes())) as image:
+    with opened(path.read_bytes(), path.name) as image:
         return np.asarray(image.convert("L"), np.uint8) >= _WHITE
 
 
@@ -80,7 +79,11 @@ def _read_mapping(path: Path) -> dict[int, str]:
     if not path.is_file():
         return {}
     splits = {}
-    for line in path.read_text(encoding="utf-8").splitlines()[1:]:
-        number, original = (int(word) for word in line.split()[:2])
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines()[1:] if line.strip()]
+    for line in lines:
+        try:
+            number, original = (int(word) for word in line.split()[:2])
+        except ValueError as error:
+            raise DataError(f"{path} has the line {line!r}, which does not begin with two numbers") from error
         splits[number] = "train" if original < _FIRST_VAL else "val" if original < _FIRST_TEST else "test"
     return splits

@@ -1,6 +1,7 @@
 """COCO's JSON: polygons, run lengths compressed or not; later annotations are painted over earlier ones."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,12 @@ from pydantic import BaseModel
 from fpan_training.data.folder import DataError
 from fpan_training.data.importers import shapes
 from fpan_training.data.importers.categories import Categories, Meaning, Uncovered
-from fpan_training.data.importers.source import Item, find_picture, parse_json, plain_name
+from fpan_training.data.importers.files import Folder, find_picture, is_hidden
+from fpan_training.data.importers.source import NO_SHAPES, SPLITS, Item, parse_all, plain_name, split_name
+
+_ANNOTATIONS = "annotations"
+_INSTANCES = "instances_"
+"""How COCO and CVAT begin the name of a file; the subset follows."""
 
 
 class Rle(BaseModel):
@@ -56,25 +62,30 @@ class Coco:
     """One JSON file; or a folder of them (or its ``annotations/``), each of which is a split."""
 
     def __init__(self, source: Path, images: Path | None, meaning: Meaning, uncovered: Uncovered) -> None:
-        """Raises DataError for files of another form and for categories that are no classes."""
-        files = [source] if source.is_file() else sorted(source.glob("*.json"))
-        files = files or sorted((source / "annotations").glob("*.json"))
+        """Raises DataError if there are no files. Those of another form, categories of no class, and annotations of no
+        image are ``problems``.
+        """
+        files = [source] if source.is_file() else _listed(source) or _listed(source / _ANNOTATIONS)
         if not files:
             raise DataError(f"{source} has no JSON file, nor has its annotations/")
         root = source.parent if source.is_file() else source
-        self._roots = [images] if images is not None else [root, root.parent]
-        read = {path: parse_json(CocoFile, path) for path in files}
+        # What lies beside the source is another matter, unless the source is a folder within the data set.
+        above = Folder(root.parent, looked_through=root.name == _ANNOTATIONS)
+        self._places = [Folder(root), above] if images is None else [Folder(images)]
+        read, self.problems = parse_all(CocoFile, files)
         self._names = {(path, c.id): c.name for path, content in read.items() for c in content.categories}
         self._categories = Categories(self._names.values(), meaning, uncovered)
         self.labels = self._categories.labels
+        self.problems += self._categories.problems
         self._entries: dict[str, tuple[Path, ImageEntry, list[Annotation]]] = {}
         self._split = {path: _split_of(path) if source.is_dir() else None for path in files}
+        files_of = Counter(name for content in read.values() for name in {entry.file_name for entry in content.images})
+        self._shared = {name for name, count in files_of.items() if count > 1}
         for path, content in read.items():
+            self.problems += [f"{path}: {problem}" for problem in _inconsistent(content)]
             of_image: dict[int, list[Annotation]] = {entry.id: [] for entry in content.images}
             for annotation in sorted(content.annotations, key=lambda a: a.id):
-                if annotation.image_id not in of_image:
-                    raise DataError(f"{path}: annotation {annotation.id} is of an image that is not there")
-                of_image[annotation.image_id].append(annotation)
+                of_image.get(annotation.image_id, []).append(annotation)
             for entry in content.images:
                 self._entries[f"{path.name}: {entry.file_name}"] = (path, entry, of_image[entry.id])
 
@@ -87,17 +98,23 @@ class Coco:
         path, entry, annotations = self._entries[key]
         size = (entry.height, entry.width)
         labels = np.full(size, self._categories.uncovered, np.uint8)
+        wrong = []
         for annotation in annotations:
             name = self._names.get((path, annotation.category_id))
             if name is None:
-                raise DataError(f"annotation {annotation.id} is of category {annotation.category_id}: there is none")
+                wrong.append(f"annotation {annotation.id} is of category {annotation.category_id}: there is none")
+                continue
             try:
-                mask = _mask(annotation, size)
+                labels[_mask(annotation, size)] = self._categories[name]
             except DataError as error:
-                raise DataError(f"annotation {annotation.id} ({name}): {error}") from error
-            labels[mask] = self._categories[name]
-        image = find_picture(entry.file_name, self._roots)
-        return Item(plain_name(entry.file_name), image, labels, self._split[path])
+                wrong.append(f"annotation {annotation.id} ({name}): {error}")
+        if wrong:
+            raise DataError("; ".join(wrong))
+        subset, shared = _subset(path), entry.file_name in self._shared
+        image = find_picture(entry.file_name, self._places, subset, shared=shared)
+        # Subsets may have pictures of the same name.
+        name = f"{subset}/{entry.file_name}" if shared else entry.file_name
+        return Item(plain_name(name), image, labels, self._split[path], "" if annotations else NO_SHAPES)
 
 
 def _mask(annotation: Annotation, size: tuple[int, int]) -> shapes.Mask:
@@ -111,5 +128,31 @@ def _mask(annotation: Annotation, size: tuple[int, int]) -> shapes.Mask:
     return shapes.polygons(drawn, size)
 
 
-def _split_of(path: Path) -> str:
-    return path.stem.removeprefix("instances_").removeprefix("annotations_")
+def _inconsistent(content: CocoFile) -> Iterator[str]:
+    ids = {entry.id for entry in content.images}
+    for annotation in content.annotations:
+        if annotation.image_id not in ids:
+            yield f"annotation {annotation.id} is of an image that is not there: {annotation.image_id}"
+    for what, values in (
+        ("images of the id", [entry.id for entry in content.images]),
+        ("images called", [entry.file_name for entry in content.images]),
+        ("categories of the id", [category.id for category in content.categories]),
+    ):
+        yield from (f"there are {count} {what} {value}" for value, count in Counter(values).items() if count > 1)
+
+
+def _listed(folder: Path) -> list[Path]:
+    """The JSON files of a folder: where some are of instances, as COCO and CVAT name them, only those."""
+    paths = sorted(path for path in folder.glob("*.json") if not is_hidden(path.name))
+    return [path for path in paths if path.name.startswith(_INSTANCES)] or paths
+
+
+def _subset(path: Path) -> str:
+    """The tool's name for the pictures of a file, which their folder has as well: ``train2017``."""
+    return path.stem.removeprefix(_INSTANCES).removeprefix("annotations_")
+
+
+def _split_of(path: Path) -> str | None:
+    split = split_name(_subset(path))
+    # Only tools name a file for the subset; people name it for anything.
+    return split if path.name.startswith(_INSTANCES) or split in SPLITS else None

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan_training.data.folder import IMAGE_ENDINGS, DataError, read_labels
+from fpan_training.data.folder import DataError, list_pictures, read_labels
+from fpan_training.data.importers.files import is_hidden
 from fpan_training.data.importers.lapa import LEFT_RIGHT, sided
-from fpan_training.data.importers.sides import means_own_left
+from fpan_training.data.importers.sides import means_own_left, readable
 from fpan_training.data.importers.source import Item
 
 _LISTS = {"exemplars.txt": "train", "tuning.txt": "val", "testing.txt": "test"}
@@ -25,18 +26,17 @@ _LOOKED_AT = 64
 class Helen:
     """The published folder."""
 
+    problems: Sequence[str] = ()
+
     def __init__(self, root: Path) -> None:
         """Raises DataError if there are no pictures."""
         self._labels = root / "labels"
         self._splits = {name: split for file, split in _LISTS.items() for name in _read_list(root / file)}
-        self._images = {
-            path.stem: path for path in sorted((root / "images").glob("*")) if path.suffix.lower() in IMAGE_ENDINGS
-        }
+        self._images = {path.stem: path for path in list_pictures(root) if not is_hidden(path.name)}
         if not self._images:
             raise DataError(f"{root}/images has no pictures")
         names = list(self._images)[:: max(1, len(self._images) // _LOOKED_AT)]
-        known = (self._map(name) for name in names if self._has_map(name))
-        self.labels = sided("helen", means_own_left(islice(known, _LOOKED_AT), LEFT_RIGHT))
+        self.labels = sided("helen", means_own_left(islice(readable(self._map, names), _LOOKED_AT), LEFT_RIGHT))
 
     def keys(self) -> Sequence[str]:
         """Names of the pictures, in order."""
@@ -46,13 +46,15 @@ class Helen:
         """A picture with its mask: at each pixel the likeliest class."""
         return Item(key, self._images[key].read_bytes(), self._map(key), self._splits.get(key))
 
-    def _has_map(self, name: str) -> bool:
-        return self._whole(name).is_file() or self._part(name, 0).is_file()
-
     def _map(self, name: str) -> NDArray[np.uint8]:
         if self._whole(name).is_file():
             return read_labels(self._whole(name))
-        parts = [read_labels(self._part(name, number)) for number in range(_CLASSES)]
+        paths = [self._part(name, number) for number in range(_CLASSES)]
+        if missing := [path.name for path in paths if not path.is_file()]:
+            raise DataError(f"there is no labels/{name}.png, and in labels/{name}/ no {', '.join(missing)}")
+        parts = [read_labels(path) for path in paths]
+        if len({part.shape for part in parts}) > 1:
+            raise DataError(f"the PNGs of labels/{name}/ differ in size")
         return np.asarray(np.stack(parts).argmax(0), np.uint8)
 
     def _whole(self, name: str) -> Path:

@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from fpan_training.data.folder import DataError, read_labels
-from fpan_training.data.importers.sides import means_own_left
+import numpy as np
+from numpy.typing import NDArray
+
+from fpan_training.data.folder import DataError, list_pictures, read_labels
+from fpan_training.data.importers.files import is_hidden
+from fpan_training.data.importers.sides import means_own_left, readable
 from fpan_training.data.importers.source import Item
 from fpan_training.data.label_space import PRESETS, Labels
 
@@ -19,6 +23,8 @@ _SPLITS = ("train", "val", "test")
 class LaPa:
     """The published folder; or one folder of ``images/`` and ``labels/`` with values 0 to 10."""
 
+    problems: Sequence[str] = ()
+
     def __init__(self, root: Path) -> None:
         """Raises DataError if there are no pictures."""
         self._folders: dict[str | None, Path] = {split: root / split for split in _SPLITS if (root / split).is_dir()}
@@ -27,11 +33,14 @@ class LaPa:
         self._images = {
             f"{split or ''}/{path.name}": (split, path)
             for split, folder in self._folders.items()
-            for path in sorted((folder / "images").glob("*"))
+            for path in list_pictures(folder)
+            if not is_hidden(path.name)
         }
         if not self._images:
             raise DataError(f"{root} has no images/, nor train/images/, val/images/, test/images/")
-        self.labels = labels_by_side("lapa", [self._mask(key) for key in self._images])
+        some = list(self._images)[:: max(1, len(self._images) // _LOOKED_AT)]
+        own = means_own_left(islice(readable(self._mask, some), _LOOKED_AT), LEFT_RIGHT)
+        self.labels = sided("lapa", own)
 
     def keys(self) -> Sequence[str]:
         """Split and file name, in order."""
@@ -40,18 +49,14 @@ class LaPa:
     def read(self, key: str) -> Item:
         """A picture with its mask, the values as they are."""
         split, path = self._images[key]
-        return Item(path.stem, path.read_bytes(), read_labels(self._mask(key)), split)
+        return Item(path.stem, path.read_bytes(), self._mask(key), split)
 
-    def _mask(self, key: str) -> Path:
+    def _mask(self, key: str) -> NDArray[np.uint8]:
         _, path = self._images[key]
-        return path.parent.parent / "labels" / f"{path.stem}.png"
-
-
-def labels_by_side(preset: str, masks: Sequence[Path]) -> str | Labels:
-    """The preset, or the same with sides exchanged where most pictures say that the person's own left is meant."""
-    step = max(1, len(masks) // _LOOKED_AT)
-    some = islice((read_labels(path) for path in masks[::step] if path.is_file()), _LOOKED_AT)
-    return sided(preset, means_own_left(some, LEFT_RIGHT))
+        mask = path.parent.parent / "labels" / f"{path.stem}.png"
+        if not mask.is_file():
+            raise DataError(f"there is no labels/{mask.name}")
+        return read_labels(mask)
 
 
 def sided(preset: str, own: bool) -> str | Labels:

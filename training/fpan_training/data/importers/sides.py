@@ -1,10 +1,11 @@
 """Whose left: data sets mean the person's or the picture's, and some pictures of a set have it wrong."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpan_training.data.folder import DataError
 from fpan_training.taxonomy import TAXONOMY
 
 Labels = NDArray[np.uint8]
@@ -49,3 +50,12 @@ def means_own_left(masks: Iterable[Labels], pairs: Iterable[tuple[int, int]]) ->
             if at_left.size and at_right.size:
                 votes += np.sign(at_left.mean() - at_right.mean())
     return votes > 0
+
+
+def readable(read: Callable[[str], Labels], names: Iterable[str]) -> Iterator[Labels]:
+    """The masks that can be read; what is wrong with the others is said when their pictures are imported."""
+    for name in names:
+        try:
+            yield read(name)
+        except (DataError, ValueError):
+            continue

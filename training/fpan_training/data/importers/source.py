@@ -1,19 +1,33 @@
 """What an importer gives: pictures with label maps, and what their values stand for."""
 
-from collections.abc import Sequence
+import codecs
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from fpan_training.data.folder import DataError
 from fpan_training.data.label_space import Labels
 
-_FOLDERS = ("", "images", "JPEGImages", "photos")
-"""Where labelling tools put pictures, relative to their own file."""
+SPLITS = ("train", "val", "test")
+_SPLIT_WORD = {
+    "train": re.compile(r"train(ing)?\d*"),
+    "val": re.compile(r"val(id|idation)?\d*"),
+    "test": re.compile(r"test(ing)?\d*"),
+}
+_NO_SPLIT = "default"
+"""What CVAT and Datumaro call pictures that are in no subset."""
+
+NO_SHAPES = "without any shape"
+"""Note of pictures in which nothing is labelled: all of them may be what no category names, or be left to do."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -29,7 +43,7 @@ class Item:
     labels: NDArray[np.uint8]
     """uint8 (H, W); for a picture that EXIF turns, of the turned picture."""
     split: str | None = None
-    """The split that the source puts it in; None: it has none."""
+    """The split that the source puts it in, by :func:`split_name`; None: it has none."""
     note: str = ""
     """What was done to it, in a few words; pictures are counted by it."""
 
@@ -40,6 +54,11 @@ class Source(Protocol):
     @property
     def labels(self) -> str | Labels:
         """What the values stand for: as ``labels`` of ``dataset.json``."""
+        ...
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is wrong with it beyond single pictures, in a line each; nothing may be imported then."""
         ...
 
     def keys(self) -> Sequence[str]:
@@ -61,25 +80,15 @@ def plain_name(file: str) -> str:
     return "_".join(part for part in path.with_suffix("").parts if part not in ("/", "..", "."))
 
 
-def find_picture(file: str, roots: Sequence[Path]) -> bytes:
-    """The content of a picture that a labelling tool's file names.
-
-    Args:
-        file: path as it stands in the file.
-        roots: folders that it may be relative to; their usual subfolders are tried too, and the path without its
-            first folders, since pictures are moved together.
-
-    Raises:
-        DataError: it is nowhere.
+def split_name(said: str | None) -> str | None:
+    """The split that a source's own word for it means: ``train``, ``val`` or ``test`` for ``Train``, ``Validation``,
+    ``test-dev2017``, ``faces_train``; none for no word and for ``default``; another word is a split of that name.
     """
-    parts = PurePosixPath(file.replace("\\", "/")).parts
-    for root in roots:
-        for dropped in range(len(parts)):
-            for folder in _FOLDERS:
-                path = root.joinpath(folder, *parts[dropped:])
-                if path.is_file():
-                    return path.read_bytes()
-    raise DataError(f"{file} is not in {', '.join(map(str, roots))}: name the folder of the pictures with --images")
+    plain = (said or "").strip().lower()
+    for split in SPLITS:
+        if plain.startswith(split) or any(_SPLIT_WORD[split].fullmatch(word) for word in re.split(r"[\W_]+", plain)):
+            return split
+    return None if plain in ("", _NO_SPLIT) else plain
 
 
 def parse_json(model: type[Model], path: Path) -> Model:
@@ -89,11 +98,38 @@ def parse_json(model: type[Model], path: Path) -> Model:
         DataError: it cannot be read, or is of another form; the message names the first places.
     """
     try:
-        return TypeAdapter(model).validate_json(path.read_bytes())
+        return TypeAdapter(model).validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         raise DataError(f"{path}: {first_errors(error)}") from error
+
+
+def parse_all(model: type[Model], paths: Sequence[Path]) -> tuple[dict[Path, Model], list[str]]:
+    """Reads JSON files of a known form, as :func:`parse_json`; also what is wrong with those that cannot be read."""
+    read, wrong = {}, []
+    for path in paths:
+        try:
+            read[path] = parse_json(model, path)
+        except DataError as error:
+            wrong.append(str(error))
+    return read, wrong
+
+
+@contextmanager
+def opened(data: bytes, what: str) -> Iterator[Image.Image]:
+    """An image file's content, to be decoded within; ``what`` is for the message.
+
+    Raises:
+        DataError: it is no image, or is broken.
+    """
+    try:
+        with Image.open(BytesIO(data)) as image:
+            yield image
+    except UnidentifiedImageError as error:
+        raise DataError(f"{what} is not a readable image") from error
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"{what} is not a readable image: {error}") from error
 
 
 def first_errors(error: ValidationError) -> str:
