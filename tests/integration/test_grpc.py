@@ -18,7 +18,7 @@ from fpan.serve.grpc import start_grpc
 from fpan.serve.grpc.server import _OPTIONS_BYTES, _SPARE_CALLS, HEALTH_INTERVAL_S, SERVICE
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS
-from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures
+from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures, Photo
 from fpan.serve.settings import Settings
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -93,7 +93,7 @@ class SquareParser:
         )
         sure = np.full((height, width), 7, np.uint8)
         result = ParseResult(width, height, labels, sure, (found,), None, ("a note",), {"decode": 1.5})
-        return result, None
+        return result, Photo(np.zeros((height, width, 3), np.uint8), "png")
 
 
 @pytest.fixture

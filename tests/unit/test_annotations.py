@@ -12,7 +12,7 @@ import pytest
 from fpan import cli, rle
 from fpan.cli import _app
 from fpan.cli._annotations import Annotations, Coco, labelme
-from fpan.cli._outlines import area, regions
+from fpan.outlines import area, regions
 from fpan_training.data.folder import read_labels
 from fpan_training.data.importers import Import
 from fpan_training.data.label_space import LabelSpace

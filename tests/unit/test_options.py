@@ -32,7 +32,11 @@ def test_boxes_nested_deeply_are_a_bad_request(depth):
     assert len(str(refused.value)) < LONGEST
 
 
-@pytest.mark.parametrize("name", ["faces", "max_faces", "classes", "output", "orientation", "model", "deadline_ms"])
+NAMES = ["faces", "max_faces", "classes", "output", "orientation", "model", "deadline_ms"]
+NAMES += ["tolerance", "redact", "abstain", "frame", "taxonomy"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("value", [nested(5000), [nested(5000)], {"a": nested(5000)}], ids=["list", "box", "object"])
 def test_values_nested_deeply_are_a_bad_request(name, value):
     with pytest.raises(BadRequest) as refused:
@@ -40,7 +44,7 @@ def test_values_nested_deeply_are_a_bad_request(name, value):
     assert len(str(refused.value)) < LONGEST
 
 
-@pytest.mark.parametrize("name", ["max_faces", "output", "orientation", "deadline_ms", "x" * 100_000])
+@pytest.mark.parametrize("name", [*sorted({*NAMES} - {"faces", "classes", "model", "taxonomy"}), "x" * 100_000])
 def test_a_long_value_makes_no_long_message(name):
     with pytest.raises(BadRequest) as refused:
         ParseOptions.read({name: "z" * 100_000})
@@ -65,5 +69,30 @@ def test_an_empty_option_is_told_to_be_empty(name):
         ParseOptions.read({name: ""})
 
 
-def test_an_empty_model_is_the_servers_own():
-    assert ParseOptions.read({"model": ""}).model == ""
+def test_an_empty_model_or_taxonomy_is_the_servers_own():
+    read = ParseOptions.read({"model": "", "taxonomy": ""})
+    assert (read.model, read.taxonomy) == ("", "")
+
+
+@pytest.mark.parametrize("value", ["0.25", 0.25])
+def test_numbers_are_read_from_words_and_values(value):
+    read = ParseOptions.read({"abstain": value, "tolerance": value})
+    assert (read.abstain, read.tolerance) == (0.25, 0.25)
+
+
+@pytest.mark.parametrize("value", ["", "nan", "inf", "-0.1", "x", True, None, [1], 10**400, -1])
+@pytest.mark.parametrize("name", ["abstain", "tolerance"])
+def test_what_is_no_number_in_range_is_a_bad_request(name, value):
+    with pytest.raises(BadRequest) as refused:
+        ParseOptions.read({name: value})
+    assert len(str(refused.value)) < LONGEST
+
+
+def test_soft_masks_are_wanted_where_they_are_asked_for():
+    def wants(**members):
+        return ParseOptions.read(members).wants_alpha
+
+    assert wants(output="alpha")
+    assert wants(output="npz", classes="hair")
+    assert not wants(output="npz")
+    assert not wants(output="rle", classes="hair")

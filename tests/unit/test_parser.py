@@ -83,7 +83,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture
 def make(pool):
     def parser(network: Network, eyes: Eyes, max_face_pixels: int = 10**9) -> FaceParser:
-        limits = Limits(64_000_000, 100, 30_000, max_face_pixels)
+        limits = Limits(64_000_000, 100, 30_000, max_face_pixels, 2**24)
         segmenter = Segmenter(CARD, network)
         return FaceParser({"segm": segmenter, f"segm:{CARD.version}": segmenter}, "segm", eyes, limits, pool)
 

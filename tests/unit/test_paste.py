@@ -156,7 +156,7 @@ def test_the_larger_face_wins_and_each_keeps_its_own():
 def test_what_occludes_a_large_face_hides_no_part_of_another():
     small = parsed(np.full((10, 20), 1, np.uint8), (0, 0, 20, 10))
     large = parsed(np.full((10, 20), 5, np.uint8), (10, 0, 30, 10))
-    labels, _ = paste.together([large, small], 100, 80, [2.0, 1.0], 0, yields=5)
+    labels, _ = paste.together([large, small], 100, 80, [2.0, 1.0], 0, yields=[5])
     assert (labels[:10, :20] == 1).all()
     assert (labels[:10, 20:30] == 5).all()
 

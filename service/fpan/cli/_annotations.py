@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan import __version__, rle
-from fpan.cli._outlines import area, regions
+from fpan.outlines import area, regions
 
 Format = Literal["coco", "coco-polygons", "labelme"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -9,15 +9,18 @@
 from fpan.client._asynchronous import AsyncClient
 from fpan.client._blocking import Client
 from fpan.client._masks import Mask
-from fpan.client._options import Drawing, Options
+from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Retry
+from fpan.client._shapes import Polygon, SoftMasks
 from fpan.client.errors import ApiError, DeadlinePassed, FpanError, ServerUnreachable, TryAgain, UnexpectedAnswer
-from fpan.client.types import Face, Health, ModelVersion, Part, Result
+from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Part, Result
 
 __all__ = [
     "ApiError",
     "AsyncClient",
     "Client",
+    "CoveredFace",
+    "CropFrame",
     "DeadlinePassed",
     "Drawing",
     "Face",
@@ -27,9 +30,12 @@ __all__ = [
     "ModelVersion",
     "Options",
     "Part",
+    "Polygon",
     "Result",
     "Retry",
     "ServerUnreachable",
+    "Shape",
+    "SoftMasks",
     "TryAgain",
     "UnexpectedAnswer",
 ]

@@ -7,15 +7,18 @@ from typing import Any
 
 import httpx
 import numpy as np
+from numpy.typing import NDArray
 
-from fpan.client._masks import read_mask
+from fpan.client._masks import Mask, read_mask
 from fpan.client._options import DRAWINGS
 from fpan.client._patience import retry_after_s
+from fpan.client._shapes import read_arrays, read_polygons, read_soft
 from fpan.client.errors import ApiError, FpanError, ServerUnreachable, UnexpectedAnswer, api_error
-from fpan.client.types import Face, Health, ModelVersion, Part, Result
+from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Part, Result
 from fpan.contract.taxonomy import Taxonomy
 
 PNG = "image/png"
+NPZ = "application/x-npz"
 JSON = "application/json"
 _PROBLEM_JSON = "application/problem+json"
 _REQUEST_ID = "x-request-id"
@@ -60,6 +63,11 @@ def read_result(response: httpx.Response) -> Result:
         return _result(body)
     except (KeyError, TypeError, ValueError) as error:
         raise UnexpectedAnswer(f"{response.url} answered with JSON of another kind: {error!r}") from error
+
+
+def read_npz(response: httpx.Response) -> dict[str, NDArray[Any]]:
+    """The arrays of an answer; errors as :func:`expect`."""
+    return read_arrays(expect(response, NPZ).content)
 
 
 def read_taxonomy(response: httpx.Response) -> Taxonomy:
@@ -113,25 +121,39 @@ def _problem(response: httpx.Response) -> ApiError:
 def _result(body: Mapping[str, Any]) -> Result:
     width, height = int(body["image"]["width"]), int(body["image"]["height"])
     model = body["model"]
+    faces = tuple(_face(face, height, width) for face in body["faces"])
+    in_crops = "mask" not in body and all(face.crop for face in faces)
     return Result(
         request_id=str(body["request_id"]),
         width=width,
         height=height,
         taxonomy=str(body["taxonomy"]),
         model=ModelVersion(str(model["name"]), int(model["version"]), str(model["sha256"]), model.get("alias")),
-        faces=tuple(_face(face, height, width) for face in body["faces"]),
+        faces=faces,
         reason=body.get("reason"),
         notes=tuple(body.get("notes", ())),
         timing_ms={str(stage): float(ms) for stage, ms in body.get("timing_ms", {}).items()},
-        mask=read_mask(body["mask"], height, width),
+        mask=Mask(0, 0, ()) if in_crops else read_mask(body["mask"], height, width),
         raw=dict(body),
-        pictures={name: base64.b64decode(body[name]["data"], validate=True) for name in DRAWINGS if body.get(name)},
+        pictures=_pictures(body),
+        polygons=read_polygons(body.get("polygons")),
+        covered=tuple(
+            CoveredFace(int(face["id"]), bool(face["whole"]), face["why"])
+            for face in body.get("redact", {}).get("faces", ())
+        ),
     )
+
+
+def _pictures(body: Mapping[str, Any]) -> dict[str, bytes]:
+    return {name: base64.b64decode(body[name]["data"], validate=True) for name in DRAWINGS if body.get(name)}
 
 
 def _face(body: Mapping[str, Any], height: int, width: int) -> Face:
     x0, y0, x1, y1 = (float(number) for number in body["box"])
     landmarks = body["landmarks"]
+    crop = None if body.get("crop") is None else _crop(body["crop"])
+    if crop is not None:
+        height = width = crop.size
     return Face(
         id=int(body["id"]),
         box=(x0, y0, x1, y1),
@@ -142,7 +164,15 @@ def _face(body: Mapping[str, Any], height: int, width: int) -> Face:
         cut_by_image=bool(body["cut_by_image"]),
         parts=tuple(_part(part) for part in body["parts"]),
         mask=read_mask(body["mask"], height, width),
+        polygons=read_polygons(body.get("polygons")),
+        soft=read_soft(body.get("alpha")),
+        crop=crop,
+        pictures=_pictures(body),
     )
+
+
+def _crop(body: Mapping[str, Any]) -> CropFrame:
+    return CropFrame(int(body["size"]), np.asarray(body["matrix"], np.float64).reshape(2, 3))
 
 
 def _part(body: Mapping[str, Any]) -> Part:

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import httpx
+from numpy.typing import NDArray
 
 from fpan.client import _answers, _calls
-from fpan.client._options import Drawing, Options
+from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Patience, Retry
 from fpan.client._pictures import Picture, picture_bytes
 from fpan.client.types import Health, Result
@@ -49,15 +50,43 @@ class AsyncClient:
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(base_url=self.url, headers=headers, transport=transport)
 
-    async def parse(self, picture: Picture, *, pictures: Sequence[Drawing] = (), **options: Unpack[Options]) -> Result:
-        """Parses the faces of one picture; ``pictures`` are drawn in the same go, e.g. ``["confidence"]``."""
-        data = await asyncio.to_thread(picture_bytes, picture)
-        return _answers.read_result(await self._send(_calls.parse_call(data, options, pictures)))
+    async def parse(
+        self,
+        picture: Picture,
+        *,
+        pictures: Sequence[Drawing] = (),
+        shapes: Sequence[Shape] = (),
+        **options: Unpack[Options],
+    ) -> Result:
+        """Parses the faces of one picture.
 
-    async def draw(self, picture: Picture, drawing: Drawing = "overlay", **options: Unpack[Options]) -> bytes:
-        """A PNG that the server draws of the parsed picture."""
+        Args:
+            picture: what to parse.
+            pictures: drawn in the same go, e.g. ``["confidence"]``.
+            shapes: outlines and soft masks that come with the label maps, e.g. ``["polygons"]``.
+            options: see :class:`Options`.
+        """
+        data = await asyncio.to_thread(picture_bytes, picture)
+        return _answers.read_result(await self._send(_calls.parse_call(data, options, pictures, shapes)))
+
+    async def draw(
+        self, picture: Picture, drawing: Drawing | Literal["alpha"] = "overlay", **options: Unpack[Options]
+    ) -> bytes:
+        """A PNG that the server draws of the parsed picture; ``alpha`` is the soft mask of all kept classes."""
         data = await asyncio.to_thread(picture_bytes, picture)
         return _answers.expect(await self._send(_calls.draw_call(data, options, drawing)), _answers.PNG).content
+
+    async def arrays(
+        self, picture: Picture, *, alpha: bool = False, **options: Unpack[Options]
+    ) -> dict[str, NDArray[Any]]:
+        """Label map, confidence and what else is known as arrays; ``alpha``, and named classes, bring soft masks.
+
+        They are ``labels``, ``confidence``, ``class_names``, ``taxonomy``, ``box``, ``score``, ``landmarks`` and, where
+        there are any, ``alpha`` with ``alpha_ids``, and ``matrix`` with ``frame="crop"``.
+        """
+        data = await asyncio.to_thread(picture_bytes, picture)
+        response = await self._send(_calls.arrays_call(data, options, alpha))
+        return await asyncio.to_thread(_answers.read_npz, response)
 
     async def labels(self, model: str | None = None) -> Taxonomy:
         """The classes: ids, names, colours, left-right partners, groups, other orders."""

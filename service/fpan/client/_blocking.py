@@ -3,12 +3,13 @@
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import httpx
+from numpy.typing import NDArray
 
 from fpan.client import _answers, _calls
-from fpan.client._options import Drawing, Options
+from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Patience, Retry
 from fpan.client._pictures import Picture, picture_bytes
 from fpan.client.types import Health, Result
@@ -49,14 +50,40 @@ class Client:
         self._timeout_s = timeout_s
         self._http = httpx.Client(base_url=self.url, headers=headers, transport=transport)
 
-    def parse(self, picture: Picture, *, pictures: Sequence[Drawing] = (), **options: Unpack[Options]) -> Result:
-        """Parses the faces of one picture; ``pictures`` are drawn in the same go, e.g. ``["confidence"]``."""
-        return _answers.read_result(self._send(_calls.parse_call(picture_bytes(picture), options, pictures)))
+    def parse(
+        self,
+        picture: Picture,
+        *,
+        pictures: Sequence[Drawing] = (),
+        shapes: Sequence[Shape] = (),
+        **options: Unpack[Options],
+    ) -> Result:
+        """Parses the faces of one picture.
 
-    def draw(self, picture: Picture, drawing: Drawing = "overlay", **options: Unpack[Options]) -> bytes:
-        """A PNG that the server draws of the parsed picture."""
+        Args:
+            picture: what to parse.
+            pictures: drawn in the same go, e.g. ``["confidence"]``.
+            shapes: outlines and soft masks that come with the label maps, e.g. ``["polygons"]``.
+            options: see :class:`Options`.
+        """
+        call = _calls.parse_call(picture_bytes(picture), options, pictures, shapes)
+        return _answers.read_result(self._send(call))
+
+    def draw(
+        self, picture: Picture, drawing: Drawing | Literal["alpha"] = "overlay", **options: Unpack[Options]
+    ) -> bytes:
+        """A PNG that the server draws of the parsed picture; ``alpha`` is the soft mask of all kept classes."""
         call = _calls.draw_call(picture_bytes(picture), options, drawing)
         return _answers.expect(self._send(call), _answers.PNG).content
+
+    def arrays(self, picture: Picture, *, alpha: bool = False, **options: Unpack[Options]) -> dict[str, NDArray[Any]]:
+        """Label map, confidence and what else is known as arrays; ``alpha``, and named classes, bring soft masks.
+
+        They are ``labels``, ``confidence``, ``class_names``, ``taxonomy``, ``box``, ``score``, ``landmarks`` and, where
+        there are any, ``alpha`` with ``alpha_ids``, and ``matrix`` with ``frame="crop"``.
+        """
+        call = _calls.arrays_call(picture_bytes(picture), options, alpha)
+        return _answers.read_npz(self._send(call))
 
     def labels(self, model: str | None = None) -> Taxonomy:
         """The classes: ids, names, colours, left-right partners, groups, other orders."""

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
-from fpan.client._answers import JSON, PNG
-from fpan.client._options import Drawing, Options, query
+from fpan.client._answers import JSON, NPZ, PNG
+from fpan.client._options import Drawing, Options, Shape, query
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 URL_VARIABLE = "FPAN_URL"
@@ -47,12 +47,17 @@ def base_url(url: str | None) -> str:
     return (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
 
 
-def parse_call(data: bytes, options: Options, pictures: Iterable[Drawing]) -> Call:
-    """A parse that answers JSON, with the pictures in it."""
-    return _post(data, options, ",".join(("rle", *pictures)), JSON)
+def parse_call(data: bytes, options: Options, pictures: Iterable[Drawing], shapes: Iterable[Shape]) -> Call:
+    """A parse that answers JSON, with the pictures and shapes in it."""
+    return _post(data, options, ",".join(("rle", *pictures, *shapes)), JSON)
 
 
-def draw_call(data: bytes, options: Options, drawing: Drawing) -> Call:
+def arrays_call(data: bytes, options: Options, alpha: bool) -> Call:
+    """A parse that answers arrays."""
+    return _post(data, options, "npz,alpha" if alpha else "npz", NPZ)
+
+
+def draw_call(data: bytes, options: Options, drawing: Drawing | Literal["alpha"]) -> Call:
     """A parse that answers a picture."""
     return _post(data, options, drawing, PNG)
 

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypedDict, get_args
 
 Faces = Literal["auto", "full"] | Sequence[Sequence[float]]
-Drawing = Literal["png", "overlay", "cutout", "confidence"]
-"""A picture that the server draws: indexed label map, tinted photo, RGBA cut-out, grey confidence."""
+Drawing = Literal["png", "overlay", "cutout", "confidence", "redact"]
+"""A picture that the server draws: indexed label map, tinted photo, RGBA cut-out, grey confidence, photo with its faces
+covered."""
+Shape = Literal["polygons", "alpha"]
+"""What a result holds beside label maps when it is asked for: outlines, soft masks."""
 DRAWINGS: tuple[Drawing, ...] = get_args(Drawing)
 
 
@@ -21,6 +24,16 @@ class Options(TypedDict, total=False):
     """Names of the classes to keep; all others become background. Empty, with empty ``groups``, keeps all."""
     groups: Sequence[str]
     """Names of groups of classes to keep, beside ``classes``."""
+    tolerance: float | None
+    """How far ``polygons`` may run from the true border, in pixels; 0 is exact."""
+    redact: Literal["blur", "pixelate", "fill"] | None
+    """How the drawing ``redact`` covers the faces, or the parts that ``classes`` and ``groups`` name."""
+    abstain: float | None
+    """Least confidence, 0 to 1, of a labelled pixel; those below it become 255."""
+    frame: Literal["image", "crop"]
+    """Whose pixels label maps have: the picture's, or those of each face's aligned crop."""
+    taxonomy: str | None
+    """Another order of the classes that ids follow, one of the taxonomy's ``remaps``."""
     orientation: Literal["exif", "raw"]
     """Turn the picture upright as its EXIF data says, or take its pixels as they lie."""
     model: str | None
@@ -45,7 +58,7 @@ def query(options: Options) -> dict[str, str]:
 def _word(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, str | int):
+    if isinstance(value, str | int | float):
         return str(value)
     if all(isinstance(item, str) for item in value):
         return ",".join(value)

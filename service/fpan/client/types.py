@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fpan.client._masks import Mask
 from fpan.client._pictures import grey_png
+from fpan.client._shapes import Polygon, SoftMasks
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,26 @@ class Part:
 
 
 @dataclass(frozen=True)
+class CropFrame:
+    """A face's aligned crop, with ``frame="crop"``."""
+
+    size: int
+    """Side in pixels."""
+    matrix: NDArray[np.float64]
+    """(2, 3): from the picture's pixels to the crop's; whole numbers are pixel centres."""
+
+
+@dataclass(frozen=True)
+class CoveredFace:
+    """How a face of a redacted picture was covered."""
+
+    id: int
+    whole: bool
+    """Whether its whole box is covered, and not its mask alone."""
+    why: str | None
+
+
+@dataclass(frozen=True)
 class Face:
     """One face."""
 
@@ -53,11 +74,30 @@ class Face:
     cut_by_image: bool
     parts: tuple[Part, ...]
     mask: Mask = field(repr=False)
+    polygons: dict[str, tuple[Polygon, ...]] | None = field(default=None, repr=False)
+    """Outlines of this face alone by class; None unless among ``shapes``."""
+    soft: SoftMasks | None = field(default=None, repr=False)
+    """See :meth:`alpha`; None unless among ``shapes``."""
+    crop: CropFrame | None = None
+    """Whose pixels masks, parts and shapes count, with ``frame="crop"``; box and landmarks count the picture's."""
+    pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
+    """PNG files of the crop by name, with ``frame="crop"``."""
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """Label map of this face alone, uint8 (H, W) of the whole picture; decoded when first asked for."""
+        """Label map of this face alone, uint8 (H, W) of the picture, or its crop; decoded when first asked for."""
         return self.mask.labels
+
+    def alpha(self, name: str) -> NDArray[np.uint8]:
+        """How much of each pixel one part covers, uint8 (H, W), 255 = wholly; zero where the face has no such part.
+
+        Raises:
+            ValueError: soft masks were not asked for.
+            UnexpectedAnswer: the server's cannot be decoded.
+        """
+        if self.soft is None:
+            raise ValueError('soft masks come when they are asked for: parse(..., shapes=["alpha"])')
+        return self.soft.of(name)
 
     def part(self, name: str) -> NDArray[np.bool_]:
         """Where one part of this face is, bool (H, W); all False where the face has no such part."""
@@ -85,12 +125,30 @@ class Result:
     raw: dict[str, Any] = field(repr=False)
     """The server's JSON."""
     pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
-    """PNG files by name, those that were asked for."""
+    """PNG files by name, those that were asked for; with ``frame="crop"`` each face has its own."""
+    polygons: dict[str, tuple[Polygon, ...]] | None = field(default=None, repr=False)
+    """Outlines of all faces by class; None unless among ``shapes``."""
+    covered: tuple[CoveredFace, ...] = ()
+    """How each face was covered, where ``redact`` is among ``pictures``."""
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """Label map of all faces, uint8 (H, W); decoded when first asked for."""
+        """Label map of all faces, uint8 (H, W), (0, 0) with ``frame="crop"``; decoded when first asked for."""
         return self.mask.labels
+
+    def alpha(self, name: str) -> NDArray[np.uint8]:
+        """How much of each pixel one part of any face covers, uint8 (H, W): the largest where faces overlap.
+
+        Raises:
+            ValueError: soft masks were not asked for, or each face has a frame of its own.
+            UnexpectedAnswer: the server's cannot be decoded.
+        """
+        if any(face.crop for face in self.faces):
+            raise ValueError("every face has a frame of its own: ask the faces")
+        whole = np.zeros((self.height, self.width), np.uint8)
+        for face in self.faces:
+            np.maximum(whole, face.alpha(name), out=whole)
+        return whole
 
     @cached_property
     def confidence(self) -> NDArray[np.uint8] | None:

@@ -71,6 +71,38 @@ class Taxonomy(BaseModel):
                 return c.id
         raise KeyError(name)
 
+    def reordered(self, order: str) -> "Taxonomy":
+        """The same classes under the ids of another order in use, without those that it does not have.
+
+        Args:
+            order: one of ``remaps``.
+
+        Raises:
+            KeyError: there is no such order.
+            ValueError: its ids leave gaps, or it merges classes, so that they are no taxonomy by themselves.
+        """
+        ids = self.remaps[order]
+        known = sorted((c for c in self.classes if ids[c.id] != self.ignore), key=lambda c: ids[c.id])
+        names = {c.name for c in known}
+        return Taxonomy(
+            name=order,
+            classes=tuple(
+                c.model_copy(
+                    update={"id": ids[c.id], "partner": ids[c.partner if ids[c.partner] != self.ignore else c.id]}
+                )
+                for c in known
+            ),
+            groups={group: tuple(n for n in members if n in names) for group, members in self.groups.items()},
+            background=ids[self.background],
+            ignore=self.ignore,
+        )
+
+    def order_table(self, order: str) -> NDArray[np.uint8]:
+        """The id that each label value has in another order, uint8 (256,); KeyError if there is no such order."""
+        table = np.full(256, self.ignore, np.uint8)
+        table[: len(self)] = self.remaps[order]
+        return table
+
     @cached_property
     def palette(self) -> NDArray[np.uint8]:
         """Colours by label value, uint8 (256, 3); values without a class are black, ``ignore`` is white."""

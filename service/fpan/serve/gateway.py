@@ -69,9 +69,18 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             stack.push_async_callback(batcher.close)
             named |= {name: Segmenter(each.card, batcher, alias) for name, alias in each.names.items()}
         finder = named[settings.detector_model]
-        detector = FaceDetector(finder.card, finder.batcher, pool, settings.detector_threshold)
+        detector, careful = (
+            FaceDetector(finder.card, finder.batcher, pool, threshold)
+            for threshold in (settings.detector_threshold, settings.redact_detector_threshold)
+        )
         segmenters = {name: segmenter for name, segmenter in named.items() if segmenter.card.task == SEGMENTATION}
-        bounds = Limits(settings.max_pixels, settings.max_faces, settings.deadline_ms, settings.max_face_pixels)
-        parser = FaceParser(segmenters, settings.segm_model, detector, bounds, pool)
+        bounds = Limits(
+            settings.max_pixels,
+            settings.max_faces,
+            settings.deadline_ms,
+            settings.max_face_pixels,
+            settings.max_alpha_bytes,
+        )
+        parser = FaceParser(segmenters, settings.segm_model, detector, bounds, pool, careful)
         _log.info("networks: %s", backend.description)
         yield Gateway(settings, parser, backend, served, pool, metrics)

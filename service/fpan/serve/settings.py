@@ -71,6 +71,23 @@ class Settings(BaseSettings):
     """Pixels of the windows of all faces of a picture together; a picture may not ask for more."""
     detector_threshold: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Least detector score of a face."""
+    max_alpha_bytes: Positive = 256 * 2**20
+    """Bytes of the soft masks of all faces of a picture together: pixels of the faces' windows times classes."""
+    polygon_tolerance_px: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """How far outlines of ``polygons`` may run from the true border where a request names no ``tolerance``: pixels."""
+    max_outline_steps: Positive = 500_000
+    """Sides of pixels that the outlines of one answer may follow; a label map with longer borders is refused."""
+    redact_detector_threshold: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Least detector score of a face for ``redact``, lower than ``detector_threshold``: rather a shoe is covered than a
+    face left."""
+    redact_cells: Positive = 6
+    """How many cells of one colour each are left across a face that is blurred or pixelated."""
+    redact_margin: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """How far beyond the mask, or the face's box, ``redact`` covers, as a share of the face's side."""
+    redact_min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """Least mean confidence of a mask that ``redact`` trusts; a face with a lower one is covered by its whole box."""
+    redact_min_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Least share of a face's box that its mask must fill to be trusted where whole faces are redacted."""
     decode_threads: Positive = 2
     """Pictures that are decoded or encoded at once."""
     deadline_ms: Positive = 30_000

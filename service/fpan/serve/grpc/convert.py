@@ -1,19 +1,39 @@
 """Between the messages of the contract and what the pipeline speaks."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
-from fpan.contract import AliasName, ModelCard, Taxonomy
+from fpan.contract import Taxonomy
 from fpan.serve.errors import BadRequest
-from fpan.serve.pipeline.encode import confidence_png, indexed_png
+from fpan.serve.pipeline.answer import UNKNOWN, Answer
+from fpan.serve.pipeline.encode import ClassPolygons, Redaction, alpha_png, indexed_png, rgb_png
 from fpan.serve.pipeline.options import ParseOptions
-from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures
+from fpan.serve.pipeline.types import CropFrame, ParsedFace, PartFigures
 
+T = TypeVar("T")
 _MODES = {pb.FACES_MODE_UNSPECIFIED: "auto", pb.FACES_MODE_AUTO: "auto", pb.FACES_MODE_FULL: "full"}
 _ORIENTATIONS = {pb.ORIENTATION_UNSPECIFIED: "exif", pb.ORIENTATION_EXIF: "exif", pb.ORIENTATION_RAW: "raw"}
+_OUTPUTS = {
+    pb.OUTPUT_POLYGONS: "polygons",
+    pb.OUTPUT_ALPHA: "alpha",
+    pb.OUTPUT_CONFIDENCE: "confidence",
+    pb.OUTPUT_OVERLAY: "overlay",
+    pb.OUTPUT_CUTOUT: "cutout",
+    pb.OUTPUT_REDACT: "redact",
+    pb.OUTPUT_NPZ: "npz",
+}
+_STYLES = {
+    pb.REDACT_STYLE_UNSPECIFIED: None,
+    pb.REDACT_STYLE_BLUR: "blur",
+    pb.REDACT_STYLE_PIXELATE: "pixelate",
+    pb.REDACT_STYLE_FILL: "fill",
+}
+_FRAMES = {pb.FRAME_UNSPECIFIED: "image", pb.FRAME_IMAGE: "image", pb.FRAME_CROP: "crop"}
+_PICTURES = ("confidence", "overlay", "cutout")
+"""Outputs with a member of their own, in the answer or, with the crop's frame, in each face: NAME_png."""
 
 
 def read_options(message: pb.ParseOptions) -> ParseOptions:
@@ -29,41 +49,61 @@ def read_options(message: pb.ParseOptions) -> ParseOptions:
     else:
         members["faces"] = _known(_MODES, message.mode, "faces")
     members["orientation"] = _known(_ORIENTATIONS, message.orientation, "orientation")
-    if message.HasField("max_faces"):
-        members["max_faces"] = message.max_faces
+    members["frame"] = _known(_FRAMES, message.frame, "frame")
+    members["taxonomy"] = message.taxonomy
+    if style := _known(_STYLES, message.redact, "redact"):
+        members["redact"] = style
+    outputs = [_known(_OUTPUTS, output, "outputs") for output in message.outputs]
+    if message.confidence and "confidence" not in outputs:
+        outputs.append("confidence")
+    if outputs:
+        members["output"] = outputs
+    for name in ("max_faces", "tolerance", "abstain"):
+        if message.HasField(name):
+            members[name] = getattr(message, name)
     return ParseOptions.read(members)
 
 
-def _known(words: dict[Any, str], value: int, name: str) -> str:
+def _known(words: dict[Any, T], value: int, name: str) -> T:
     try:
         return words[value]
     except KeyError:
         raise BadRequest(f"{name}: this server does not know the value {value}") from None
 
 
-def write_response(
-    result: ParseResult, card: ModelCard, *, alias: AliasName | None = None, confidence: bool
-) -> pb.ParseResponse:
+def write_response(answer: Answer) -> pb.ParseResponse:
     """Everything that is known, less the request's id. Encodes pictures: it belongs in a worker thread."""
-    taxonomy = card.taxonomy
-    assert taxonomy is not None
-    whole = (0, 0, result.width, result.height)
-    return pb.ParseResponse(
+    result, card, wanted = answer.result, answer.card, answer.options.output
+    if "polygons" in wanted:
+        answer.check_polygons()
+    response = pb.ParseResponse(
         image=pb.ImageSize(width=result.width, height=result.height),
-        taxonomy=taxonomy.name,
-        model=pb.Model(name=card.name, version=card.version, sha256=card.sha256, alias=alias or ""),
+        taxonomy=answer.taxonomy.name,
+        model=pb.Model(name=card.name, version=card.version, sha256=card.sha256, alias=answer.alias or ""),
         reason=result.reason or "",
         notes=result.notes,
-        faces=[_face(face, taxonomy) for face in result.faces],
-        labels=_label_map(result.labels, whole, taxonomy),
-        confidence_png=confidence_png(result.confidence) if confidence else b"",
+        faces=[_face(answer, face) for face in result.faces],
         timing_ms=result.timing_ms,
     )
+    if result.frame == "image":
+        whole = (0, 0, result.width, result.height)
+        response.labels.CopyFrom(_label_map(result.labels, whole, answer.taxonomy))
+        if "polygons" in wanted:
+            response.polygons.extend(_polygons(answer.polygons(result.labels, (0, 0))))
+        for output in _PICTURES:
+            if output in wanted:
+                setattr(response, f"{output}_png", answer.picture(output))
+    if "redact" in wanted:
+        response.redaction.CopyFrom(_redaction(answer.redaction))
+    if "npz" in wanted:
+        response.npz = answer.npz()
+    return response
 
 
-def _face(face: ParsedFace, taxonomy: Taxonomy) -> pb.Face:
+def _face(answer: Answer, face: ParsedFace) -> pb.Face:
+    wanted = answer.options.output
     points = [] if face.landmarks is None else face.landmarks.tolist()
-    return pb.Face(
+    message = pb.Face(
         id=face.id,
         box=_box(face.box),
         score=face.score,
@@ -72,8 +112,47 @@ def _face(face: ParsedFace, taxonomy: Taxonomy) -> pb.Face:
         cut_by_crop=face.cut_by_crop,
         cut_by_image=face.cut_by_image,
         parts=[_part(part) for part in face.parts],
-        labels=_label_map(face.labels, face.window, taxonomy),
+        labels=_label_map(face.labels, face.window, answer.taxonomy),
     )
+    if "polygons" in wanted:
+        message.polygons.extend(_polygons(answer.polygons(face.labels, face.window[:2])))
+    if "alpha" in wanted:
+        message.alpha.extend(
+            pb.SoftMask(id=mask.id, name=answer.names[mask.id], window=_window(mask.window), png=alpha_png(mask))
+            for mask in face.alpha
+        )
+    if face.crop is not None:
+        message.crop.CopyFrom(_crop(face.crop))
+        for output in _PICTURES:
+            if output in wanted:
+                setattr(message, f"{output}_png", answer.of_face(output, face))
+    return message
+
+
+def _polygons(classes: tuple[ClassPolygons, ...]) -> list[pb.ClassPolygons]:
+    def ring(corners: NDArray[np.int64]) -> pb.Ring:
+        return pb.Ring(corners=corners.ravel().tolist())
+
+    return [
+        pb.ClassPolygons(
+            id=one.id,
+            name=one.name,
+            polygons=[
+                pb.Polygon(outline=ring(each.outline), holes=[ring(hole) for hole in each.holes])
+                for each in one.polygons
+            ],
+        )
+        for one in classes
+    ]
+
+
+def _crop(crop: CropFrame) -> pb.CropFrame:
+    return pb.CropFrame(size=crop.size, matrix=crop.matrix.ravel().tolist())
+
+
+def _redaction(redaction: Redaction) -> pb.Redaction:
+    faces = [pb.CoveredFace(id=f.id, whole=f.why is not None, why=f.why or "") for f in redaction.faces]
+    return pb.Redaction(png=rgb_png(redaction.pixels), faces=faces)
 
 
 def _part(part: PartFigures) -> pb.Part:
@@ -82,11 +161,13 @@ def _part(part: PartFigures) -> pb.Part:
 
 def _label_map(labels: NDArray[np.uint8], window: tuple[int, int, int, int], taxonomy: Taxonomy) -> pb.LabelMap:
     found = np.flatnonzero(np.bincount(labels.ravel(), minlength=256)).tolist()
-    known = [c for c in taxonomy.classes if c.id in found and c.id != taxonomy.background]
+    known = [(c.id, c.name) for c in taxonomy.classes if c.id in found and c.id != taxonomy.background]
+    if taxonomy.ignore in found:
+        known.append((taxonomy.ignore, UNKNOWN))
     return pb.LabelMap(
         window=_window(window),
         png=indexed_png(labels, taxonomy),
-        classes=[pb.LabelClass(id=c.id, name=c.name) for c in known],
+        classes=[pb.LabelClass(id=number, name=name) for number, name in known],
     )
 
 

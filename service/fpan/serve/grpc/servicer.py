@@ -16,6 +16,8 @@ from fpan.serve.errors import BadRequest, GatewayError, Overloaded, TooLarge, Un
 from fpan.serve.grpc.convert import read_options, write_response
 from fpan.serve.grpc.status import status_of
 from fpan.serve.http.request_id import HEADER, choose
+from fpan.serve.pipeline.answer import Answer
+from fpan.serve.pipeline.encode import EncodeRules
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS, ParseOptions
 from fpan.serve.pipeline.stopwatch import Stopwatch
 
@@ -76,14 +78,13 @@ class FaceParsingServicer:
         options = self._checked(request)
         if left_s is not None:
             options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
-        result, _ = await gateway.parser.parse(request.image, options)
+        result, photo = await gateway.parser.parse(request.image, options)
         segmenter = gateway.parser.segmenter(options.model)
-        write = partial(
-            write_response, result, segmenter.card, alias=segmenter.alias, confidence=request.options.confidence
-        )
+        rules = EncodeRules.of(gateway.settings)
+        answer = Answer(result, photo, segmenter.card, options, rules, segmenter.alias)
         watch = Stopwatch()
         with watch("encode"):
-            response = await gateway.run(write)
+            response = await gateway.run(partial(write_response, answer))
         for stage, milliseconds in watch.milliseconds.items():
             response.timing_ms[stage] = milliseconds
         for stage, milliseconds in response.timing_ms.items():

@@ -1,59 +1,51 @@
-"""A result as an answer: the JSON of everything, or one picture."""
+"""A result as JSON: everything that is known."""
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from fpan.contract import AliasName, ModelCard
+import numpy as np
+from numpy.typing import NDArray
+
 from fpan.rle import encode_classes
-from fpan.serve.pipeline.encode import confidence_png, cutout_png, indexed_png, overlay_png
-from fpan.serve.pipeline.options import PICTURE_OUTPUTS, ParseOptions
-from fpan.serve.pipeline.types import ParsedFace, ParseResult, Photo
+from fpan.serve.pipeline import encode
+from fpan.serve.pipeline.answer import Answer
+from fpan.serve.pipeline.options import PICTURE_OUTPUTS
+from fpan.serve.pipeline.types import ParsedFace
 
-JSON, PNG = "application/json", "image/png"
-_HEAD = "head"
-
-
-def picture(output: str, result: ParseResult, photo: Photo, card: ModelCard) -> bytes:
-    """The PNG that ``output`` names, in the size of the picture."""
-    taxonomy = card.taxonomy
-    assert taxonomy is not None
-    if output == "overlay":
-        return overlay_png(photo.pixels, result.labels, taxonomy)
-    if output == "cutout":
-        return cutout_png(photo.pixels, result.labels, taxonomy)
-    if output == "confidence":
-        return confidence_png(result.confidence)
-    return indexed_png(result.labels, taxonomy)
+JSON, PNG, NPZ = "application/json", "image/png", "application/x-npz"
 
 
-def json_answer(
-    result: ParseResult, photo: Photo, card: ModelCard, options: ParseOptions, alias: AliasName | None = None
-) -> bytes:
+def json_answer(answer: Answer) -> bytes:
     """Everything that is known, as :class:`fpan.serve.http.schema.ParseAnswer` has it, less id and timing.
 
     See :func:`with_request`, which adds them.
     """
-    taxonomy = card.taxonomy
-    assert taxonomy is not None
-    wanted = options.output or ("rle",)
-    names = {c.id: c.name for c in taxonomy.classes if c.id != taxonomy.background}
-    answer: dict[str, Any] = {
+    result, card = answer.result, answer.card
+    wanted = answer.options.output or ("rle",)
+    if "polygons" in wanted:
+        answer.check_polygons()
+    told: dict[str, Any] = {
         "image": {"width": result.width, "height": result.height},
-        "taxonomy": taxonomy.name,
-        "model": {"name": card.name, "version": card.version, "alias": alias, "sha256": card.sha256},
+        "taxonomy": answer.taxonomy.name,
+        "model": {"name": card.name, "version": card.version, "alias": answer.alias, "sha256": card.sha256},
         "reason": result.reason,
         "notes": list(result.notes),
-        "faces": [_face(face, result, names) for face in result.faces],
+        "faces": [_face(answer, face, wanted) for face in result.faces],
     }
-    if "rle" in wanted:
-        answer["mask"] = encode_classes(result.labels, names)
-    for output in PICTURE_OUTPUTS:
-        if output in wanted:
-            data = picture(output, result, photo, card)
-            answer[output] = {"encoding": "png", "data": base64.b64encode(data).decode("ascii")}
-    return _json(answer)
+    if result.frame == "image":
+        if "rle" in wanted:
+            told["mask"] = encode_classes(result.labels, answer.names)
+        if "polygons" in wanted:
+            told["polygons"] = _polygons(answer, result.labels, (0, 0), (result.height, result.width))
+        told |= _pictures(wanted, answer.picture)
+    if "redact" in wanted:
+        covered = [{"id": face.id, "whole": face.why is not None, "why": face.why} for face in answer.redaction.faces]
+        told["redact"] |= {"style": answer.style, "faces": covered}
+    if "npz" in wanted:
+        told["npz"] = _base64(answer.npz(), "npz")
+    return _json(told)
 
 
 def with_request(answer: bytes, request_id: str, timing_ms: Mapping[str, float]) -> bytes:
@@ -62,12 +54,17 @@ def with_request(answer: bytes, request_id: str, timing_ms: Mapping[str, float])
     return b",".join((head[:-1], memoryview(answer)[1:-1], tail[1:]))
 
 
+def _base64(data: bytes, encoding: str) -> dict[str, Any]:
+    return {"encoding": encoding, "data": base64.b64encode(data).decode("ascii")}
+
+
 def _json(members: Mapping[str, Any]) -> bytes:
     return json.dumps(members, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _face(face: ParsedFace, result: ParseResult, names: dict[int, str]) -> dict[str, Any]:
-    return {
+def _face(answer: Answer, face: ParsedFace, wanted: tuple[str, ...]) -> dict[str, Any]:
+    size = (face.crop.size,) * 2 if face.crop else (answer.result.height, answer.result.width)
+    told: dict[str, Any] = {
         "id": face.id,
         "box": [round(v, 2) for v in face.box],
         "score": None if face.score is None else round(face.score, 4),
@@ -79,5 +76,49 @@ def _face(face: ParsedFace, result: ParseResult, names: dict[int, str]) -> dict[
             {"id": p.id, "name": p.name, "area": p.area, "box": list(p.box), "confidence": round(p.confidence, 4)}
             for p in face.parts
         ],
-        "mask": encode_classes(face.labels, names, face.window, (result.height, result.width)),
+        "mask": encode_classes(face.labels, answer.names, face.window, size),
     }
+    if "polygons" in wanted:
+        told["polygons"] = _polygons(answer, face.labels, face.window[:2], size)
+    if "alpha" in wanted:
+        told["alpha"] = {
+            "encoding": "png",
+            "size": list(size),
+            "classes": [
+                {
+                    "id": mask.id,
+                    "name": answer.names[mask.id],
+                    "window": list(mask.window),
+                    "data": base64.b64encode(encode.alpha_png(mask)).decode("ascii"),
+                }
+                for mask in face.alpha
+            ],
+        }
+    if face.crop:
+        told["crop"] = {"size": face.crop.size, "matrix": face.crop.matrix.round(6).tolist()}
+        told |= _pictures(wanted, lambda output: answer.of_face(output, face))
+    return told
+
+
+def _polygons(
+    answer: Answer, labels: NDArray[np.uint8], origin: tuple[int, int], size: tuple[int, ...]
+) -> dict[str, Any]:
+    return {
+        "encoding": "polygons",
+        "tolerance": answer.tolerance,
+        "size": list(size),
+        "classes": [
+            {
+                "id": one.id,
+                "name": one.name,
+                "polygons": [
+                    {"outline": p.outline.tolist(), "holes": [hole.tolist() for hole in p.holes]} for p in one.polygons
+                ],
+            }
+            for one in answer.polygons(labels, origin)
+        ],
+    }
+
+
+def _pictures(wanted: tuple[str, ...], draw: Callable[[str], bytes]) -> dict[str, Any]:
+    return {output: _base64(draw(output), "png") for output in PICTURE_OUTPUTS if output in wanted}

@@ -5,7 +5,7 @@ from importlib import resources
 from typing import Any
 
 from fpan.serve.http.schema import ParseAnswer, Problem
-from fpan.serve.pipeline.options import OUTPUTS
+from fpan.serve.pipeline.options import DIRECT_OUTPUTS, MAX_TOLERANCE, OUTPUTS, REDACT_STYLES
 
 _EXAMPLE = json.loads(resources.files("fpan.serve.http").joinpath("examples/astronaut.json").read_text())
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -16,7 +16,7 @@ _PROBLEMS = {
     408: "The body did not arrive in time.",
     413: "Too many bytes, or more pixels than are read here.",
     415: "Not an image of a format that is read here.",
-    422: "It cannot be done: a truncated picture, a box outside the picture.",
+    422: "It cannot be done: a truncated picture, a box outside the picture, more faces than redact may cover.",
     429: "Over capacity; Retry-After says when to come again.",
     503: "The backend is down, or the server is shutting down; Retry-After says when to come again.",
     504: "The deadline passed.",
@@ -34,7 +34,33 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "output",
         {"type": "string", "examples": ["rle,confidence"]},
-        f"Of {', '.join(OUTPUTS)}: any of them, with commas, in JSON (default rle); one of the pictures for image/png.",
+        f"Of {', '.join(OUTPUTS)}: any of them, with commas, in JSON (default rle); one of "
+        f"{', '.join(DIRECT_OUTPUTS)} for image/png; npz, alpha for application/x-npz.",
+    ),
+    (
+        "tolerance",
+        {"type": "number", "minimum": 0, "maximum": MAX_TOLERANCE},
+        "How far outlines of `polygons` may run from the true border, in pixels; 0 is exact.",
+    ),
+    (
+        "redact",
+        {"type": "string", "enum": [*REDACT_STYLES], "default": "blur"},
+        "How `output=redact` covers the faces, or the parts that `classes` and `groups` name.",
+    ),
+    (
+        "abstain",
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "Least confidence of a labelled pixel; those below it become 255, `unknown`.",
+    ),
+    (
+        "frame",
+        {"type": "string", "enum": ["image", "crop"], "default": "image"},
+        "Whose pixels masks and parts are in: the picture's, or those of each face's aligned crop.",
+    ),
+    (
+        "taxonomy",
+        {"type": "string", "examples": ["bisenet"]},
+        "Tell classes by the ids of another order, one of the `remaps` of `/v1/labels`.",
     ),
     (
         "orientation",
@@ -57,9 +83,10 @@ PARSE: dict[str, Any] = {
     "responses": {
         200: {
             "description": "Every face, its parts, and their masks in the pixels of the picture; with "
-            "`Accept: image/png` one picture instead.",
+            "`Accept: image/png` one picture, with `application/x-npz` arrays for numpy instead.",
+            "headers": {"Face-Count": {"schema": {"type": "integer"}, "description": "How many faces were parsed."}},
             "model": ParseAnswer,
-            "content": {"application/json": {"example": _EXAMPLE}, "image/png": _BINARY},
+            "content": {"application/json": {"example": _EXAMPLE}, "image/png": _BINARY, "application/x-npz": _BINARY},
         },
         **{
             status: {

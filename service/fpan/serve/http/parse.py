@@ -1,8 +1,8 @@
 """`POST /v1/parse`: a picture in, its faces out."""
 
 import asyncio
-from collections.abc import Coroutine
-from functools import partial
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
@@ -10,12 +10,14 @@ from starlette.requests import ClientDisconnect
 
 from fpan.serve.errors import BadRequest, DeadlineExceeded, Unavailable
 from fpan.serve.gateway import Gateway
-from fpan.serve.http.answer import JSON, PNG, json_answer, picture, with_request
+from fpan.serve.http.answer import JSON, NPZ, PNG, json_answer, with_request
 from fpan.serve.http.body import read_upload
 from fpan.serve.http.describe import PARSE
 from fpan.serve.http.negotiate import negotiate
 from fpan.serve.http.request_id import request_id
-from fpan.serve.pipeline.options import PICTURE_OUTPUTS, ParseOptions
+from fpan.serve.pipeline.answer import Answer
+from fpan.serve.pipeline.encode import EncodeRules
+from fpan.serve.pipeline.options import DIRECT_OUTPUTS, ParseOptions
 from fpan.serve.pipeline.stopwatch import Stopwatch
 from fpan.serve.pipeline.types import ParseResult
 
@@ -32,17 +34,20 @@ def parse_routes(gateway: Gateway) -> APIRouter:
         """Parses every face of one picture; see the options for which faces, which classes, which answer."""
         if gateway.draining:
             raise Unavailable("this server is shutting down")
-        media = negotiate(", ".join(request.headers.getlist("accept")), (JSON, PNG))
+        media = negotiate(", ".join(request.headers.getlist("accept")), (JSON, PNG, NPZ))
         upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
-        options = ParseOptions.read(upload.options)
-        wanted = _picture_output(options) if media == PNG else ""
-        work = _within(options.deadline_ms or settings.deadline_ms, _parsed(gateway, upload.data, options, wanted))
+        options = _for_media(ParseOptions.read(upload.options), media)
+        work = _within(options.deadline_ms or settings.deadline_ms, _parsed(gateway, upload.data, options, media))
         result, timing, body = await _while_connected(request, work)
         for stage, milliseconds in timing.items():
             gateway.metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
         gateway.metrics.faces.observe(len(result.faces))
-        headers = {"Server-Timing": ", ".join(f"{stage};dur={ms:g}" for stage, ms in timing.items())}
-        if not wanted:
+        headers = {
+            "Server-Timing": ", ".join(f"{stage};dur={ms:g}" for stage, ms in timing.items()),
+            # All that an answer without words tells of whether there was a face.
+            "Face-Count": str(len(result.faces)),
+        }
+        if media == JSON:
             body = with_request(body, request_id(request), timing)
         return Response(body, headers=headers, media_type=media)
 
@@ -53,18 +58,20 @@ def parse_routes(gateway: Gateway) -> APIRouter:
 
 
 async def _parsed(
-    gateway: Gateway, data: bytes, options: ParseOptions, wanted: str
+    gateway: Gateway, data: bytes, options: ParseOptions, media: str
 ) -> tuple[ParseResult, dict[str, float], bytes]:
-    """The result, its milliseconds by stage, and its encoding: the picture ``wanted``, or JSON where that is empty."""
+    """The result, its milliseconds by stage, and its encoding as ``media``."""
     result, photo = await gateway.parser.parse(data, options)
     segmenter = gateway.parser.segmenter(options.model)
-    if wanted:
-        encode = partial(picture, wanted, result, photo, segmenter.card)
-    else:
-        encode = partial(json_answer, result, photo, segmenter.card, options, segmenter.alias)
+    answer = Answer(result, photo, segmenter.card, options, EncodeRules.of(gateway.settings), segmenter.alias)
+    encode: dict[str, Callable[[], bytes]] = {
+        JSON: lambda: json_answer(answer),
+        NPZ: answer.npz,
+        PNG: lambda: answer.picture(options.output[0]),
+    }
     watch = Stopwatch()
     with watch("encode"):
-        body = await gateway.run(encode)
+        body = await gateway.run(encode[media])
     return result, {**result.timing_ms, **watch.milliseconds}, body
 
 
@@ -101,9 +108,22 @@ async def _left(request: Request) -> None:
         pass
 
 
-def _picture_output(options: ParseOptions) -> str:
-    """The one picture that an ``image/png`` answer is."""
-    wanted = options.output or ("png",)
-    if len(wanted) != 1 or wanted[0] not in PICTURE_OUTPUTS:
-        raise BadRequest(f"a picture answer has one output of {', '.join(PICTURE_OUTPUTS)}; more at once come as JSON")
-    return wanted[0]
+def _for_media(options: ParseOptions, media: str) -> ParseOptions:
+    """The options of an answer of one media type, its outputs named.
+
+    Raises:
+        BadRequest: the outputs are not what that type holds.
+    """
+    if media == PNG:
+        wanted = options.output or ("png",)
+        if len(wanted) != 1 or wanted[0] not in DIRECT_OUTPUTS:
+            raise BadRequest(
+                f"a picture answer has one output of {', '.join(DIRECT_OUTPUTS)}; more at once come as JSON"
+            )
+    elif media == NPZ:
+        wanted = options.output or ("npz",)
+        if not set(wanted) <= {"npz", "alpha"}:
+            raise BadRequest("an npz answer has the outputs npz and alpha; others come as JSON")
+    else:
+        wanted = options.output or ("rle",)
+    return replace(options, output=wanted)

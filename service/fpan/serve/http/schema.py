@@ -46,6 +46,94 @@ class Mask(BaseModel):
     classes: list[MaskClass]
 
 
+class PolygonShape(BaseModel):
+    """One region of a class."""
+
+    outline: list[tuple[int, int]]
+    """Corners x, y, the first not repeated. Pixel (x, y) is the square from (x, y) to (x + 1, y + 1)."""
+    holes: list[list[tuple[int, int]]]
+
+
+class PolygonClass(BaseModel):
+    """The regions of one class, those that enclose others first."""
+
+    id: int
+    name: str
+    polygons: list[PolygonShape]
+
+
+class Polygons(BaseModel):
+    """A label map as outlines."""
+
+    encoding: Literal["polygons"] = "polygons"
+    tolerance: float
+    """How far an outline may run from the true border, in pixels."""
+    size: tuple[int, int]
+    """Height and width of the label map."""
+    classes: list[PolygonClass]
+
+
+class AlphaClass(BaseModel):
+    """How much of each pixel one class covers."""
+
+    id: int
+    name: str
+    window: PixelBox
+    """The part that the picture has, x0, y0, x1, y1; all around it is zero."""
+    data: str
+    """Base64 of a grey PNG of 8 bits as large as the window: 255 = wholly."""
+
+
+class Alpha(BaseModel):
+    """Soft masks of a face."""
+
+    encoding: Literal["png"] = "png"
+    size: tuple[int, int]
+    """Height and width of the frame."""
+    classes: list[AlphaClass]
+
+
+class CropOfFace(BaseModel):
+    """The aligned crop that a face's masks, parts and pictures are in, with ``frame=crop``."""
+
+    size: int
+    """Side in pixels."""
+    matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
+    """From the picture's pixels to the crop's; whole numbers are pixel centres."""
+
+
+class Picture(BaseModel):
+    """A picture within JSON."""
+
+    encoding: Literal["png"] = "png"
+    data: str
+    """Base64."""
+
+
+class CoveredFace(BaseModel):
+    """How one face was covered."""
+
+    id: int
+    whole: bool
+    """Whether its whole box is covered, and not its mask alone."""
+    why: str | None
+
+
+class RedactedPicture(Picture):
+    """The photo with its faces covered."""
+
+    style: Literal["blur", "pixelate", "fill"]
+    faces: list[CoveredFace]
+
+
+class Arrays(BaseModel):
+    """Arrays for ``numpy.load``."""
+
+    encoding: Literal["npz"] = "npz"
+    data: str
+    """Base64."""
+
+
 class Part(BaseModel):
     """One part of one face."""
 
@@ -77,14 +165,16 @@ class Face(BaseModel):
     parts: list[Part]
     mask: Mask
     """This face alone."""
-
-
-class Picture(BaseModel):
-    """A picture within JSON."""
-
-    encoding: Literal["png"] = "png"
-    data: str
-    """Base64."""
+    polygons: Polygons | None = None
+    """The same as outlines (output ``polygons``)."""
+    alpha: Alpha | None = None
+    """Soft masks (output ``alpha``) of the classes that were named, or that the face has."""
+    crop: CropOfFace | None = None
+    """With ``frame=crop``, as are the pictures that follow."""
+    png: Picture | None = None
+    overlay: Picture | None = None
+    cutout: Picture | None = None
+    confidence: Picture | None = None
 
 
 class ParseAnswer(BaseModel):
@@ -99,13 +189,17 @@ class ParseAnswer(BaseModel):
     notes: list[str]
     faces: list[Face]
     mask: Mask | None = None
-    """All faces together (output ``rle``, the default)."""
+    """All faces together (output ``rle``, the default), but with ``frame=crop``."""
+    polygons: Polygons | None = None
+    """The same as outlines (output ``polygons``)."""
     png: Picture | None = None
     """Indexed label map (output ``png``)."""
     overlay: Picture | None = None
     cutout: Picture | None = None
     confidence: Picture | None = None
     """Grey, 255 = certain."""
+    redact: RedactedPicture | None = None
+    npz: Arrays | None = None
     timing_ms: dict[str, float]
     """By stage: decode, detect, queue, infer, paste, encode."""
 

@@ -9,10 +9,18 @@ from fpan.serve.errors import BadRequest, Impossible
 from fpan.serve.pipeline.types import Box
 
 FacesOption = Literal["auto", "full"] | tuple[Box, ...]
-PICTURE_OUTPUTS = ("png", "overlay", "cutout", "confidence")
-"""Outputs that are a picture of their own: indexed label map, tinted photo, RGBA cut-out, grey confidence."""
-OUTPUTS = ("rle", *PICTURE_OUTPUTS)
+PICTURE_OUTPUTS = ("png", "overlay", "cutout", "confidence", "redact")
+"""Outputs that are a picture within JSON too: indexed label map, tinted photo, RGBA cut-out, grey confidence, and the
+photo with its faces covered."""
+DIRECT_OUTPUTS = (*PICTURE_OUTPUTS, "alpha")
+"""Outputs that can be a picture answer by themselves; ``alpha`` is the soft mask of all kept classes together."""
+OUTPUTS = ("rle", *PICTURE_OUTPUTS, "polygons", "alpha", "npz")
+REDACT_STYLES = ("blur", "pixelate", "fill")
 MAX_DEADLINE_MS = 10 * 60 * 1000
+MAX_TOLERANCE = 100.0
+"""Pixels that a simplified outline may be asked to stray at most."""
+_SHOWING = ("overlay", "cutout")
+"""Outputs that show the faces which ``redact`` covers."""
 _SHOWN = 40
 """Characters of a refused value that a message shows."""
 
@@ -31,6 +39,17 @@ class ParseOptions:
     """Names of groups of classes to keep, beside ``classes``."""
     output: tuple[str, ...] = ()
     """Of :data:`OUTPUTS`. Empty: ``rle`` in JSON, ``png`` for a picture."""
+    tolerance: float | None = None
+    """Of ``polygons``: how far an outline may run from the true border, in pixels; 0 is exact. None leaves it at the
+    server's."""
+    redact: Literal["blur", "pixelate", "fill"] | None = None
+    """How ``output=redact`` covers; None is ``blur``."""
+    abstain: float | None = None
+    """Least confidence, 0 to 1, of a labelled pixel; those below it become 255. None labels all."""
+    frame: Literal["image", "crop"] = "image"
+    """Whose pixels label maps have: the picture's, or those of each face's aligned crop."""
+    taxonomy: str = ""
+    """Another order of the classes, one of the taxonomy's remaps, that ids follow; empty is the model's own."""
     orientation: Literal["exif", "raw"] = "exif"
     """Turn the picture upright as its EXIF data says, or take its pixels as they lie."""
     model: str = ""
@@ -49,11 +68,39 @@ class ParseOptions:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(members) - known):
             raise BadRequest(f"unknown option {_shown(unknown[0])}: the options are {', '.join(sorted(known))}")
-        # A model may be empty, which is the server's own: messages of gRPC have no other word for it.
-        if empty := [name for name, value in members.items() if value == "" and name != "model"]:
+        # These may be empty, which is the server's own: messages of gRPC have no other word for it.
+        if empty := [name for name, value in members.items() if value == "" and name not in ("model", "taxonomy")]:
             raise BadRequest(f"the option {empty[0]!r} is empty: give it a value or leave it out")
         read: dict[str, Any] = {name: _READERS[name](name, value) for name, value in members.items()}
-        return cls(**read)
+        options = cls(**read)
+        options.check()
+        return options
+
+    @property
+    def wants_alpha(self) -> bool:
+        """Whether soft masks are among the answer: asked for, or named classes in an ``npz``."""
+        return "alpha" in self.output or ("npz" in self.output and bool(self.classes or self.groups))
+
+    def check(self) -> None:
+        """Whether the options go together.
+
+        Raises:
+            BadRequest: what ``redact`` covers would be shown elsewhere, or turned where nobody can turn it back.
+        """
+        if "redact" not in self.output:
+            if self.redact:
+                raise BadRequest("redact says how output=redact covers: ask for that output")
+            return
+        if shown := [output for output in self.output if output in _SHOWING]:
+            raise BadRequest(f"output {shown[0]} shows the faces that redact covers: ask for one of them")
+        if self.orientation == "raw":
+            raise BadRequest(
+                "redact drops EXIF, so nobody could turn a raw picture upright later: leave orientation out"
+            )
+        if self.abstain is not None:
+            raise BadRequest("redact covers what is uncertain by a rule of its own: leave abstain out")
+        if self.frame == "crop":
+            raise BadRequest("redact covers faces in the picture itself: leave frame=crop out")
 
 
 def _shown(value: Any) -> str:
@@ -103,6 +150,19 @@ def _whole(low: int, high: int) -> Any:
     return read
 
 
+def _number(low: float, high: float) -> Any:
+    def read(name: str, value: Any) -> float:
+        try:
+            number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+        except (ValueError, OverflowError):
+            number = None
+        if number is None or not low <= number <= high:
+            raise BadRequest(f"{name} is a number from {low:g} to {high:g}, not {_shown(value)}")
+        return number
+
+    return read
+
+
 def _names(name: str, value: Any) -> tuple[str, ...]:
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, list) or not all(isinstance(item, str) and item.strip() for item in items):
@@ -138,6 +198,11 @@ _READERS: dict[str, Any] = {
     "classes": _names,
     "groups": _names,
     "output": _output,
+    "tolerance": _number(0, MAX_TOLERANCE),
+    "redact": _one_of(*REDACT_STYLES),
+    "abstain": _number(0, 1),
+    "frame": _one_of("image", "crop"),
+    "taxonomy": _text,
     "orientation": _one_of("exif", "raw"),
     "model": _text,
     "deadline_ms": _whole(1, MAX_DEADLINE_MS),

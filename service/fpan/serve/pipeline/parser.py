@@ -1,7 +1,7 @@
 """The pipeline: bytes of a picture in, every face's parts out. It knows no transport."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import AliasName, AlignmentTemplate, ModelCard, Taxonomy
-from fpan.serve.errors import BadRequest, GatewayError, NotFound
+from fpan.serve.errors import BadRequest, GatewayError, Impossible, NotFound
 from fpan.serve.inference.batcher import Answer, Arrays, Batcher
-from fpan.serve.pipeline import align, paste
+from fpan.serve.pipeline import align
+from fpan.serve.pipeline.assemble import Assembly
 from fpan.serve.pipeline.decode import decode
 from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.pipeline.order import check_order
 from fpan.serve.pipeline.patience import Patience
 from fpan.serve.pipeline.stopwatch import Stopwatch
-from fpan.serve.pipeline.targets import Cutter, Target
-from fpan.serve.pipeline.types import Detection, ParsedFace, ParseResult, Photo
+from fpan.serve.pipeline.targets import SAME_FACE, Cutter, Target, overlap
+from fpan.serve.pipeline.types import Box, Detection, ParseResult, Photo
 
 T = TypeVar("T")
 STAGES = ("decode", "detect", "queue", "infer", "paste")
@@ -67,13 +69,21 @@ class Limits:
     deadline_ms: int
     max_face_pixels: int
     """Pixels that the windows of all faces may have together."""
+    max_alpha_bytes: int
+    """Bytes that the soft masks of all faces may have together."""
 
 
 class FaceParser:
     """Parses pictures with the models that are served."""
 
     def __init__(
-        self, segmenters: Mapping[str, Segmenter], default: str, detector: Detector, limits: Limits, pool: Executor
+        self,
+        segmenters: Mapping[str, Segmenter],
+        default: str,
+        detector: Detector,
+        limits: Limits,
+        pool: Executor,
+        careful: Detector | None = None,
     ) -> None:
         """Takes what it needs.
 
@@ -83,10 +93,12 @@ class FaceParser:
             detector: finds the faces.
             limits: what a picture may ask for.
             pool: where what computes runs.
+            careful: finds the faces that are to be redacted, also such as may be none; None for ``detector``.
         """
         self.segmenters = segmenters
         self._default = default
         self._detector = detector
+        self._careful = careful or detector
         self._limits = limits
         self._pool = pool
 
@@ -126,6 +138,7 @@ class FaceParser:
     ) -> tuple[ParseResult, Photo]:
         segmenter = self.segmenter(options.model)
         kept = kept_classes(options, segmenter.taxonomy)
+        check_order(options.taxonomy, segmenter.taxonomy)
         watch = Stopwatch()
         for stage in STAGES:
             watch.add(stage, 0.0)
@@ -133,11 +146,12 @@ class FaceParser:
             photo = await self._work(
                 partial(decode, data, max_pixels=self._limits.max_pixels, orientation=options.orientation)
             )
-        targets, notes = await self._targets(photo, options, segmenter, deadline, patience, watch)
-        answers = await self._segment(segmenter, targets, deadline, watch)
+        targets, unparsed, notes = await self._targets(photo, options, segmenter, deadline, patience, watch)
+        answers = await self._segment(segmenter, targets, options, deadline, watch)
         with watch("paste"):
-            paste_all = partial(_paste, photo, targets, answers, segmenter.taxonomy, kept, patience)
-            labels, confidence, faces = await self._work(paste_all)
+            most = self._limits.max_alpha_bytes
+            assembly = Assembly(photo, segmenter.taxonomy, kept, options, most, patience.check)
+            labels, confidence, faces = await self._work(partial(assembly, targets, answers))
         if photo.frames > 1:
             notes = (f"only the first of {photo.frames} frames was read", *notes)
         result = ParseResult(
@@ -148,6 +162,8 @@ class FaceParser:
             faces=faces,
             reason=None if faces else "no face was found; faces=full takes the whole picture as one",
             notes=notes,
+            unparsed=unparsed,
+            frame=options.frame,
             timing_ms=watch.milliseconds,
         )
         return result, photo
@@ -160,29 +176,38 @@ class FaceParser:
         deadline: float,
         patience: Patience,
         watch: Stopwatch,
-    ) -> tuple[list[Target], tuple[str, ...]]:
-        """The faces to parse, and what the caller should know of their choice."""
+    ) -> tuple[list[Target], tuple[Box, ...], tuple[str, ...]]:
+        """The faces to parse, the boxes of those that cannot be, and what the caller should know of the choice."""
         size, most_pixels = segmenter.card.input_size, self._limits.max_face_pixels
         cutter = Cutter(photo, segmenter.template, size, most_pixels, patience.check)
         if options.faces == "full":
-            return await self._work(cutter.whole), ()
+            return await self._work(cutter.whole), (), ()
         most = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
         if options.faces != "auto":
             if len(options.faces) > most:
                 raise BadRequest(f"{len(options.faces)} boxes are more than the {most} faces that may be asked for")
             for box in options.faces:
                 align.inside(photo, box)
+        redacts = "redact" in options.output
         with watch("detect"):
-            found = await self._detector.find(photo.pixels, None, deadline)
+            found = await (self._careful if redacts else self._detector).find(photo.pixels, None, deadline)
             if options.faces != "auto":
-                return await self._work(partial(cutter.boxed, options.faces, found)), ()
+                targets = await self._work(partial(cutter.boxed, options.faces, found))
+                return targets, (), _left_alone(options.faces, found) if redacts else ()
+            if redacts and len(found) > most:
+                raise Impossible(
+                    f"{len(found)} faces were found, but {most} at most may be parsed: redact leaves no face out; "
+                    "allow more with max_faces, or cut the picture up"
+                )
             notes = (f"{len(found)} faces were found, the largest {most} were parsed",) if len(found) > most else ()
-            return await self._work(partial(cutter.found, found[:most])), notes
+            targets = await self._work(partial(cutter.found, found[:most]))
+            parsed = {target.box for target in targets}
+            return targets, tuple(face.box for face in found[:most] if face.box not in parsed), notes
 
     async def _segment(
-        self, segmenter: Segmenter, targets: list[Target], deadline: float, watch: Stopwatch
+        self, segmenter: Segmenter, targets: list[Target], options: ParseOptions, deadline: float, watch: Stopwatch
     ) -> list[Arrays]:
-        """Answers in order. Faces larger than the crop are asked for logits instead of labels."""
+        """Answers in order. Faces larger than the crop, and soft masks, need logits too."""
         answers: list[Arrays] = [{} for _ in targets]
 
         async def ask(indices: list[int], outputs: tuple[str, ...]) -> Answer:
@@ -192,8 +217,9 @@ class FaceParser:
                 answers[i] = arrays
             return answer
 
-        large = [i for i, t in enumerate(targets) if t.crop.enlargement > 1]
-        small = [i for i, t in enumerate(targets) if t.crop.enlargement <= 1]
+        needed = [options.wants_alpha or (options.frame == "image" and t.crop.enlargement > 1) for t in targets]
+        large = [i for i, logits in enumerate(needed) if logits]
+        small = [i for i, logits in enumerate(needed) if not logits]
         wanted = ((large, ("labels", "confidence", "logits")), (small, ("labels", "confidence")))
         try:
             async with asyncio.TaskGroup() as group:  # which ends the one when the other fails
@@ -209,6 +235,12 @@ class FaceParser:
     async def _work(self, function: Callable[[], T]) -> T:
         """Runs what computes in the bounded pool, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+
+def _left_alone(boxes: Sequence[Box], found: Sequence[Detection]) -> tuple[str, ...]:
+    """Notes of faces that a caller's boxes do not name."""
+    others = sum(all(overlap(face.box, box) < SAME_FACE for box in boxes) for face in found)
+    return (f"{others} faces outside the boxes were found and left as they are",) if others else ()
 
 
 def kept_classes(options: ParseOptions, taxonomy: Taxonomy) -> frozenset[int] | None:
@@ -230,31 +262,3 @@ def kept_classes(options: ParseOptions, taxonomy: Taxonomy) -> frozenset[int] | 
             raise BadRequest(f"unknown group {group[:40]!r}: the groups are {', '.join(taxonomy.groups)}")
     wanted = {*options.classes, *(name for group in options.groups for name in taxonomy.groups[group])}
     return frozenset(taxonomy.id_of(name) for name in wanted)
-
-
-def _paste(
-    photo: Photo,
-    targets: list[Target],
-    answers: list[Arrays],
-    taxonomy: Taxonomy,
-    kept: frozenset[int] | None,
-    patience: Patience,
-) -> tuple[paste.Labels, paste.Labels, tuple[ParsedFace, ...]]:
-    faces: list[ParsedFace] = []
-    for i, (target, answer) in enumerate(zip(targets, answers, strict=True)):
-        patience.check()
-        crop, window = target.crop, target.window
-        crop_labels = np.asarray(answer["labels"], np.uint8)
-        if "logits" in answer:
-            logits = np.asarray(answer["logits"], np.float32)
-            labels, sure = paste.paste_probabilities(crop, window, logits, patience.check)
-        else:
-            labels, sure = paste.paste_labels(crop, window, crop_labels, np.asarray(answer["confidence"], np.uint8))
-        cut = paste.cut_parts(crop, crop_labels, photo.width, photo.height, taxonomy)
-        source = paste.FaceSource(i, target.box, target.score, target.landmarks, cut)
-        faces.append(paste.parsed_face(source, window, labels, sure, taxonomy, (photo.width, photo.height), kept))
-    patience.check()
-    sizes = [t.crop.enlargement for t in targets]
-    yields = next((c.id for c in taxonomy.classes if c.name == paste.OCCLUSION), None)
-    labels, confidence = paste.together(faces, photo.width, photo.height, sizes, taxonomy.background, yields)
-    return labels, confidence, tuple(faces)

@@ -1,6 +1,6 @@
 """From the network's answer for a crop back into the frame of the photo."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -43,7 +43,7 @@ def paste_labels(crop: Crop, window: Window, labels: Labels, confidence: Labels)
         Label map and confidence of the window, uint8 (y1 - y0, x1 - x0); background and certain beyond the crop.
     """
     x0, y0, x1, y1 = window
-    to_crop = _from_window(crop.matrix, window)
+    to_crop = from_window(crop.matrix, window)
     shape, how = (x1 - x0, y1 - y0), cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
     moved = cv2.warpAffine(labels, to_crop, shape, flags=how)
     sure = cv2.warpAffine(confidence, to_crop, shape, flags=how, borderValue=CERTAIN)
@@ -79,7 +79,7 @@ def paste_probabilities(
         tile = slice(top, top + _TILE), slice(left, left + _TILE)
         height, width = labels[tile].shape
         at = (x0 + left, y0 + top, x0 + left + width, y0 + top + height)
-        matrix = to_grid @ np.vstack([_from_window(crop.matrix, at), [0, 0, 1]])
+        matrix = to_grid @ np.vstack([from_window(crop.matrix, at), [0, 0, 1]])
         inside = cv2.warpAffine(grid, matrix, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0
         sampled = np.stack(
             [
@@ -138,8 +138,8 @@ def parsed_face(
     face_ids = [taxonomy.id_of(n) for n in taxonomy.groups.get(_FACE_GROUP, ())]
     area, sureness = sums_by_class(labels, confidence)
     occluding = int(area[taxonomy.id_of(OCCLUSION)]) if OCCLUSION in names else 0
-    at_border = bool(np.isin(_border(window, picture, labels), face_ids).any())
-    wanted = labels if kept is None else keep_only(labels, kept, taxonomy.background)
+    at_border = reaches_border(window, picture, labels, taxonomy)
+    wanted = labels if kept is None else keep_only(labels, kept, taxonomy.background, taxonomy.ignore)
     return ParsedFace(
         id=source.id,
         box=source.box,
@@ -201,22 +201,23 @@ def together(
     height: int,
     sizes: Sequence[float],
     background: int,
-    yields: int | None = None,
+    yields: Collection[int] = (),
 ) -> tuple[Labels, Labels]:
     """All faces in one label map: where two overlap the larger one, which is the nearer as a rule, wins.
 
     Args:
         sizes: how large each face is, in pixels of the photo.
-        yields: class that hides no other face: what occludes one face is often the next one.
+        yields: classes that hide no other face: what occludes one face, or is unknown there, is often the next one.
     """
     labels = np.full((height, width), background, np.uint8)
     confidence = np.full((height, width), CERTAIN, np.uint8)
     for i in np.argsort(np.asarray(sizes), kind="stable"):
         x0, y0, x1, y1 = faces[i].window
         mine = faces[i].labels != background
-        if yields is not None:
-            mine &= (faces[i].labels != yields) | (labels[y0:y1, x0:x1] == background)
-        untouched = ~mine & (labels[y0:y1, x0:x1] == background)
+        free = labels[y0:y1, x0:x1] == background
+        for weak in yields:
+            mine &= (faces[i].labels != weak) | free
+        untouched = ~mine & free
         np.copyto(labels[y0:y1, x0:x1], faces[i].labels, where=mine)
         part = confidence[y0:y1, x0:x1]
         np.copyto(
@@ -225,12 +226,32 @@ def together(
     return labels, confidence
 
 
-def keep_only(labels: Labels, kept: frozenset[int], background: int) -> Labels:
-    """A label map in which all classes but ``kept`` are background."""
+def abstained(labels: Labels, confidence: Labels, least: float, ignore: int) -> Labels:
+    """A label map in which pixels of a confidence below ``least`` (0 to 1) are ``ignore``."""
+    unsure = cv2.compare(confidence, float(np.ceil(least * CERTAIN)), cv2.CMP_LT)
+    known = labels.copy()
+    known[unsure > 0] = ignore
+    return known
+
+
+def keep_only(labels: Labels, kept: frozenset[int], background: int, ignore: int = 255) -> Labels:
+    """A label map in which all classes but ``kept`` are background; what is unknown stays so."""
     table = np.full(256, background, np.uint8)
     ids = sorted(kept)
     table[ids] = ids
+    table[ignore] = ignore
     return np.asarray(cv2.LUT(labels, table), np.uint8)  # indexing by numpy would take 8 bytes a pixel
+
+
+def reaches_border(window: Window, picture: tuple[int, int], labels: Labels, taxonomy: Taxonomy) -> bool:
+    """Whether the face itself lies on the picture's border.
+
+    Args:
+        picture: (width, height).
+        labels: of the window, in the picture's frame.
+    """
+    face_ids = [taxonomy.id_of(n) for n in taxonomy.groups.get(_FACE_GROUP, ())]
+    return bool(np.isin(_border(window, picture, labels), face_ids).any())
 
 
 def _border(window: Window, picture: tuple[int, int], labels: Labels) -> Labels:
@@ -248,7 +269,7 @@ def _border(window: Window, picture: tuple[int, int], labels: Labels) -> Labels:
     return np.concatenate(sides) if sides else np.empty(0, np.uint8)
 
 
-def _from_window(matrix: NDArray[np.float64], window: Window) -> NDArray[np.float64]:
+def from_window(matrix: NDArray[np.float64], window: Window) -> NDArray[np.float64]:
     """The matrix from the window's pixels, rather than the photo's, to the crop's."""
     moved = matrix.copy()
     moved[:, 2] += matrix[:, :2] @ np.array(window[:2], float)

@@ -12,7 +12,7 @@ from fpan.serve.pipeline import align
 from fpan.serve.pipeline.paste import Window, window_of
 from fpan.serve.pipeline.types import Box, Detection, Photo
 
-_SAME_FACE = 0.3
+SAME_FACE = 0.3
 """Least overlap (IoU) of a caller's box with a found face that lends it its landmarks."""
 
 
@@ -87,7 +87,7 @@ class Cutter:
     def _boxed(self, box: Box, found: Sequence[Detection]) -> Target:
         """By the landmarks of a found face that the box overlaps, else upright by the box alone."""
         nearest = max(found, key=lambda face: overlap(face.box, box), default=None)
-        if nearest is not None and overlap(nearest.box, box) >= _SAME_FACE:
+        if nearest is not None and overlap(nearest.box, box) >= SAME_FACE:
             return self._target(self._by_landmarks(nearest, box), box, nearest)
         return self._target(align.crop_by_box(self.photo, box, self.template, self.size), box, None)
 

@@ -1,6 +1,7 @@
 """What the stages of the pipeline hand to each other."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,8 +57,38 @@ class PartFigures:
 
 
 @dataclass(frozen=True)
+class SoftMask:
+    """How much of each pixel one class of one face covers."""
+
+    id: int
+    """Of the class."""
+    window: tuple[int, int, int, int]
+    """The smallest that holds all that is not zero, in the frame of the answer: x0, y0, x1, y1, the last exclusive."""
+    values: NDArray[np.uint8]
+    """uint8 (y1 - y0, x1 - x0): 255 = wholly."""
+
+
+@dataclass(frozen=True)
+class CropFrame:
+    """A face's aligned crop, for answers in its frame."""
+
+    pixels: NDArray[np.uint8]
+    """RGB, uint8 (size, size, 3): what the network saw; black where the picture has no pixels."""
+    matrix: NDArray[np.float64]
+    """(2, 3): from the picture's pixels to the crop's; whole numbers are pixel centres."""
+
+    @property
+    def size(self) -> int:
+        """Side in pixels."""
+        return int(self.pixels.shape[0])
+
+
+@dataclass(frozen=True)
 class ParsedFace:
-    """One face in the frame of the picture."""
+    """One face in the frame of the picture, or of its own crop where ``crop`` is set.
+
+    Box and landmarks are always in the picture's.
+    """
 
     id: int
     box: Box
@@ -77,6 +108,10 @@ class ParsedFace:
     """Names of parts that the border of the crop cuts although the picture goes on."""
     cut_by_image: bool
     """Whether the face touches the picture's border."""
+    alpha: tuple[SoftMask, ...] = ()
+    """By rising id, where they were asked for."""
+    crop: CropFrame | None = None
+    """Whose pixels ``window``, ``labels`` and ``parts`` count, with ``frame=crop``."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +121,9 @@ class ParseResult:
     width: int
     height: int
     labels: NDArray[np.uint8]
-    """All faces together, uint8 (height, width)."""
+    """All faces together, uint8 (height, width); (0, 0) with ``frame=crop``, where each face has a frame of its own."""
     confidence: NDArray[np.uint8]
-    """uint8 (height, width); 255 where no face is."""
+    """Same shape; 255 where no face is."""
     faces: tuple[ParsedFace, ...]
     reason: str | None = None
     """Why there is no face, when there is none."""
@@ -96,3 +131,6 @@ class ParseResult:
     """What the caller should know, e.g. that only the first frame was read."""
     timing_ms: dict[str, float] = field(default_factory=dict)
     """Milliseconds by stage: decode, detect, queue, infer, paste, encode."""
+    unparsed: tuple[Box, ...] = ()
+    """Boxes of faces that were found but of whose crop the picture shows nothing: ``redact`` covers them whole."""
+    frame: Literal["image", "crop"] = "image"

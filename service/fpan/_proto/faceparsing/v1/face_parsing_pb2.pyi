@@ -7,6 +7,30 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Output(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OUTPUT_UNSPECIFIED: _ClassVar[Output]
+    OUTPUT_POLYGONS: _ClassVar[Output]
+    OUTPUT_ALPHA: _ClassVar[Output]
+    OUTPUT_CONFIDENCE: _ClassVar[Output]
+    OUTPUT_OVERLAY: _ClassVar[Output]
+    OUTPUT_CUTOUT: _ClassVar[Output]
+    OUTPUT_REDACT: _ClassVar[Output]
+    OUTPUT_NPZ: _ClassVar[Output]
+
+class RedactStyle(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REDACT_STYLE_UNSPECIFIED: _ClassVar[RedactStyle]
+    REDACT_STYLE_BLUR: _ClassVar[RedactStyle]
+    REDACT_STYLE_PIXELATE: _ClassVar[RedactStyle]
+    REDACT_STYLE_FILL: _ClassVar[RedactStyle]
+
+class Frame(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FRAME_UNSPECIFIED: _ClassVar[Frame]
+    FRAME_IMAGE: _ClassVar[Frame]
+    FRAME_CROP: _ClassVar[Frame]
+
 class FacesMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     FACES_MODE_UNSPECIFIED: _ClassVar[FacesMode]
@@ -18,6 +42,21 @@ class Orientation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ORIENTATION_UNSPECIFIED: _ClassVar[Orientation]
     ORIENTATION_EXIF: _ClassVar[Orientation]
     ORIENTATION_RAW: _ClassVar[Orientation]
+OUTPUT_UNSPECIFIED: Output
+OUTPUT_POLYGONS: Output
+OUTPUT_ALPHA: Output
+OUTPUT_CONFIDENCE: Output
+OUTPUT_OVERLAY: Output
+OUTPUT_CUTOUT: Output
+OUTPUT_REDACT: Output
+OUTPUT_NPZ: Output
+REDACT_STYLE_UNSPECIFIED: RedactStyle
+REDACT_STYLE_BLUR: RedactStyle
+REDACT_STYLE_PIXELATE: RedactStyle
+REDACT_STYLE_FILL: RedactStyle
+FRAME_UNSPECIFIED: Frame
+FRAME_IMAGE: Frame
+FRAME_CROP: Frame
 FACES_MODE_UNSPECIFIED: FacesMode
 FACES_MODE_AUTO: FacesMode
 FACES_MODE_FULL: FacesMode
@@ -34,7 +73,7 @@ class ParseRequest(_message.Message):
     def __init__(self, image: _Optional[bytes] = ..., options: _Optional[_Union[ParseOptions, _Mapping]] = ...) -> None: ...
 
 class ParseOptions(_message.Message):
-    __slots__ = ("mode", "boxes", "max_faces", "classes", "groups", "orientation", "model", "confidence")
+    __slots__ = ("mode", "boxes", "max_faces", "classes", "groups", "orientation", "model", "confidence", "outputs", "tolerance", "redact", "abstain", "frame", "taxonomy")
     MODE_FIELD_NUMBER: _ClassVar[int]
     BOXES_FIELD_NUMBER: _ClassVar[int]
     MAX_FACES_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +82,12 @@ class ParseOptions(_message.Message):
     ORIENTATION_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    REDACT_FIELD_NUMBER: _ClassVar[int]
+    ABSTAIN_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    TAXONOMY_FIELD_NUMBER: _ClassVar[int]
     mode: FacesMode
     boxes: Boxes
     max_faces: int
@@ -51,7 +96,13 @@ class ParseOptions(_message.Message):
     orientation: Orientation
     model: str
     confidence: bool
-    def __init__(self, mode: _Optional[_Union[FacesMode, str]] = ..., boxes: _Optional[_Union[Boxes, _Mapping]] = ..., max_faces: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[str]] = ..., orientation: _Optional[_Union[Orientation, str]] = ..., model: _Optional[str] = ..., confidence: _Optional[bool] = ...) -> None: ...
+    outputs: _containers.RepeatedScalarFieldContainer[Output]
+    tolerance: float
+    redact: RedactStyle
+    abstain: float
+    frame: Frame
+    taxonomy: str
+    def __init__(self, mode: _Optional[_Union[FacesMode, str]] = ..., boxes: _Optional[_Union[Boxes, _Mapping]] = ..., max_faces: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[str]] = ..., orientation: _Optional[_Union[Orientation, str]] = ..., model: _Optional[str] = ..., confidence: _Optional[bool] = ..., outputs: _Optional[_Iterable[_Union[Output, str]]] = ..., tolerance: _Optional[float] = ..., redact: _Optional[_Union[RedactStyle, str]] = ..., abstain: _Optional[float] = ..., frame: _Optional[_Union[Frame, str]] = ..., taxonomy: _Optional[str] = ...) -> None: ...
 
 class Boxes(_message.Message):
     __slots__ = ("boxes",)
@@ -92,7 +143,7 @@ class Window(_message.Message):
     def __init__(self, x0: _Optional[int] = ..., y0: _Optional[int] = ..., x1: _Optional[int] = ..., y1: _Optional[int] = ...) -> None: ...
 
 class ParseResponse(_message.Message):
-    __slots__ = ("request_id", "image", "taxonomy", "model", "reason", "notes", "faces", "labels", "confidence_png", "timing_ms")
+    __slots__ = ("request_id", "image", "taxonomy", "model", "reason", "notes", "faces", "labels", "confidence_png", "timing_ms", "polygons", "overlay_png", "cutout_png", "redaction", "npz")
     class TimingMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +161,11 @@ class ParseResponse(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_PNG_FIELD_NUMBER: _ClassVar[int]
     TIMING_MS_FIELD_NUMBER: _ClassVar[int]
+    POLYGONS_FIELD_NUMBER: _ClassVar[int]
+    OVERLAY_PNG_FIELD_NUMBER: _ClassVar[int]
+    CUTOUT_PNG_FIELD_NUMBER: _ClassVar[int]
+    REDACTION_FIELD_NUMBER: _ClassVar[int]
+    NPZ_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     image: ImageSize
     taxonomy: str
@@ -120,7 +176,74 @@ class ParseResponse(_message.Message):
     labels: LabelMap
     confidence_png: bytes
     timing_ms: _containers.ScalarMap[str, float]
-    def __init__(self, request_id: _Optional[str] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., taxonomy: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., reason: _Optional[str] = ..., notes: _Optional[_Iterable[str]] = ..., faces: _Optional[_Iterable[_Union[Face, _Mapping]]] = ..., labels: _Optional[_Union[LabelMap, _Mapping]] = ..., confidence_png: _Optional[bytes] = ..., timing_ms: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    polygons: _containers.RepeatedCompositeFieldContainer[ClassPolygons]
+    overlay_png: bytes
+    cutout_png: bytes
+    redaction: Redaction
+    npz: bytes
+    def __init__(self, request_id: _Optional[str] = ..., image: _Optional[_Union[ImageSize, _Mapping]] = ..., taxonomy: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., reason: _Optional[str] = ..., notes: _Optional[_Iterable[str]] = ..., faces: _Optional[_Iterable[_Union[Face, _Mapping]]] = ..., labels: _Optional[_Union[LabelMap, _Mapping]] = ..., confidence_png: _Optional[bytes] = ..., timing_ms: _Optional[_Mapping[str, float]] = ..., polygons: _Optional[_Iterable[_Union[ClassPolygons, _Mapping]]] = ..., overlay_png: _Optional[bytes] = ..., cutout_png: _Optional[bytes] = ..., redaction: _Optional[_Union[Redaction, _Mapping]] = ..., npz: _Optional[bytes] = ...) -> None: ...
+
+class ClassPolygons(_message.Message):
+    __slots__ = ("id", "name", "polygons")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    POLYGONS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    name: str
+    polygons: _containers.RepeatedCompositeFieldContainer[Polygon]
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., polygons: _Optional[_Iterable[_Union[Polygon, _Mapping]]] = ...) -> None: ...
+
+class Polygon(_message.Message):
+    __slots__ = ("outline", "holes")
+    OUTLINE_FIELD_NUMBER: _ClassVar[int]
+    HOLES_FIELD_NUMBER: _ClassVar[int]
+    outline: Ring
+    holes: _containers.RepeatedCompositeFieldContainer[Ring]
+    def __init__(self, outline: _Optional[_Union[Ring, _Mapping]] = ..., holes: _Optional[_Iterable[_Union[Ring, _Mapping]]] = ...) -> None: ...
+
+class Ring(_message.Message):
+    __slots__ = ("corners",)
+    CORNERS_FIELD_NUMBER: _ClassVar[int]
+    corners: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, corners: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class SoftMask(_message.Message):
+    __slots__ = ("id", "name", "window", "png")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    PNG_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    name: str
+    window: Window
+    png: bytes
+    def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., window: _Optional[_Union[Window, _Mapping]] = ..., png: _Optional[bytes] = ...) -> None: ...
+
+class CropFrame(_message.Message):
+    __slots__ = ("size", "matrix")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    MATRIX_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    matrix: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, size: _Optional[int] = ..., matrix: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class Redaction(_message.Message):
+    __slots__ = ("png", "faces")
+    PNG_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    png: bytes
+    faces: _containers.RepeatedCompositeFieldContainer[CoveredFace]
+    def __init__(self, png: _Optional[bytes] = ..., faces: _Optional[_Iterable[_Union[CoveredFace, _Mapping]]] = ...) -> None: ...
+
+class CoveredFace(_message.Message):
+    __slots__ = ("id", "whole", "why")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    WHOLE_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    whole: bool
+    why: str
+    def __init__(self, id: _Optional[int] = ..., whole: _Optional[bool] = ..., why: _Optional[str] = ...) -> None: ...
 
 class ImageSize(_message.Message):
     __slots__ = ("width", "height")
@@ -161,7 +284,7 @@ class LabelClass(_message.Message):
     def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Face(_message.Message):
-    __slots__ = ("id", "box", "score", "landmarks", "occluded", "cut_by_crop", "cut_by_image", "parts", "labels")
+    __slots__ = ("id", "box", "score", "landmarks", "occluded", "cut_by_crop", "cut_by_image", "parts", "labels", "polygons", "alpha", "crop", "confidence_png", "overlay_png", "cutout_png")
     ID_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -171,6 +294,12 @@ class Face(_message.Message):
     CUT_BY_IMAGE_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    POLYGONS_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    CROP_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_PNG_FIELD_NUMBER: _ClassVar[int]
+    OVERLAY_PNG_FIELD_NUMBER: _ClassVar[int]
+    CUTOUT_PNG_FIELD_NUMBER: _ClassVar[int]
     id: int
     box: Box
     score: float
@@ -180,7 +309,13 @@ class Face(_message.Message):
     cut_by_image: bool
     parts: _containers.RepeatedCompositeFieldContainer[Part]
     labels: LabelMap
-    def __init__(self, id: _Optional[int] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., score: _Optional[float] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., occluded: _Optional[float] = ..., cut_by_crop: _Optional[_Iterable[str]] = ..., cut_by_image: _Optional[bool] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., labels: _Optional[_Union[LabelMap, _Mapping]] = ...) -> None: ...
+    polygons: _containers.RepeatedCompositeFieldContainer[ClassPolygons]
+    alpha: _containers.RepeatedCompositeFieldContainer[SoftMask]
+    crop: CropFrame
+    confidence_png: bytes
+    overlay_png: bytes
+    cutout_png: bytes
+    def __init__(self, id: _Optional[int] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., score: _Optional[float] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., occluded: _Optional[float] = ..., cut_by_crop: _Optional[_Iterable[str]] = ..., cut_by_image: _Optional[bool] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., labels: _Optional[_Union[LabelMap, _Mapping]] = ..., polygons: _Optional[_Iterable[_Union[ClassPolygons, _Mapping]]] = ..., alpha: _Optional[_Iterable[_Union[SoftMask, _Mapping]]] = ..., crop: _Optional[_Union[CropFrame, _Mapping]] = ..., confidence_png: _Optional[bytes] = ..., overlay_png: _Optional[bytes] = ..., cutout_png: _Optional[bytes] = ...) -> None: ...
 
 class Part(_message.Message):
     __slots__ = ("id", "name", "area", "box", "confidence")

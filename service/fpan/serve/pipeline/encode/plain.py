@@ -30,6 +30,11 @@ def confidence_png(confidence: NDArray[np.uint8]) -> bytes:
     return png(confidence)
 
 
+def rgb_png(pixels: NDArray[np.uint8]) -> bytes:
+    """A truecolour PNG of RGB pixels, uint8 (H, W, 3): pixels alone, no metadata."""
+    return png(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), np.uint8))
+
+
 def cutout_png(
     pixels: NDArray[np.uint8],
     labels: NDArray[np.uint8],

@@ -68,12 +68,14 @@ def regions(labels: NDArray[np.uint8], tolerance: float = 0.0) -> list[Region]:
             holes.append((label, ring, simple))
     # A hole is of the smallest region of its label around it.
     outlines.sort(key=lambda outline: outline[3])
+    bounds = np.array([[label, *ring.min(0), *ring.max(0)] for label, ring, _, _ in outlines])
     owned: dict[int, list[Ring]] = {}
     for label, ring, simple in holes:
         # A pixel of the region: to the right of the hole's first step.
         (x0, y0), (x1, y1) = ring[0], ring[1]
         pixel = ((x0 + x1 - (y1 - y0)) / 2, (y0 + y1 + (x1 - x0)) / 2)
-        owner = next(i for i, (other, outer, _, _) in enumerate(outlines) if other == label and _contains(outer, pixel))
+        around = (bounds[:, 0] == label) & (bounds[:, 1:3] < pixel).all(1) & (bounds[:, 3:] > pixel).all(1)
+        owner = next(i for i in np.flatnonzero(around).tolist() if _contains(outlines[i][1], pixel))
         owned.setdefault(owner, []).append(simple)
     found = [
         Region(label, simple, tuple(owned.get(i, ())), bool((ring == 0).any() or (ring == (width, height)).any()))
@@ -81,6 +83,12 @@ def regions(labels: NDArray[np.uint8], tolerance: float = 0.0) -> list[Region]:
         if len(simple) >= _TRIANGLE
     ]
     return found[::-1]
+
+
+def steps(labels: NDArray[np.uint8]) -> int:
+    """Sides of pixels that :func:`regions` of a label map, uint8 (H, W), follows: its time grows with them."""
+    sides = sum(labels.shape) + np.count_nonzero(np.diff(labels, axis=0)) + np.count_nonzero(np.diff(labels, axis=1))
+    return 2 * int(sides)
 
 
 def _trace(inside: NDArray[np.int16]) -> list[tuple[int, Ring]]:
@@ -95,25 +103,31 @@ def _trace(inside: NDArray[np.int16]) -> list[tuple[int, Ring]]:
     corners = ((0, 0), (0, 1), (1, 1), (1, 0))
     for direction, (other, (down, right)) in enumerate(zip(neighbours, corners, strict=True)):
         begins[direction, down : down + height, right : right + width] = middle != other
-    waiting = {
-        (int(x), int(y), int(direction))
-        for direction, y, x in zip(*(i.tolist() for i in begins.nonzero()), strict=True)
-    }
+    # A step as one number, of the corner that it begins in and its direction: tuples would take several times as long.
+    stride = width + 1
+    directions, downs, rights = begins.nonzero()
+    every = ((downs * stride + rights) * 4 + directions).tolist()
+    known, waiting = frozenset(every), set(every)
+    moves = [dx + dy * stride for dx, dy in _STEPS]
     rings = []
     # In reading order, so that the same labels give the same rings in the same order.
-    for direction, y, x in zip(*(i.tolist() for i in begins.nonzero()), strict=True):
-        if (x, y, direction) not in waiting:
+    for first in every:
+        if first not in waiting:
             continue
-        ring, at = [], (x, y, direction)
+        ring, at = [], first
         while at in waiting:
             waiting.remove(at)
-            ring.append(at[:2])
-            dx, dy = _STEPS[at[2]]
-            turns = ((at[0] + dx, at[1] + dy, (at[2] + turn) % 4) for turn in (1, 0, 3))
+            node, direction = at >> 2, at & 3
+            ring.append(node)
+            node += moves[direction]
             # Right first: pixels that touch at a corner only do not hang together.
-            at = next(step for step in turns if begins[step[2], step[1], step[0]])
-        down, right = corners[direction]
-        rings.append((int(middle[y - down, x - right]), np.array(ring, np.int64)))
+            for turn in (1, 0, 3):
+                at = node * 4 + ((direction + turn) & 3)
+                if at in known:
+                    break
+        (y, x), (down, right) = divmod(first >> 2, stride), corners[first & 3]
+        rows, columns = np.divmod(np.array(ring, np.int64), stride)
+        rings.append((int(middle[y - down, x - right]), np.stack([columns, rows], 1)))
     return rings
 
 
