@@ -74,7 +74,7 @@ class Ablation:
             measured[job], costs[job.architecture] = measure_run(self.runs / job.name, sets)
         results = Results(measured, costs)
         setting = Setting(
-            f"fpan-train ablate --preset {self.preset} --seeds {self.seeds}",
+            f"fpan-train ablate --preset {self.preset} --seeds {self.seeds} --peers {' '.join(self.peers)} ...",
             budget,
             self.lambdas,
             self.shares,
