@@ -5,6 +5,7 @@ are Lightning Fabric's.
 """
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -121,7 +122,8 @@ def fit(
 
     Raises:
         ValueError: there are too few items for one batch, or a batch cannot be shared evenly.
-        RuntimeError: the gradient is not finite.
+        RuntimeError: a gradient (under ``16-mixed`` a loss) or a validation score is not finite. What was kept until
+            then stays: the same call tries the epoch again.
 
     Several processes (``devices``, or ``torchrun``) share every batch, and the run's folder, which all of them read.
     """
@@ -146,7 +148,9 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / warmup) * (1 - min(step, steps - 1) / steps) ** config.power
     )
-    epoch = _resume(run, network, average, optimizer, schedule)
+    epoch = _resume(run, network, average, optimizer, schedule, fabric.strategy.precision)
+    # Float16's gradients overflow now and then; the scaler leaves such a step out and scales less from there.
+    scaled = bool(fabric.strategy.precision.state_dict())
     model, optimizer = fabric.setup(network, optimizer)
     batches = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
     while epoch < config.epochs:
@@ -158,8 +162,12 @@ def fit(
         count = 0
         for batch in track(batches, f"epoch {epoch + 1}/{config.epochs}"):
             losses = module.train(model, batch)
+            if scaled and not losses["loss"].isfinite():
+                raise RuntimeError(
+                    f"the loss of a batch of epoch {epoch + 1} is non-finite: lower `lr`, or take bf16-mixed"
+                )
             fabric.backward(losses["loss"])
-            fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm)
+            fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm, error_if_nonfinite=not scaled)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
@@ -178,6 +186,7 @@ def fit(
             if epoch % config.validate_every == 0 or epoch == config.epochs:
                 average.eval()
                 figures = validate(average.module)
+                _require_score(figures, average.module, epoch)
                 better = figures["score"] > run.best_score
                 row |= figures
             run.log(row)
@@ -185,6 +194,7 @@ def fit(
                 save(run.best, {"network": average.module.state_dict(), "epoch": epoch, **describe})
             state = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
             parts = {name: part.state_dict() for name, part in state.items()}
+            parts["precision"] = fabric.strategy.precision.state_dict()
             save(run.last, {**parts, "epoch": epoch, "history": run.history, **describe})
         fabric.print("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
         fabric.barrier()
@@ -238,12 +248,28 @@ def _epoch_seed(seed: int, epoch: int, rank: int) -> int:
     return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0])
 
 
-def _resume(run: Run, network: nn.Module, average: AveragedModel, optimizer: Any, schedule: Any) -> int:
+def _require_score(figures: dict[str, float], network: nn.Module, epoch: int) -> None:
+    """Raises RuntimeError for a score by which no checkpoint can be chosen, and says where it may come from."""
+    if math.isfinite(figures["score"]):
+        return
+    broken = [name for name, value in network.state_dict().items() if not value.isfinite().all()]
+    cause = (
+        f"the averaged weights are not finite, {broken[0]} first: look at the losses in log.jsonl, and lower `lr`"
+        if broken
+        else "the weights are finite, so look at the validation pictures: none may show what the score is measured on"
+    )
+    raise RuntimeError(f"the validation score after epoch {epoch} is {figures['score']}: {cause}. Measured: {figures}")
+
+
+def _resume(run: Run, network: nn.Module, average: AveragedModel, optimizer: Any, schedule: Any, precision: Any) -> int:
     if not run.last.is_file():
         return 0
     state = torch.load(run.last, map_location="cpu", weights_only=True)
     for name, part in {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}.items():
         part.load_state_dict(state[name])
+    # The scale of float16's gradients; other precisions, and runs that began with another, have none.
+    if state.get("precision"):
+        precision.load_state_dict(state["precision"])
     run.history = state["history"]
     return int(state["epoch"])
 

@@ -18,6 +18,21 @@ def all_sum(value: Tensor) -> Tensor:
     return cast(Tensor, cast(Any, _AllSum).apply(value))
 
 
+def mean_over_all(total: Tensor, mass: Tensor) -> Tensor:
+    """A weighted mean over the batch of all processes, which the mean of the processes' own means is not.
+
+    Args:
+        total: this process's weighted sum, float of any shape.
+        mass: this process's sum of the weights, a scalar.
+
+    Returns:
+        ``total / mass`` of all processes together, of the shape of ``total``; 0 where nothing weighs anything. A mass
+        of less than 1 counts as 1. Gradients are those of :func:`all_sum`.
+    """
+    sums = all_sum(torch.cat([total.flatten(), mass.to(total.dtype).flatten()]))
+    return (sums[:-1] / sums[-1].clamp(min=1)).view_as(total)
+
+
 class _AllSum(torch.autograd.Function):
     """All-reduce forwards and backwards."""
 

@@ -10,6 +10,7 @@ import tyro
 import yaml
 from fpan_training.segm.train import SegmTraining
 from kubeflow_trainer_api.models import JobsetV1alpha2JobSet
+from torch.distributed.run import get_args_parser
 
 _FOLDER = Path(__file__).parents[3] / "k8s/training"
 _KUBERNETES = "1.34"
@@ -59,8 +60,12 @@ def test_a_field_that_does_not_exist_is_found(job: dict[str, Any]) -> None:
 def test_the_command_is_one_that_the_program_takes(jobset: dict[str, Any], job: dict[str, Any]) -> None:
     container = job["spec"]["template"]["spec"]["containers"][0]
     words = shlex.split(" ".join(container["command"]))
-    begin = words.index("fpan_training.cli") + 2
-    training = tyro.cli(SegmTraining, args=words[begin:])
+    assert words[0] == "torchrun"
+    given = get_args_parser().parse_args(words[1:])
+    assert given.module
+    assert (given.training_script, given.training_script_args[0]) == ("fpan_training.cli", "segm")
+    training = tyro.cli(SegmTraining, args=given.training_script_args[1:])
+    assert training.run == Path("/runs/segm")
     machines = job["spec"]["parallelism"]
     assert f"--nnodes={machines}" in words
     assert job["spec"]["completions"] == machines

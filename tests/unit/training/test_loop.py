@@ -164,6 +164,28 @@ def test_a_loss_that_is_no_number_stops_the_run(train: Callable[..., Run], tmp_p
     assert not (tmp_path / "last.pt").exists()
 
 
+def test_a_score_that_is_no_number_stops_the_run_and_says_where_to_look(data: SegmentationData, tmp_path: Path) -> None:
+    def train(score: float, first_weight: float = 0.0) -> Run:
+        def validate(network: nn.Module) -> dict[str, float]:
+            next(network.parameters()).data[0] += first_weight
+            return {"score": score, "auc": score}
+
+        config = replace(_CONFIG, epochs=2)
+        return fit(_Small(), SegmStep(TAXONOMY), data, validate, Run(tmp_path), config, collate, {})
+
+    for score in ("nan", "-inf"):
+        with pytest.raises(
+            RuntimeError, match=rf"after epoch 2 is {score}.*look at the validation pictures.*'auc': {score}"
+        ):
+            train(float(score))
+    with pytest.raises(RuntimeError, match=r"body\.0\.weight first: look at the losses in log\.jsonl"):
+        train(float("nan"), float("inf"))
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 1
+    # Once the pictures are mended the run goes on.
+    assert [row["epoch"] for row in train(0.5).history] == [1, 2]
+    assert (tmp_path / "best.pt").is_file()
+
+
 def test_groups_hold_every_parameter_once_with_its_rate_and_decay() -> None:
     network = build(SegmConfig(lite_fpn=LiteFpnConfig(widths=(8, 8, 8, 8, 8), pretrained=False)))
     groups = parameter_groups(network, LoopConfig(lr=1e-3, pretrained_lr=0.3, weight_decay=0.02))

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fpan_training.processes import mean_over_all
+
 
 @dataclass(frozen=True)
 class LomLossConfig:
@@ -70,8 +72,12 @@ def visibility_loss(logits: Tensor, covered: Tensor, config: LomLossConfig) -> T
         covered: 1 where something covers the landmark, 0 where it is visible, NaN where nobody knows (outside of the
             picture), float (B, 264).
         config: the weight.
+
+    Returns:
+        float (), the mean over the known landmarks of all processes' faces; 0 where none is known.
     """
     known = ~covered.isnan()
-    return F.binary_cross_entropy_with_logits(
-        -logits[known], covered[known], pos_weight=logits.new_tensor(config.occluded_weight)
+    each = F.binary_cross_entropy_with_logits(
+        -logits[known], covered[known], pos_weight=logits.new_tensor(config.occluded_weight), reduction="none"
     )
+    return mean_over_all(each.sum(), known.sum())

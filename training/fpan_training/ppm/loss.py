@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fpan_training.ppm.model import AXES, LIMIT_DEG, PoseOutput, bins_of, expectation
+from fpan_training.processes import mean_over_all
 
 _LONGEST_CHORD = 1 - 1e-6
 """Of the half chord between two rotations: the arcsine has no finite slope at 1, which is a turn of 180 degrees."""
@@ -40,13 +41,13 @@ def pose_loss(output: PoseOutput, angles_b3: Tensor, rotation_b33: Tensor, confi
 def hopenet_loss(logits_b3k: Tensor, angles_b3: Tensor, config: PoseLossConfig) -> dict[str, Tensor]:
     """Sum over the axes of cross-entropy + alpha * mean squared error of the soft angle (Hopenet, section 3.2).
 
-    Faces with an angle beyond the bins' +-99 degrees count for nothing, as in Hopenet's training.
+    Faces with an angle beyond the bins' +-99 degrees count for nothing, as in Hopenet's training. Means are over the
+    faces of all processes.
     """
     known = (angles_b3.abs() < LIMIT_DEG).all(1).float()
-    count = known.sum().clamp(min=1)
     cross_entropy = F.cross_entropy(logits_b3k.flatten(0, 1), bins_of(angles_b3).flatten(), reduction="none")
-    by_axis = (cross_entropy.view_as(angles_b3) * known[:, None]).sum(0) / count
-    squared = ((expectation(logits_b3k) - angles_b3) ** 2 * known[:, None]).sum(0) / count
+    errors = torch.stack([cross_entropy.view_as(angles_b3), (expectation(logits_b3k) - angles_b3) ** 2])
+    by_axis, squared = mean_over_all((errors * known[:, None]).sum(1), known.sum()).unbind()
     parts = {f"rmse_{axis}": squared[i].detach().sqrt() for i, axis in enumerate(AXES)}
     return {"loss": (by_axis + config.alpha * squared).sum(), "ce": by_axis.sum(), **parts}
 

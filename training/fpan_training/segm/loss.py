@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fpan_training.processes import all_sum
+from fpan_training.processes import all_sum, mean_over_all
 from fpan_training.segm.groups import Groups, dice_sums, group_log_probabilities
 from fpan_training.segm.interface import SegmOutput
 
@@ -135,5 +135,4 @@ def _weighted_mean(ce_bhw: Tensor, weight_bhw: Tensor, weights_bhw: Tensor | Non
     """
     if weights_bhw is not None:
         weight_bhw = weight_bhw * weights_bhw
-    total, mass = all_sum(torch.stack([(ce_bhw * weight_bhw).sum(), weight_bhw.sum()])).unbind()
-    return total / mass.clamp(min=1)
+    return mean_over_all((ce_bhw * weight_bhw).sum(), weight_bhw.sum())

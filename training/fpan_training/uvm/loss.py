@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fpan_training.processes import mean_over_all
 from fpan_training.uvm.mirror import mirror
 from fpan_training.uvm.model import Judged
 
@@ -91,9 +92,9 @@ def uvm_loss(
 
 
 def masked_mean(values_bchw: Tensor, mask_b1hw: Tensor) -> Tensor:
-    """Mean of (B, C, H, W), weighted by (B, 1, H, W); 0 where all weights are."""
+    """Mean of (B, C, H, W), weighted by (B, 1, H, W), over the maps of all processes; 0 where all weights are."""
     weight = mask_b1hw.expand_as(values_bchw)
-    return (values_bchw * weight).sum() / weight.sum().clamp(min=1)
+    return mean_over_all((values_bchw * weight).sum(), weight.sum())
 
 
 def total_variation(texture_bchw: Tensor, holes_b1hw: Tensor) -> Tensor:
@@ -111,11 +112,11 @@ def symmetry(texture_bchw: Tensor, holes_b1hw: Tensor) -> Tensor:
 
 
 def label_loss(logits_bchw: Tensor, labels_bhw: Tensor, worth_b1hw: Tensor, ignore: int) -> Tensor:
-    """Cross-entropy over the texels with a class, weighted; 0 where there is none."""
+    """Cross-entropy over the texels with a class, of all processes, weighted; 0 where there is none."""
     target = labels_bhw.long()
     weight = worth_b1hw[:, 0] * (target != ignore)
     each = F.cross_entropy(logits_bchw.float(), target, ignore_index=ignore, reduction="none")
-    return (each * weight).sum() / weight.sum().clamp(min=1)
+    return mean_over_all((each * weight).sum(), weight.sum())
 
 
 def _squares(scores: Tensor, target: float) -> Tensor:
