@@ -14,7 +14,7 @@ from fpan.client._options import DRAWINGS
 from fpan.client._patience import retry_after_s
 from fpan.client._shapes import read_arrays, read_polygons, read_soft
 from fpan.client.errors import ApiError, FpanError, ServerUnreachable, UnexpectedAnswer, api_error
-from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Part, Result
+from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Part, Pose, Result
 from fpan.contract.taxonomy import Taxonomy
 
 PNG = "image/png"
@@ -22,6 +22,7 @@ NPZ = "application/x-npz"
 JSON = "application/json"
 _PROBLEM_JSON = "application/problem+json"
 _REQUEST_ID = "x-request-id"
+_AXES = ("yaw", "pitch", "roll")
 
 
 def unreachable(url: str, error: Exception) -> FpanError:
@@ -168,6 +169,7 @@ def _face(body: Mapping[str, Any], height: int, width: int) -> Face:
         soft=read_soft(body.get("alpha")),
         crop=crop,
         pictures=_pictures(body),
+        pose=None if body.get("pose") is None else Pose(*(float(body["pose"][axis]) for axis in _AXES)),
     )
 
 

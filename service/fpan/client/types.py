@@ -38,6 +38,18 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Pose:
+    """How a head is turned, in degrees; all 0: the face looks straight into the camera."""
+
+    yaw: float
+    """Above 0 the nose points to the right of the picture."""
+    pitch: float
+    """Above 0 the nose points up."""
+    roll: float
+    """Above 0 the head leans clockwise as seen in the picture."""
+
+
+@dataclass(frozen=True)
 class CropFrame:
     """A face's aligned crop, with ``frame="crop"``."""
 
@@ -82,6 +94,8 @@ class Face:
     """Whose pixels masks, parts and shapes count, with ``frame="crop"``; box and landmarks count the picture's."""
     pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
     """PNG files of the crop by name, with ``frame="crop"``."""
+    pose: Pose | None = None
+    """Solved from the landmarks; None without them."""
 
     @property
     def labels(self) -> NDArray[np.uint8]:

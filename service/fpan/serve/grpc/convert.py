@@ -103,6 +103,7 @@ def write_response(answer: Answer) -> pb.ParseResponse:
 def _face(answer: Answer, face: ParsedFace) -> pb.Face:
     wanted = answer.options.output
     points = [] if face.landmarks is None else face.landmarks.tolist()
+    pose = face.pose
     message = pb.Face(
         id=face.id,
         box=_box(face.box),
@@ -113,6 +114,7 @@ def _face(answer: Answer, face: ParsedFace) -> pb.Face:
         cut_by_image=face.cut_by_image,
         parts=[_part(part) for part in face.parts],
         labels=_label_map(face.labels, face.window, answer.taxonomy),
+        pose=None if pose is None else pb.Pose(**pose._asdict()),
     )
     if "polygons" in wanted:
         message.polygons.extend(_polygons(answer.polygons(face.labels, face.window[:2])))

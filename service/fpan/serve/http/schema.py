@@ -147,6 +147,17 @@ class Part(BaseModel):
     """Mean over the part's pixels."""
 
 
+class Pose(BaseModel):
+    """How the head is turned, in degrees; all 0: the face looks straight into the camera."""
+
+    yaw: float
+    """Above 0 the nose points to the right of the picture."""
+    pitch: float
+    """Above 0 the nose points up."""
+    roll: float
+    """Above 0 the head leans clockwise as seen in the picture."""
+
+
 class Face(BaseModel):
     """One face. Left and right are the person's own."""
 
@@ -156,6 +167,8 @@ class Face(BaseModel):
     """Of the detector; null for boxes of the caller's and for faces=full."""
     landmarks: list[tuple[float, float]] | None
     """Right eye, left eye, nose, right and left corner of the mouth."""
+    pose: Pose | None
+    """Solved from the landmarks; null without them."""
     occluded: Fraction
     """Share of the face that something covers."""
     cut_by_crop: list[str]

@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fpan.serve.pipeline.pose import Pose, solve
+
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the picture; x1 and y1 are exclusive."""
 
@@ -112,6 +114,11 @@ class ParsedFace:
     """By rising id, where they were asked for."""
     crop: CropFrame | None = None
     """Whose pixels ``window``, ``labels`` and ``parts`` count, with ``frame=crop``."""
+
+    @property
+    def pose(self) -> Pose | None:
+        """How the head is turned, solved from the landmarks; None without them."""
+        return None if self.landmarks is None else solve(self.landmarks)
 
 
 @dataclass(frozen=True)

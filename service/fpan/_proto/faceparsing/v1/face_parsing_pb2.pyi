@@ -284,7 +284,7 @@ class LabelClass(_message.Message):
     def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Face(_message.Message):
-    __slots__ = ("id", "box", "score", "landmarks", "occluded", "cut_by_crop", "cut_by_image", "parts", "labels", "polygons", "alpha", "crop", "confidence_png", "overlay_png", "cutout_png")
+    __slots__ = ("id", "box", "score", "landmarks", "occluded", "cut_by_crop", "cut_by_image", "parts", "labels", "polygons", "alpha", "crop", "confidence_png", "overlay_png", "cutout_png", "pose")
     ID_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -300,6 +300,7 @@ class Face(_message.Message):
     CONFIDENCE_PNG_FIELD_NUMBER: _ClassVar[int]
     OVERLAY_PNG_FIELD_NUMBER: _ClassVar[int]
     CUTOUT_PNG_FIELD_NUMBER: _ClassVar[int]
+    POSE_FIELD_NUMBER: _ClassVar[int]
     id: int
     box: Box
     score: float
@@ -315,7 +316,18 @@ class Face(_message.Message):
     confidence_png: bytes
     overlay_png: bytes
     cutout_png: bytes
-    def __init__(self, id: _Optional[int] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., score: _Optional[float] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., occluded: _Optional[float] = ..., cut_by_crop: _Optional[_Iterable[str]] = ..., cut_by_image: _Optional[bool] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., labels: _Optional[_Union[LabelMap, _Mapping]] = ..., polygons: _Optional[_Iterable[_Union[ClassPolygons, _Mapping]]] = ..., alpha: _Optional[_Iterable[_Union[SoftMask, _Mapping]]] = ..., crop: _Optional[_Union[CropFrame, _Mapping]] = ..., confidence_png: _Optional[bytes] = ..., overlay_png: _Optional[bytes] = ..., cutout_png: _Optional[bytes] = ...) -> None: ...
+    pose: Pose
+    def __init__(self, id: _Optional[int] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., score: _Optional[float] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., occluded: _Optional[float] = ..., cut_by_crop: _Optional[_Iterable[str]] = ..., cut_by_image: _Optional[bool] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., labels: _Optional[_Union[LabelMap, _Mapping]] = ..., polygons: _Optional[_Iterable[_Union[ClassPolygons, _Mapping]]] = ..., alpha: _Optional[_Iterable[_Union[SoftMask, _Mapping]]] = ..., crop: _Optional[_Union[CropFrame, _Mapping]] = ..., confidence_png: _Optional[bytes] = ..., overlay_png: _Optional[bytes] = ..., cutout_png: _Optional[bytes] = ..., pose: _Optional[_Union[Pose, _Mapping]] = ...) -> None: ...
+
+class Pose(_message.Message):
+    __slots__ = ("yaw", "pitch", "roll")
+    YAW_FIELD_NUMBER: _ClassVar[int]
+    PITCH_FIELD_NUMBER: _ClassVar[int]
+    ROLL_FIELD_NUMBER: _ClassVar[int]
+    yaw: float
+    pitch: float
+    roll: float
+    def __init__(self, yaw: _Optional[float] = ..., pitch: _Optional[float] = ..., roll: _Optional[float] = ...) -> None: ...
 
 class Part(_message.Message):
     __slots__ = ("id", "name", "area", "box", "confidence")

@@ -1,0 +1,58 @@
+"""How a head is turned, solved from the detector's five points."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FACE = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.555, -0.336], [-0.42, 1.062, 0.076], [0.42, 1.062, 0.076]])
+"""The five points of a mean head, float (5, 3), in distances between its eyes about their middle: x to the right and y
+down as in the picture of an unturned face, z away from the camera. Fitted to the detector's points on faces whose pose
+is known: ``python -m tests.studies.pose``."""
+_CAMERA = 40.0
+"""Distance of the camera in distances between the eyes: some 2.5 m, so that perspective plays no great part."""
+
+
+class Pose(NamedTuple):
+    """Degrees. All 0: the face looks straight into the camera."""
+
+    yaw: float
+    """Above 0 the nose points to the right of the picture, the person's own left."""
+    pitch: float
+    """Above 0 the nose points up."""
+    roll: float
+    """Above 0 the head leans clockwise as seen in the picture."""
+
+
+def solve(landmarks: NDArray[np.float32]) -> Pose | None:
+    """The pose of the head that the five points are of.
+
+    Yaw and pitch are within some degrees on average (``docs/results/pose.md``): five points say no more.
+
+    Args:
+        landmarks: float (5, 2), in the order of ``fpan.contract.FIVE_POINTS``.
+
+    Returns:
+        None where the points coincide or lie on a line.
+    """
+    points = np.asarray(landmarks, np.float64)
+    centred = points - points.mean(0)
+    spread = np.linalg.svd(centred, compute_uv=False)
+    if spread[1] < 1e-3 * max(spread[0], 1e-9):
+        return None
+    # In a picture in which the face is about as large as a head at that distance from a camera of that focal length.
+    scale = float(np.sqrt((centred**2).sum() / ((FACE[:, :2] - FACE[:, :2].mean(0)) ** 2).sum()))
+    camera = np.diag([_CAMERA, _CAMERA, 1.0])
+    found, turn, _ = cv2.solvePnP(FACE, centred / scale, camera, None, flags=cv2.SOLVEPNP_SQPNP)
+    if not found or not np.isfinite(turn).all():
+        return None
+    return _angles(np.asarray(cv2.Rodrigues(turn)[0], np.float64))
+
+
+def _angles(rotation: NDArray[np.float64]) -> Pose:
+    """Of R = Rx(pitch) @ Ry(yaw) @ Rz(roll), as in 300W-LP, whose yaw has the other sign."""
+    r = rotation
+    yaw = np.arctan2(-r[0, 2], np.hypot(r[0, 0], r[0, 1]))
+    pitch, roll = np.arctan2(r[1, 2], r[2, 2]), np.arctan2(-r[0, 1], r[0, 0])
+    return Pose(*(float(v) for v in np.rad2deg([yaw, pitch, roll])))
