@@ -121,6 +121,19 @@ def test_kept_classes_are_all_that_is_left(client, astronaut_jpeg):
     assert {c["name"] for c in answer["mask"]["classes"]} == kept
 
 
+def test_a_cutout_keeps_the_classes_that_were_chosen(client, astronaut_jpeg):
+    answer = client.post(
+        "/v1/parse",
+        content=astronaut_jpeg,
+        params={"classes": "neck,cloth", "output": "cutout"},
+        headers={"Accept": "image/png"},
+    )
+    opaque = np.array(Image.open(BytesIO(answer.content)))[..., 3] > 0
+    labels = label_map(client, astronaut_jpeg)
+    assert opaque.any()
+    assert np.array_equal(opaque, np.isin(labels, [taxonomy().id_of("neck"), taxonomy().id_of("cloth")]))
+
+
 def test_a_box_lends_a_found_face_its_landmarks(client, astronaut_jpeg):
     found = parse(client, astronaut_jpeg)
     boxed = parse(client, astronaut_jpeg, faces=json.dumps([found["faces"][0]["box"]]))

@@ -103,7 +103,10 @@ class Answer:
         if output == "overlay":
             return encode.overlay_png(pixels, labels, self.taxonomy)
         if output == "cutout":
-            return encode.cutout_png(pixels, labels, self.taxonomy)
+            # What the caller chose has been filtered already and stays whatever it is; else the head does.
+            chosen = self.options.classes or self.options.groups
+            keep = [c for c in self.names if c != self.taxonomy.ignore] if chosen else None
+            return encode.cutout_png(pixels, labels, self.taxonomy, keep)
         if output == "confidence":
             return encode.confidence_png(confidence)
         return encode.indexed_png(labels, self.taxonomy)
