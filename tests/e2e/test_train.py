@@ -17,6 +17,16 @@ from fpan_training.segm.register import Register
 
 from tests.service import ROOT
 
+LEARNT = (
+    ("lom/landmarks", "nme", 0.95),
+    ("dom/stage1", "loss", 0.97),
+    ("dom", "loss", 0.97),
+    ("uvm", "loss", 0.9),
+    ("ppm", "mae_yaw", 0.9),
+    ("segm", "loss", 0.85),
+)
+"""Training, figure that falls, and what share of its first value it has to fall below."""
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -29,11 +39,27 @@ def stages(run: Path) -> list[str]:
 
 
 @pytest.mark.timeout(600)
-def test_every_stage_is_done_and_every_module_has_learnt_something(run: Path) -> None:
+def test_every_stage_is_done_and_leaves_finite_weights(run: Path) -> None:
     assert {path.stem for path in (run / "done").glob("*.json")} == set(stages(run))
     for module in ("lom", "dom", "uvm", "ppm", "segm"):
         checkpoint = torch.load(run / module / "best.pt", map_location="cpu", weights_only=True)
         assert all(torch.isfinite(v).all() for v in checkpoint["network"].values() if v.is_floating_point())
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("training", "figure", "share"), LEARNT, ids=[training for training, *_ in LEARNT])
+def test_every_module_has_learnt_something(run: Path, training: str, figure: str, share: float) -> None:
+    rows = [json.loads(line) for line in (run / training / "log.jsonl").read_text().splitlines()]
+    # Of a loss the last; of a validation figure the best, whose weights are kept.
+    figures = [row[figure] for row in rows if figure in row]
+    now = figures[-1] if figure == "loss" else min(figures)
+    assert now < share * figures[0], figures
+
+
+@pytest.mark.timeout(600)
+def test_lom_tells_hidden_landmarks_from_visible_ones(run: Path) -> None:
+    rows = [json.loads(line) for line in (run / "lom/visibility/log.jsonl").read_text().splitlines()]
+    assert max(row["auc"] for row in rows if "auc" in row) > 0.58  # 0.5 is chance
 
 
 def test_segm_learns_from_covered_routed_and_turned_pictures_with_the_weights_of_eq_2(run: Path) -> None:

@@ -66,7 +66,7 @@ class DomTraining:
     @classmethod
     def smoke(cls, data: tuple[Path, ...], run: Path) -> "DomTraining":
         """Seconds."""
-        short = LoopConfig(epochs=1, batch_size=8, workers=0, precision="32-true", ema_decay=0.5, accelerator="cpu")
+        short = LoopConfig(epochs=3, batch_size=8, workers=0, precision="32-true", ema_decay=0.5, accelerator="cpu")
         return cls(data, run, rla=RLA_SMOKE, stage1=short, stage2=short)
 
     @classmethod

@@ -1,6 +1,6 @@
 """Sizes and schedules of LOM's training."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fpan_training.lom.data import LomAugmentConfig
 from fpan_training.lom.loss import LomLossConfig
@@ -25,8 +25,16 @@ class LomSettings:
     @classmethod
     def smoke(cls) -> "LomSettings":
         """Seconds: a quarter of the width."""
-        loop = LoopConfig(epochs=2, batch_size=8, workers=0, precision="32-true", accelerator="cpu", validate_every=1)
-        return cls(LomConfig(width=0.25), loop=loop, visibility=loop)
+        loop = LoopConfig(
+            epochs=12,
+            batch_size=8,
+            lr=3e-3,
+            ema_decay=0.5,
+            workers=0,
+            precision="32-true",
+            accelerator="cpu",
+        )
+        return cls(LomConfig(width=0.25), loop=loop, visibility=replace(loop, epochs=4, lr=5e-3))
 
     @classmethod
     def cpu(cls) -> "LomSettings":

@@ -36,7 +36,15 @@ class PpmSettings:
     @classmethod
     def smoke(cls) -> "PpmSettings":
         """Seconds: small crops, from scratch."""
-        loop = LoopConfig(epochs=2, batch_size=8, workers=0, precision="32-true", accelerator="cpu", validate_every=1)
+        loop = LoopConfig(
+            epochs=8,
+            batch_size=8,
+            lr=2e-3,
+            ema_decay=0.5,
+            workers=0,
+            precision="32-true",
+            accelerator="cpu",
+        )
         return cls(PpmConfig(input_size=64, pretrained=False), loop=loop)
 
     @classmethod
