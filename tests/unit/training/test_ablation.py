@@ -157,7 +157,7 @@ def inputs(tmp_path: Path) -> Inputs:
         _write_faces(tmp_path / name, 12, seed, covered=covered)
     _write_faces(tmp_path / "turned", 6, 9, "person{}_yaw-60", covered=False)
     splits = json.loads((tmp_path / "occluded" / "split.json").read_text())
-    splits["heldout"] = splits["train"][-2:]
+    splits["heldout"] = [splits["train"].pop() for _ in range(2)]
     (tmp_path / "occluded" / "split.json").write_text(json.dumps(splits))
     rows = [json.dumps({"name": f"face{i}", "share": i / 20}) for i in range(12)]
     (tmp_path / "occluded" / "manifest.jsonl").write_text("\n".join(rows) + "\n")

@@ -160,7 +160,7 @@ def test_a_picture_in_two_splits_is_refused(data: Path, tmp_path: Path) -> None:
     image, labels, _ = face()
     write_pair(tmp_path / "data", "a", image, labels)
     (tmp_path / "data" / "split.json").write_text(json.dumps({"train": ["a"], "val": ["a"]}))
-    with pytest.raises(DataError, match="several splits: a"):
+    with pytest.raises(DataError, match="a is in several splits"):
         _command(data, tmp_path / "out", data=tmp_path / "data")()
 
 

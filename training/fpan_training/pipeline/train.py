@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from fpan_training.data.check import check_labelled
@@ -46,9 +46,9 @@ class Train:
             DataError: there is no data, something is wrong with it, or the run was begun with other data or settings.
             ValueError: no stage is called ``until``.
         """
+        self._keep_plan()
         sources = self._sources()
         check_labelled(sources.data)
-        self._keep_plan(sources)
         stages = Stages(self.run, sources, self.preset, self.seed).all()
         names = [stage.name for stage in stages]
         if self.until and self.until not in names:
@@ -65,10 +65,11 @@ class Train:
                 break
         return self.run
 
-    def _keep_plan(self, sources: Sources) -> None:
+    def _keep_plan(self) -> None:
         """Refuses to go on with a run of other data or settings, whose stages would count as done."""
         plan: dict[str, object] = {"preset": self.preset, "seed": self.seed}
-        plan |= {name: path and name_of(path) for name, path in asdict(sources).items()}
+        given = {name: getattr(self, name) for name in ("data", "unlabelled", "backgrounds", "occluders")}
+        plan |= {name: path and name_of(path) for name, path in given.items()}
         file = self.run / _PLAN
         text = json.dumps(plan, indent=2) + "\n"
         if file.is_file() and file.read_text(encoding="utf-8") != text:
