@@ -33,7 +33,7 @@ class Ablation:
     out: Path = Path("docs/results/ablation.md")
     """Page to write; CSV and picture go beside it."""
     preset: Preset = "cpu"
-    """Budget: ``smoke`` takes seconds, ``cpu`` about half an hour on two cores, ``paper`` GPUs."""
+    """Budget: ``smoke`` takes seconds, ``cpu`` about two hours on two cores, ``paper`` GPUs."""
     rows: tuple[str, ...] = tuple(row.name for row in ROWS)
     """Rows of table I. The first of them is what the others are compared with."""
     peers: tuple[str, ...] = ("bisenet", "unet", "rtformer_slim")
