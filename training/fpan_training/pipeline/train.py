@@ -46,9 +46,11 @@ class Train:
             DataError: there is no data, something is wrong with it, or the run was begun with other data or settings.
             ValueError: no stage is called ``until``.
         """
+        brought = self._brought
         self._keep_plan()
         sources = self._sources()
-        check_labelled(sources.data)
+        if brought:
+            check_labelled(sources.data)
         stages = Stages(self.run, sources, self.preset, self.seed).all()
         names = [stage.name for stage in stages]
         if self.until and self.until not in names:
@@ -77,11 +79,22 @@ class Train:
         self.run.mkdir(parents=True, exist_ok=True)
         write_whole(file, text.encode())
 
-    def _sources(self) -> Sources:
+    @property
+    def _brought(self) -> bool:
+        """Whether the data were named.
+
+        Raises:
+            DataError: some were, or none where none can be rendered.
+        """
         if self.data is not None and self.unlabelled is not None:
-            return Sources(self.data, self.unlabelled, self.backgrounds, self.occluders)
+            return True
         if self.preset != "smoke" or self.data is not None or self.unlabelled is not None:
             raise DataError(
                 "name both --data and --unlabelled; --preset smoke without either renders pictures of its own"
             )
-        return render_sources(self.run, self.seed)
+        return False
+
+    def _sources(self) -> Sources:
+        if self.data is None or self.unlabelled is None:
+            return render_sources(self.run, self.seed)
+        return Sources(self.data, self.unlabelled, self.backgrounds, self.occluders)
