@@ -18,7 +18,6 @@ from fpan_training.segm.register import Register
 from tests.service import ROOT
 
 LEARNT = (
-    ("lom/landmarks", "nme", 0.95),
     ("dom/stage1", "loss", 0.97),
     ("dom", "loss", 0.97),
     ("uvm", "loss", 0.9),
