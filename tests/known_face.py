@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from fpan.serve.inference.batcher import Answer
 from fpan.serve.metrics import Metrics
-from fpan.serve.pipeline.parser import FaceParser, Limits, Segmenter
+from fpan.serve.pipeline.lineup import Lineup, Roster, Segmenter
+from fpan.serve.pipeline.parser import FaceParser, Limits
 from fpan.serve.pipeline.types import Detection
 from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
@@ -84,11 +85,11 @@ def known_gateway() -> Iterator[SimpleNamespace]:
         settings = Settings()
         network, eyes, careful = Network(), Eyes(FACE), Eyes(FACE)
         limits = Limits(10**8, MAX_FACES, 30_000, 10**8, settings.max_alpha_bytes)
-        parser = FaceParser({"segm": Segmenter(CARD, network)}, "segm", eyes, limits, pool, careful)
+        lineup = Lineup(Roster({"segm": Segmenter(CARD, network)}, "segm", eyes, careful))
         yield SimpleNamespace(
             settings=settings,
-            parser=parser,
-            served=(ServedVersion(CARD),),
+            parser=FaceParser(lineup, limits, pool),
+            rollout=SimpleNamespace(lineup=lineup, served=(ServedVersion(CARD),), refused=()),
             metrics=Metrics(),
             draining=False,
             run=work,

@@ -18,6 +18,7 @@ from fpan.serve.grpc import start_grpc
 from fpan.serve.grpc.server import _OPTIONS_BYTES, _SPARE_CALLS, HEALTH_INTERVAL_S, SERVICE
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS
+from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures, Photo
 from fpan.serve.settings import Settings
 from google.rpc import error_details_pb2
@@ -58,9 +59,6 @@ class SquareParser:
         self.cancelled = asyncio.Event()
         self.started = asyncio.Event()
 
-    def segmenter(self, model):
-        return SimpleNamespace(card=CARD, taxonomy=TAXONOMY, alias="champion")
-
     async def parse(self, data, options):
         self.asked.append(options)
         self.started.set()
@@ -93,7 +91,8 @@ class SquareParser:
         )
         sure = np.full((height, width), 7, np.uint8)
         result = ParseResult(width, height, labels, sure, (found,), None, ("a note",), {"decode": 1.5})
-        return result, Photo(np.zeros((height, width, 3), np.uint8), "png")
+        segmenter = SimpleNamespace(card=CARD, taxonomy=TAXONOMY, alias="champion")
+        return Parsed(result, Photo(np.zeros((height, width, 3), np.uint8), "png"), segmenter)
 
 
 @pytest.fixture

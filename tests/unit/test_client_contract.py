@@ -10,6 +10,8 @@ from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.serve.errors import Impossible, Overloaded
 from fpan.serve.http.app import create_app
 from fpan.serve.metrics import Metrics
+from fpan.serve.pipeline.lineup import Roster
+from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures, Photo
 from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
@@ -39,15 +41,15 @@ CARD = ModelCard(
 )
 
 
+SEGMENTER = SimpleNamespace(card=CARD, taxonomy=TAXONOMY, alias=None)
+
+
 class Parser:
     """Finds two eyes in every picture."""
 
     def __init__(self):
         self.asked = None
         self.fails = None
-
-    def segmenter(self, model):
-        return SimpleNamespace(card=CARD, taxonomy=TAXONOMY, alias=None)
 
     async def parse(self, data, options):
         self.asked = (data, options)
@@ -63,7 +65,7 @@ class Parser:
         face = ParsedFace(0, (2.0, 1.0, 8.0, 9.0), 0.8, points, WINDOW, alone, alone, (part,), 0.0, ("r_eye",), False)
         sure = np.full_like(labels, 99)
         result = ParseResult(WIDTH, HEIGHT, labels, sure, (face,), None, ("a note",), {"decode": 1.0})
-        return result, Photo(np.zeros((HEIGHT, WIDTH, 3), np.uint8), "png")
+        return Parsed(result, Photo(np.zeros((HEIGHT, WIDTH, 3), np.uint8), "png"), SEGMENTER)
 
 
 @pytest.fixture
@@ -78,7 +80,11 @@ def gateway():
     built = SimpleNamespace(
         settings=settings,
         parser=Parser(),
-        served=(ServedVersion(CARD),),
+        rollout=SimpleNamespace(
+            served=(ServedVersion(CARD),),
+            refused=(),
+            lineup=SimpleNamespace(now=Roster({"": SEGMENTER}, "", None, None)),
+        ),
         metrics=Metrics(),
         draining=False,
         run=work,
@@ -98,7 +104,7 @@ async def test_result_is_what_the_pipeline_found(client, gateway):
     result = await client.parse(b"picture", pictures=["confidence", "overlay"])
     assert (result.width, result.height, result.taxonomy, result.notes) == (WIDTH, HEIGHT, "eyes", ("a note",))
     assert (result.model.name, result.model.version, result.model.sha256) == ("segm", 4, "ef" * 32)
-    expected, _ = await gateway.parser.parse(b"", None)
+    expected, *_ = await gateway.parser.parse(b"", None)
     np.testing.assert_array_equal(result.labels, expected.labels)
     np.testing.assert_array_equal(result.faces[0].labels, expected.labels)
     np.testing.assert_array_equal(result.faces[0].part("r_eye"), expected.labels == 2)

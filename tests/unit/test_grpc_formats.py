@@ -22,7 +22,7 @@ def made():
 
 async def respond(made, **options) -> pb.ParseResponse:
     read = read_options(pb.ParseOptions(**options))
-    result, decoded = await made.parser.parse(file_of(photo()), read)
+    result, decoded, _ = await made.parser.parse(file_of(photo()), read)
     return write_response(Answer(result, decoded, CARD, read, EncodeRules.of(made.settings)))
 
 

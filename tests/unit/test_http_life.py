@@ -13,6 +13,7 @@ from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.serve.http import answer
 from fpan.serve.http.app import create_app
 from fpan.serve.metrics import Metrics
+from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.types import ParseResult, Photo
 from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
@@ -33,15 +34,15 @@ CARD = ModelCard(
 )
 
 
+SEGMENTER = SimpleNamespace(card=CARD, taxonomy=TAXONOMY, alias=None)
+
+
 class Parser:
     """Finds no face; ``before`` is what goes wrong or takes long first."""
 
     def __init__(self):
         self.before = None
         self.started, self.cancelled = asyncio.Event(), asyncio.Event()
-
-    def segmenter(self, model):
-        return SimpleNamespace(card=CARD, taxonomy=TAXONOMY, alias=None)
 
     async def parse(self, data, options):
         self.started.set()
@@ -52,7 +53,8 @@ class Parser:
             self.cancelled.set()
             raise
         empty = np.zeros((4, 6), np.uint8)
-        return ParseResult(6, 4, empty, empty, (), "no face", ("ünd",), {"decode": 1.0}), Photo(empty, "png")
+        result = ParseResult(6, 4, empty, empty, (), "no face", ("ünd",), {"decode": 1.0})
+        return Parsed(result, Photo(empty, "png"), SEGMENTER)
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ async def gateway():
         yield SimpleNamespace(
             settings=Settings(body_timeout_s=0.2, deadline_ms=5000),
             parser=Parser(),
-            served=(ServedVersion(CARD),),
+            rollout=SimpleNamespace(served=(ServedVersion(CARD),), refused=()),
             metrics=Metrics(),
             draining=False,
             run=work,

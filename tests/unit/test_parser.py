@@ -13,8 +13,9 @@ from fpan.contract import ModelRepository
 from fpan.serve.errors import DeadlineExceeded, GatewayError, Impossible, NotFound, Overloaded, TooLarge
 from fpan.serve.inference.batcher import Answer
 from fpan.serve.pipeline import paste
+from fpan.serve.pipeline.lineup import Lineup, Roster, Segmenter
 from fpan.serve.pipeline.options import ParseOptions
-from fpan.serve.pipeline.parser import STAGES, FaceParser, Limits, Segmenter
+from fpan.serve.pipeline.parser import STAGES, FaceParser, Limits
 from fpan.serve.pipeline.types import Detection
 from PIL import Image
 
@@ -85,7 +86,8 @@ def make(pool):
     def parser(network: Network, eyes: Eyes, max_face_pixels: int = 10**9) -> FaceParser:
         limits = Limits(64_000_000, 100, 30_000, max_face_pixels, 2**24)
         segmenter = Segmenter(CARD, network)
-        return FaceParser({"segm": segmenter, f"segm:{CARD.version}": segmenter}, "segm", eyes, limits, pool)
+        named = {"segm": segmenter, f"segm:{CARD.version}": segmenter}
+        return FaceParser(Lineup(Roster(named, "segm", eyes, eyes)), limits, pool)
 
     return parser
 
@@ -96,7 +98,7 @@ async def test_faces_that_cover_too_much_together_are_refused_before_they_are_co
     with pytest.raises(TooLarge, match="3500000 pixels"):
         await make(network, Eyes(), 3_500_000).parse(picture(1000, 1000), options)
     assert network.asked == []
-    result, _ = await make(network, Eyes(), 4_000_000).parse(picture(1000, 1000), options)
+    result, *_ = await make(network, Eyes(), 4_000_000).parse(picture(1000, 1000), options)
     assert len(result.faces) == 4
 
 
@@ -140,7 +142,7 @@ async def test_pasting_ends_soon_after_its_caller_has_left(make, pool, monkeypat
 
 @pytest.mark.parametrize("box", [(-5000, 10, 20, 200), (-5000, 10, 1, 11), (199.9, 0, 9000, 9000), (-9e8, -9e8, 1, 1)])
 async def test_a_box_that_overlaps_the_picture_is_parsed(make, box):
-    result, _ = await make(Network(), Eyes()).parse(picture(200, 200), ParseOptions(faces=(box,)))
+    result, *_ = await make(Network(), Eyes()).parse(picture(200, 200), ParseOptions(faces=(box,)))
     (face,) = result.faces
     assert face.box == box
     assert face.labels.size > 0
@@ -155,7 +157,7 @@ async def test_a_box_outside_is_refused_before_faces_are_sought(make):
 
 async def test_a_found_face_beyond_the_picture_is_no_face(make):
     eyes = Eyes(detection(FACE + 5000), detection(FACE), detection(FACE * 0, (300.0, 300.0, 400.0, 400.0)))
-    result, _ = await make(Network(), eyes).parse(picture(200, 200), ParseOptions())
+    result, *_ = await make(Network(), eyes).parse(picture(200, 200), ParseOptions())
     (face,) = result.faces
     assert np.array_equal(face.landmarks, FACE)
 
@@ -169,7 +171,7 @@ async def test_a_box_on_a_face_whose_landmarks_lie_beyond_the_picture_is_impossi
 
 @pytest.mark.parametrize("faces", ["auto", ((60.0, 60.0, 140.0, 150.0),)])
 async def test_a_face_whose_landmarks_coincide_is_cut_by_its_box(make, faces):
-    result, _ = await make(Network(), Eyes(detection(FACE * 0 + 100))).parse(
+    result, *_ = await make(Network(), Eyes(detection(FACE * 0 + 100))).parse(
         picture(200, 200), ParseOptions(faces=faces)
     )
     x0, y0, x1, y1 = result.faces[0].window
@@ -182,14 +184,14 @@ LARGE_AND_SMALL = ParseOptions(faces=((0.0, 0.0, 900.0, 900.0), (20.0, 20.0, 90.
 
 async def test_times_of_what_runs_at_once_do_not_add_up(make):
     network = Network({"logits": (1.0, 5.0), "confidence": (2.0, 3.0)})
-    result, _ = await make(network, Eyes()).parse(picture(900, 900), LARGE_AND_SMALL)
+    result, *_ = await make(network, Eyes()).parse(picture(900, 900), LARGE_AND_SMALL)
     assert sorted(network.asked) == ["confidence", "logits"]
     assert (result.timing_ms["queue"], result.timing_ms["infer"]) == (2000, 5000)
 
 
 @pytest.mark.parametrize("faces", ["auto", "full"])
 async def test_every_stage_is_timed_in_order_with_or_without_a_face(make, faces):
-    result, _ = await make(Network(), Eyes()).parse(picture(200, 200), ParseOptions(faces=faces))
+    result, *_ = await make(Network(), Eyes()).parse(picture(200, 200), ParseOptions(faces=faces))
     assert tuple(result.timing_ms) == STAGES
     assert result.timing_ms["queue"] == result.timing_ms["infer"] == 0
     assert (result.timing_ms["detect"] == 0) == (faces == "full")

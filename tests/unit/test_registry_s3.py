@@ -235,7 +235,7 @@ def test_the_gateway_fetches_what_it_serves(client, network, tmp_path, monkeypat
     async def serve() -> list[str]:
         settings = Settings(model_repository=address, backend="in-process", runtime_threads=1)
         async with open_gateway(settings) as gateway:
-            return sorted(gateway.parser.segmenters)
+            return sorted(gateway.rollout.lineup.now.segmenters)
 
     expected = ["segm", "segm:1", "segm:2", "segm@champion", "segm@shadow"]
     assert asyncio.run(serve()) == expected

@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from fpan.serve.inference.backend import InferenceBackend
-from fpan.serve.inference.batcher import Batcher, BatchLimits
 from fpan.serve.inference.start import open_backend
 from fpan.serve.metrics import Metrics
-from fpan.serve.pipeline.detect import FaceDetector
-from fpan.serve.pipeline.parser import FaceParser, Limits, Segmenter
-from fpan.serve.served import SEGMENTATION, ServedVersion, served_versions, with_local_repository
+from fpan.serve.pipeline.parser import FaceParser, Limits
+from fpan.serve.rollout.crew import Crew
+from fpan.serve.rollout.followed import FollowedRepository
+from fpan.serve.rollout.rollout import Rollout
 from fpan.serve.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ class Gateway:
     settings: Settings
     parser: FaceParser
     backend: InferenceBackend
-    served: tuple[ServedVersion, ...]
-    """The versions that are served."""
+    rollout: Rollout
+    """Which versions answer."""
     pool: ThreadPoolExecutor
     metrics: Metrics
     draining: bool = field(default=False)
@@ -45,7 +45,7 @@ class Gateway:
         """Whether every model answers and nothing is being shut down."""
         if self.draining:
             return False
-        answers = await asyncio.gather(*(self.backend.ready(s.card.name, s.card.version) for s in self.served))
+        answers = await asyncio.gather(*(self.backend.ready(*each.version) for each in self.rollout.served))
         return all(answers)
 
 
@@ -55,25 +55,17 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         runtime_folder = Path(stack.enter_context(TemporaryDirectory(prefix="fpan-")))
-        settings = await asyncio.to_thread(with_local_repository, settings, runtime_folder / "repository")
-        served = served_versions(settings)
-        cards = [each.card for each in served]
-        backend = await open_backend(settings, cards, runtime_folder)
+        followed = await asyncio.to_thread(FollowedRepository, settings, runtime_folder / "repository")
+        settings = followed.settings
+        wanted = followed.wanted()
+        backend = await open_backend(settings, [each.card for each in wanted], runtime_folder)
         stack.push_async_callback(backend.close)
         pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="picture")
         stack.push_async_callback(asyncio.to_thread, partial(pool.shutdown, cancel_futures=True))
-        limits = BatchLimits.of(settings)
-        named: dict[str, Segmenter] = {}
-        for each in served:
-            batcher = Batcher(backend, each.card, limits, metrics.batches.of(each.card.version))
-            stack.push_async_callback(batcher.close)
-            named |= {name: Segmenter(each.card, batcher, alias) for name, alias in each.names.items()}
-        finder = named[settings.detector_model]
-        detector, careful = (
-            FaceDetector(finder.card, finder.batcher, pool, threshold)
-            for threshold in (settings.detector_threshold, settings.redact_detector_threshold)
-        )
-        segmenters = {name: segmenter for name, segmenter in named.items() if segmenter.card.task == SEGMENTATION}
+        crew = Crew(settings, backend, pool, metrics)
+        stack.push_async_callback(crew.close)
+        rollout = Rollout(followed, backend, crew, metrics.rollout)
+        lineup = await rollout.begin(wanted)
         bounds = Limits(
             settings.max_pixels,
             settings.max_faces,
@@ -81,6 +73,12 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             settings.max_face_pixels,
             settings.max_alpha_bytes,
         )
-        parser = FaceParser(segmenters, settings.segm_model, detector, bounds, pool, careful)
+        following = asyncio.create_task(rollout.run(), name="rollout")
+        stack.push_async_callback(_ended, following)
         _log.info("networks: %s", backend.description)
-        yield Gateway(settings, parser, backend, served, pool, metrics)
+        yield Gateway(settings, FaceParser(lineup, bounds, pool), backend, rollout, pool, metrics)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,9 +1,13 @@
 """What Prometheus sees: requests by route and stage, batches, queues, faces."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from fpan.contract import ModelCard
+from fpan.serve.served import ServedVersion
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -29,6 +33,7 @@ class Metrics:
         self.in_flight = Gauge("fpan_requests_in_flight", "Requests that are being handled.", registry=r)
         self.faces = Histogram("fpan_faces", "Faces parsed in a picture.", buckets=_FACES, registry=r)
         self.batches = BatchCounts(r)
+        self.rollout = RolloutCounts(r)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -71,3 +76,33 @@ class VersionCounts:
     def batch_size(self, model: str, items: int) -> None:
         """A batch of so many items went out."""
         self.counts.size.labels(model, self.version).observe(items)
+
+
+class RolloutCounts:
+    """What follows the registry tells."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._served = Gauge(
+            "fpan_model_served", "1 for a version that answers.", ("model", "version", "alias"), registry=registry
+        )
+        self._refused = Gauge(
+            "fpan_model_refused",
+            "1 for a version that the registry asks for and that failed its trial here.",
+            ("model", "version"),
+            registry=registry,
+        )
+        self._reachable = Gauge("fpan_registry_reachable", "1 if the model repository can be read.", registry=registry)
+
+    def settled(self, served: Iterable[ServedVersion], refused: Iterable[ModelCard]) -> None:
+        """What answers now, and what should and does not."""
+        self._served.clear()
+        for each in served:
+            for alias in each.aliases or ("",):
+                self._served.labels(each.card.name, str(each.card.version), alias).set(1)
+        self._refused.clear()
+        for card in refused:
+            self._refused.labels(card.name, str(card.version)).set(1)
+
+    def reachable(self, can_be: bool) -> None:
+        """Whether the model repository could be read just now."""
+        self._reachable.set(can_be)

@@ -1,15 +1,16 @@
 """Which versions of the repository are served, and by which names requests may ask for them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from fpan.contract import AliasName, ModelCard, ModelRepository, Reference, RepositoryError
 from fpan.contract.aliases import CHAMPION
-from fpan.registry import fetch, is_remote, open_store
 from fpan.serve.settings import Settings
 
 SEGMENTATION, DETECTION = "segmentation", "detection"
+
+Version = tuple[str, int]
+"""Name of a model and number of its version."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class ServedVersion:
     """Whether it answers where the model's name is all that a request says."""
 
     @property
+    def version(self) -> Version:
+        """Which it is."""
+        return self.card.name, self.card.version
+
+    @property
     def names(self) -> dict[str, AliasName | None]:
         """What requests may call it -> which of its aliases that means, None where it has none."""
         name = self.card.name
@@ -34,39 +40,41 @@ class ServedVersion:
         return named
 
 
-def with_local_repository(settings: Settings, folder: Path) -> Settings:
-    """The settings with a model repository in a local folder: its own, or ``folder``, to which an object store's is
-    fetched.
+def served_versions(settings: Settings, held: Mapping[str, int] | None = None) -> tuple[ServedVersion, ...]:
+    """Of every segmentation model the champion, the former champion, and what its other aliases name; of the detector
+    the champion.
 
-    Raises:
-        RepositoryError: it cannot be fetched.
-    """
-    if not is_remote(settings.model_repository):
-        return settings
-    folder.mkdir(parents=True)
-    fetch(open_store(settings.model_repository), folder)
-    return settings.model_copy(update={"model_repository": folder})
-
-
-def served_versions(settings: Settings) -> tuple[ServedVersion, ...]:
-    """Of every segmentation model the champion, or the highest version where it has none, and what its other aliases
-    name; of the detector the one.
+    Args:
+        settings: name the repository, a local folder, and the models that must be in it.
+        held: model -> the version that answers for it as long as it has no champion; the highest where it is not named.
+            So a version that is added to a repository without aliases does not take over from one that is served.
 
     Raises:
         RepositoryError: the repository, a model that the settings name, or a version that an alias names is missing, or
             a card was changed.
     """
     repository = ModelRepository(settings.model_repository)
+    held = held or {}
     for name, task in ((settings.segm_model, SEGMENTATION), (settings.detector_model, DETECTION)):
-        card = repository.card(name, repository.current(name))
+        card = repository.card(name, _current(repository, name, held))
         if card.task != task:
             raise RepositoryError(f"the model {name!r} is for {card.task}, not for {task}")
-    return tuple(served for name in repository.names() for served in _of_model(repository, name, settings))
+    return tuple(
+        served for name in repository.names() for served in _of_model(repository, name, settings.detector_model, held)
+    )
 
 
-def _of_model(repository: ModelRepository, name: str, settings: Settings) -> Iterator[ServedVersion]:
-    default = repository.card(name, repository.current(name))
-    if default.task == DETECTION and name != settings.detector_model:
+def _current(repository: ModelRepository, name: str, held: Mapping[str, int]) -> int:
+    if name in held and CHAMPION not in repository.aliases(name).aliases:
+        return repository.resolve(Reference(name, held[name]))
+    return repository.current(name)
+
+
+def _of_model(
+    repository: ModelRepository, name: str, detector: str, held: Mapping[str, int]
+) -> Iterator[ServedVersion]:
+    default = repository.card(name, _current(repository, name, held))
+    if default.task == DETECTION and name != detector:
         return
     aliases = repository.aliases(name)
     versions = {default.version}
@@ -74,9 +82,31 @@ def _of_model(repository: ModelRepository, name: str, settings: Settings) -> Ite
         versions |= {repository.resolve(Reference(name, alias=alias)) for alias in aliases.aliases}
     for version in sorted(versions):
         card = repository.card(name, version)
-        if (card.inputs, card.outputs) != (default.inputs, default.outputs):
+        if not side_by_side(card, default):
             raise RepositoryError(
                 f"{name} version {version} has other inputs or outputs than version {default.version}, so that the two "
                 f"cannot be served side by side: give the alias {', '.join(aliases.of(version))} to another version"
             )
         yield ServedVersion(card, aliases.of(version), version == default.version)
+    former = former_champion(repository, name) if default.task == SEGMENTATION else None
+    if former is not None and former.version not in versions and side_by_side(former, default):
+        yield ServedVersion(former, default=False)
+
+
+def side_by_side(card: ModelCard, other: ModelCard) -> bool:
+    """Whether two versions of a model can be served at once."""
+    return (card.inputs, card.outputs) == (other.inputs, other.outputs)
+
+
+def former_champion(repository: ModelRepository, name: str) -> ModelCard | None:
+    """The version that a rollback would bring back, which therefore stays loaded; None where there is none, or it is of
+    no use.
+    """
+    champion = repository.aliases(name).aliases.get(CHAMPION)
+    former = next(iter(repository.history(name).former(CHAMPION, champion)), None)
+    if champion is None or former is None:
+        return None
+    try:
+        return repository.card(name, former)
+    except RepositoryError:
+        return None

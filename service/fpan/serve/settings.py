@@ -32,7 +32,11 @@ class Settings(BaseSettings):
     grpc_port: Port = 50051
     """Port of gRPC."""
     model_repository: Address = Path("model_repository")
-    """The model repository: a folder, or s3://BUCKET/PREFIX, from which what is served is fetched at the start."""
+    """The model repository: a folder, or s3://BUCKET/PREFIX, from which what is served is fetched."""
+    registry_poll_s: Seconds = 0.5
+    """How often the aliases in the model repository are read, in seconds; what they name is brought into traffic."""
+    golden_agreement: Annotated[float, Field(ge=0, le=1)] = 0.995
+    """Least share of the pixels of a version's golden pictures that must have the right label before it may answer."""
     segm_model: str = "segm"
     """Name of the segmentation model that answers when a request names none."""
     detector_model: str = "detector"

@@ -78,8 +78,7 @@ class FaceParsingServicer:
         options = self._checked(request)
         if left_s is not None:
             options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
-        result, photo = await gateway.parser.parse(request.image, options)
-        segmenter = gateway.parser.segmenter(options.model)
+        result, photo, segmenter = await gateway.parser.parse(request.image, options)
         rules = EncodeRules.of(gateway.settings)
         answer = Answer(result, photo, segmenter.card, options, rules, segmenter.alias)
         watch = Stopwatch()

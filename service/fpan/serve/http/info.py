@@ -22,18 +22,20 @@ def info_routes(gateway: Gateway) -> APIRouter:
     @router.get("/v1/labels", response_model=Labels, tags=["models"])
     async def labels(model: str = "") -> dict[str, Any]:
         """The taxonomy: ids, names, colours, left-right partners, groups, and tables to other orders in use."""
-        segmenter = gateway.parser.segmenter(model)
+        segmenter = gateway.rollout.lineup.now.segmenter(model)
         return labels_of(segmenter.card, segmenter.taxonomy)
 
     @router.get("/v1/models", tags=["models"])
     async def models() -> dict[str, Any]:
-        """The cards of all versions that are served, and their aliases."""
-        return {"models": [_told(served) for served in gateway.served]}
+        """The cards of all versions that are served, their aliases, and what the registry asks for in vain."""
+        rollout = gateway.rollout
+        refused = [{"name": r.card.name, "version": r.card.version, "reason": r.reason} for r in rollout.refused]
+        return {"models": [_told(served) for served in rollout.served], "refused": refused}
 
     @router.get("/v1/models/{name}", tags=["models"])
     async def model_card(name: str) -> dict[str, Any]:
         """The card of `NAME`, `NAME:VERSION` or `NAME@ALIAS`: taxonomy, metrics, data, licences, sha256, aliases."""
-        named = {known: served for served in gateway.served for known in served.names}
+        named = {known: served for served in gateway.rollout.served for known in served.names}
         if name not in named:
             raise NotFound(f"there is no model {name[:80]!r}; served are {', '.join(sorted(named))}")
         return _told(named[name])

@@ -61,8 +61,7 @@ async def _parsed(
     gateway: Gateway, data: bytes, options: ParseOptions, media: str
 ) -> tuple[ParseResult, dict[str, float], bytes]:
     """The result, its milliseconds by stage, and its encoding as ``media``."""
-    result, photo = await gateway.parser.parse(data, options)
-    segmenter = gateway.parser.segmenter(options.model)
+    result, photo, segmenter = await gateway.parser.parse(data, options)
     answer = Answer(result, photo, segmenter.card, options, EncodeRules.of(gateway.settings), segmenter.alias)
     encode: dict[str, Callable[[], bytes]] = {
         JSON: lambda: json_answer(answer),

@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fpan.contract import ModelCard
+
 Tensors = Mapping[str, NDArray[np.generic]]
 
 
@@ -31,6 +33,15 @@ class InferenceBackend(Protocol):
             NotFound: the model or version is not served.
             Unavailable: the backend does not answer or broke down.
             DeadlineExceeded: it took longer than ``timeout_s``.
+        """
+        ...
+
+    async def serve(self, cards: Sequence[ModelCard]) -> None:
+        """Makes these versions answer and no others, while those that stay go on answering. One call at a time.
+
+        Raises:
+            Unavailable: it did not work; what was served before still is. Its cause is logged.
+            RepositoryError: a file of a version is missing or was changed.
         """
         ...
 

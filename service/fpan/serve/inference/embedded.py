@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -35,16 +35,22 @@ _STABLE_S = 60.0
 """A server that ran for so long, in seconds, is started again without a growing pause."""
 _PORT_TRIES = 3
 
+_Versions = frozenset[tuple[str, int]]
+
 
 class EmbeddedBackend:
     """An :class:`~fpan.serve.inference.backend.InferenceBackend` that owns its Triton server."""
 
-    def __init__(self, cards: Sequence[ModelCard], tree: Path, home: Path, start_timeout_s: float) -> None:
+    def __init__(self, settings: Settings, repository: ModelRepository, runtime_dir: Path) -> None:
         self.description = "embedded Triton"
-        self._served = [(card.name, card.version) for card in cards]
-        self._tree = tree
-        self._home = home
-        self._start_timeout_s = start_timeout_s
+        self._repository = repository
+        self._options = ServingOptions(
+            "embedded", settings.runtime, settings.runtime_threads, settings.instances, settings.max_batch
+        )
+        self._start_timeout_s = settings.triton_start_timeout_s
+        self._tree, self._home = runtime_dir / "models", runtime_dir / "triton"
+        self._served: _Versions = frozenset()
+        self._changing = asyncio.Lock()
         self._installation = Installation.find()
         self._server: TritonServer | None = None
         self._client: TritonBackend | None = None
@@ -63,14 +69,9 @@ class EmbeddedBackend:
         """
         if reason := supported():
             raise TritonError(f"The embedded Triton cannot run here: {reason}")
-        tree, home = runtime_dir / "models", runtime_dir / "triton"
-        options = ServingOptions(
-            "embedded", settings.runtime, settings.runtime_threads, settings.instances, settings.max_batch
-        )
-        versions = [(card.name, card.version) for card in cards]
-        await asyncio.to_thread(put_together, repository, versions, tree, options)
-        self = cls(cards, tree, home, settings.triton_start_timeout_s)
-        await asyncio.to_thread(self._installation.assemble, home)
+        self = cls(settings, repository, runtime_dir)
+        await self._put_together(_versions(cards))
+        await asyncio.to_thread(self._installation.assemble, self._home)
         version = await self._start()
         runtime = f"{version_of(settings.runtime)}, {settings.runtime_threads} threads"
         self.description = f"embedded Triton {version}, {runtime}"
@@ -90,6 +91,45 @@ class EmbeddedBackend:
             raise Unavailable("the inference server is starting again; try again in a moment")
         return await self._client.infer(model, version, inputs, outputs, timeout_s)
 
+    async def serve(self, cards: Sequence[ModelCard]) -> None:
+        """See :class:`~fpan.serve.inference.backend.InferenceBackend`.
+
+        The server knows no load of a single version: it loads all versions of a changed model anew, beside those that
+        answer meanwhile.
+        """
+        async with self._changing:
+            former, wanted = self._served, _versions(cards)
+            if wanted == former:
+                return
+            try:
+                await self._put_together(wanted)
+                await self._follow(former, wanted)
+            except BaseException:
+                await self._put_together(former)
+                await self._follow(wanted, former)
+                raise
+
+    async def _put_together(self, versions: _Versions) -> None:
+        await asyncio.to_thread(put_together, self._repository, versions, self._tree, self._options)
+        # What a server that is started again from now on serves.
+        self._served = versions
+
+    async def _follow(self, before: _Versions, now: _Versions) -> None:
+        """Makes the running server do as the tree says. One that is being started again does so by itself."""
+        if self._server is None or self._client is None:
+            return
+        self._server.started(0)  # processes come and go for a while
+        for model in sorted({name for name, _ in before ^ now}):
+            if model in _names(now):
+                await self._client.load(model, self._server.grpc_headers, self._start_timeout_s)
+            else:
+                await self._client.unload(model, self._server.grpc_headers, self._start_timeout_s)
+        self._server.started(self._workers)
+
+    @property
+    def _workers(self) -> int:
+        return len(self._served) * self._options.instances
+
     async def ready(self, model: str, version: int) -> bool:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`."""
         return self._client is not None and await self._client.ready(model, version)
@@ -105,7 +145,7 @@ class EmbeddedBackend:
     async def _start(self) -> str:
         """Starts the server, waits until all models answer, and returns its version."""
         for attempt in range(_PORT_TRIES):
-            names = sorted({name for name, _ in self._served})
+            names = _names(self._served)
             server = await TritonServer.spawn(self._installation, self._tree, names, self._home)
             client = TritonBackend(server.grpc_address, direct=True)
             try:
@@ -117,7 +157,7 @@ class EmbeddedBackend:
                 if isinstance(error, TritonError) and "already in use" in str(error) and attempt + 1 < _PORT_TRIES:
                     continue
                 raise
-            server.started()
+            server.started(self._workers)
             self._server, self._client = server, client
             return version
         raise AssertionError  # the last attempt has returned or raised
@@ -168,7 +208,7 @@ class EmbeddedBackend:
             if not self._server.whole:
                 return "a Python process of the embedded Triton died"
             ready = [await self._client.ready(name, version) for name, version in self._served]
-            strikes = 0 if all(ready) else strikes + 1
+            strikes = 0 if all(ready) or self._changing.locked() else strikes + 1
         return "a model of the embedded Triton does not answer any more"
 
     async def _end(self, *, at_once: bool = False) -> None:
@@ -178,3 +218,11 @@ class EmbeddedBackend:
             await client.close()
         if server is not None:
             await server.stop(at_once=at_once)
+
+
+def _versions(cards: Iterable[ModelCard]) -> _Versions:
+    return frozenset((card.name, card.version) for card in cards)
+
+
+def _names(versions: _Versions) -> list[str]:
+    return sorted({name for name, _ in versions})

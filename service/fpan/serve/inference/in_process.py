@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.contract import ModelCard, ModelRepository
+from fpan.contract import ModelCard, ModelRepository, RepositoryError
 from fpan.serve.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
 from fpan.serve.inference.backend import Tensors
 from fpan.serve.inference.runtime import Network, version_of
@@ -21,16 +21,16 @@ from fpan.serve.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-_Networks = dict[tuple[str, int], tuple[ModelCard, Network]]
-
 
 class InProcessBackend:
     """An :class:`~fpan.serve.inference.backend.InferenceBackend` of threads of this process."""
 
-    def __init__(self, networks: _Networks, description: str, at_once: int) -> None:
-        self.description = description
-        self._networks = networks
-        self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="network")
+    def __init__(self, settings: Settings, repository: ModelRepository) -> None:
+        self.description = f"in process, {version_of(settings.runtime)}, {settings.runtime_threads} threads"
+        self._settings = settings
+        self._repository = repository
+        self._networks: dict[tuple[str, int], tuple[ModelCard, Network]] = {}
+        self._pool = ThreadPoolExecutor(settings.instances, thread_name_prefix="network")
 
     @classmethod
     async def open(cls, settings: Settings, repository: ModelRepository, cards: Iterable[ModelCard]) -> Self:
@@ -39,19 +39,33 @@ class InProcessBackend:
         Raises:
             RepositoryError: a file is missing or was changed.
         """
+        self = cls(settings, repository)
+        for card in cards:
+            self._networks[card.name, card.version] = card, await asyncio.to_thread(self._load, card)
+        return self
 
-        def load(card: ModelCard) -> Network:
-            repository.verify(card)
-            path = repository.folder(card.name, card.version) / "model.onnx"
-            network = Network(path, settings.runtime, settings.runtime_threads, settings.instances)
-            everything = {tensor.name for tensor in card.outputs}
-            network.prepare(everything - set(card.on_demand))
-            network.prepare(everything)
-            return network
+    def _load(self, card: ModelCard) -> Network:
+        self._repository.verify(card)
+        path = self._repository.folder(card.name, card.version) / "model.onnx"
+        network = Network(path, self._settings.runtime, self._settings.runtime_threads, self._settings.instances)
+        everything = {tensor.name for tensor in card.outputs}
+        network.prepare(everything - set(card.on_demand))
+        network.prepare(everything)
+        return network
 
-        networks = {(card.name, card.version): (card, await asyncio.to_thread(load, card)) for card in cards}
-        description = f"in process, {version_of(settings.runtime)}, {settings.runtime_threads} threads"
-        return cls(networks, description, settings.instances)
+    async def serve(self, cards: Sequence[ModelCard]) -> None:
+        """See :class:`~fpan.serve.inference.backend.InferenceBackend`."""
+        networks = {}
+        for card in cards:
+            key = card.name, card.version
+            try:
+                networks[key] = self._networks.get(key) or (card, await asyncio.to_thread(self._load, card))
+            except RepositoryError:
+                raise
+            except Exception as error:  # whatever a runtime raises
+                _log.exception("model %s version %d cannot be loaded", *key)
+                raise Unavailable(f"version {card.version} of model {card.name} cannot be loaded") from error
+        self._networks = networks
 
     async def infer(
         self, model: str, version: int, inputs: Tensors, outputs: Sequence[str], timeout_s: float

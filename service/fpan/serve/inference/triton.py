@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
+from fpan.contract import ModelCard
 from fpan.serve.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
 from fpan.serve.inference.backend import Tensors
 
@@ -84,6 +85,37 @@ class TritonBackend:
         except InferenceServerException:
             return False
 
+    async def serve(self, cards: Sequence[ModelCard]) -> None:
+        """See :class:`~fpan.serve.inference.backend.InferenceBackend`. Somebody else loads what this server serves."""
+        for card in cards:
+            if not await self.ready(card.name, card.version):
+                raise Unavailable(
+                    f"{self.description} does not serve {card.name} version {card.version}: load it there"
+                )
+
+    async def load(self, model: str, headers: Mapping[str, str], timeout_s: float) -> None:
+        """Has the server load a model as its folder is now; versions that answered go on until that is done.
+
+        Args:
+            model: its name.
+            headers: what opens the server's model control.
+            timeout_s: how long it may take, in seconds.
+
+        Raises:
+            Unavailable: it cannot be loaded, or the server does not answer.
+        """
+        try:
+            await self._client.load_model(model, headers=headers, client_timeout=timeout_s)
+        except InferenceServerException as error:
+            raise _not_done("load", model, error) from error
+
+    async def unload(self, model: str, headers: Mapping[str, str], timeout_s: float) -> None:
+        """Has the server take a model away, once what it computes is done; see :meth:`load`."""
+        try:
+            await self._client.unload_model(model, headers=headers, client_timeout=timeout_s)
+        except InferenceServerException as error:
+            raise _not_done("unload", model, error) from error
+
     async def server(self) -> tuple[str, str] | None:
         """The server's name for itself and its version once all its models are ready, else None."""
         try:
@@ -97,6 +129,11 @@ class TritonBackend:
     async def close(self) -> None:
         """Closes the connection. Calls under way end with :class:`Unavailable`."""
         await self._client.close()
+
+
+def _not_done(what: str, model: str, error: InferenceServerException) -> Unavailable:
+    _log.error("Triton cannot %s model %s: %s", what, model, error)
+    return Unavailable(f"the inference server cannot {what} model {model}; its log says why")
 
 
 def _translated(error: InferenceServerException, model: str, version: int, timeout_s: float) -> GatewayError:

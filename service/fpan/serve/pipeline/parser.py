@@ -1,21 +1,19 @@
 """The pipeline: bytes of a picture in, every face's parts out. It knows no transport."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from fpan.contract import AliasName, AlignmentTemplate, ModelCard, Taxonomy
-from fpan.serve.errors import BadRequest, GatewayError, Impossible, NotFound
-from fpan.serve.inference.batcher import Answer, Arrays, Batcher
+from fpan.contract import Taxonomy
+from fpan.serve.errors import BadRequest, GatewayError, Impossible
+from fpan.serve.inference.batcher import Answer, Arrays
 from fpan.serve.pipeline import align
 from fpan.serve.pipeline.assemble import Assembly
 from fpan.serve.pipeline.decode import decode
+from fpan.serve.pipeline.lineup import Detector, Lineup, Roster, Segmenter
 from fpan.serve.pipeline.options import ParseOptions
 from fpan.serve.pipeline.order import check_order
 from fpan.serve.pipeline.patience import Patience
@@ -26,38 +24,6 @@ from fpan.serve.pipeline.types import Box, Detection, ParseResult, Photo
 T = TypeVar("T")
 STAGES = ("decode", "detect", "queue", "infer", "paste")
 """What is timed, always all of it and in this order."""
-
-
-class Detector(Protocol):
-    """Finds faces."""
-
-    async def find(
-        self, picture: NDArray[np.uint8], max_faces: int | None = None, deadline: float | None = None
-    ) -> list[Detection]:
-        """Faces of a picture, RGB uint8 (H, W, 3), the largest first."""
-        ...
-
-
-@dataclass(frozen=True)
-class Segmenter:
-    """A segmentation model that can be asked."""
-
-    card: ModelCard
-    batcher: Batcher
-    alias: AliasName | None = None
-    """What it is, as the name says by which it was asked for."""
-
-    @property
-    def taxonomy(self) -> Taxonomy:
-        """Of its label maps."""
-        assert self.card.taxonomy is not None
-        return self.card.taxonomy
-
-    @property
-    def template(self) -> AlignmentTemplate:
-        """Where it expects a face."""
-        assert self.card.alignment is not None
-        return self.card.alignment
 
 
 @dataclass(frozen=True)
@@ -73,51 +39,33 @@ class Limits:
     """Bytes that the soft masks of all faces may have together."""
 
 
+class Parsed(NamedTuple):
+    """What is known of a picture, and what transports need beside it."""
+
+    result: ParseResult
+    photo: Photo
+    """The decoded picture, for answers that show it."""
+    segmenter: Segmenter
+    """What has parsed it."""
+
+
 class FaceParser:
     """Parses pictures with the models that are served."""
 
-    def __init__(
-        self,
-        segmenters: Mapping[str, Segmenter],
-        default: str,
-        detector: Detector,
-        limits: Limits,
-        pool: Executor,
-        careful: Detector | None = None,
-    ) -> None:
+    def __init__(self, lineup: Lineup, limits: Limits, pool: Executor) -> None:
         """Takes what it needs.
 
         Args:
-            segmenters: what requests may call a model -> the model.
-            default: what it is called where a request names none.
-            detector: finds the faces.
+            lineup: the networks.
             limits: what a picture may ask for.
             pool: where what computes runs.
-            careful: finds the faces that are to be redacted, also such as may be none; None for ``detector``.
         """
-        self.segmenters = segmenters
-        self._default = default
-        self._detector = detector
-        self._careful = careful or detector
+        self._lineup = lineup
         self._limits = limits
         self._pool = pool
 
-    def segmenter(self, model: str) -> Segmenter:
-        """The model that an option names.
-
-        Raises:
-            NotFound: it is not served.
-        """
-        found = self.segmenters.get(model or self._default)
-        if found is None:
-            raise NotFound(f"there is no model {model[:80]!r}; served are {', '.join(sorted(self.segmenters))}")
-        return found
-
-    async def parse(self, data: bytes, options: ParseOptions) -> tuple[ParseResult, Photo]:
+    async def parse(self, data: bytes, options: ParseOptions) -> Parsed:
         """Parses every face of a picture.
-
-        Returns:
-            The result, and the decoded picture for answers that show it.
 
         Raises:
             GatewayError: what is wrong with the picture or the options, or why it could not be done now.
@@ -127,16 +75,17 @@ class FaceParser:
         deadline = asyncio.get_running_loop().time() + allowed / 1000
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._parse(data, options, deadline, patience)
+                with self._lineup.using() as roster:
+                    return await self._parse(roster, data, options, deadline, patience)
         except TimeoutError:
             raise patience.exceeded from None
         finally:
             patience.end()
 
     async def _parse(
-        self, data: bytes, options: ParseOptions, deadline: float, patience: Patience
-    ) -> tuple[ParseResult, Photo]:
-        segmenter = self.segmenter(options.model)
+        self, roster: Roster, data: bytes, options: ParseOptions, deadline: float, patience: Patience
+    ) -> Parsed:
+        segmenter = roster.segmenter(options.model)
         kept = kept_classes(options, segmenter.taxonomy)
         check_order(options.taxonomy, segmenter.taxonomy)
         watch = Stopwatch()
@@ -146,7 +95,8 @@ class FaceParser:
             photo = await self._work(
                 partial(decode, data, max_pixels=self._limits.max_pixels, orientation=options.orientation)
             )
-        targets, unparsed, notes = await self._targets(photo, options, segmenter, deadline, patience, watch)
+        detector = roster.careful if "redact" in options.output else roster.detector
+        targets, unparsed, notes = await self._targets(photo, options, segmenter, detector, deadline, patience, watch)
         answers = await self._segment(segmenter, targets, options, deadline, watch)
         with watch("paste"):
             most = self._limits.max_alpha_bytes
@@ -166,13 +116,14 @@ class FaceParser:
             frame=options.frame,
             timing_ms=watch.milliseconds,
         )
-        return result, photo
+        return Parsed(result, photo, segmenter)
 
     async def _targets(
         self,
         photo: Photo,
         options: ParseOptions,
         segmenter: Segmenter,
+        detector: Detector,
         deadline: float,
         patience: Patience,
         watch: Stopwatch,
@@ -190,7 +141,7 @@ class FaceParser:
                 align.inside(photo, box)
         redacts = "redact" in options.output
         with watch("detect"):
-            found = await (self._careful if redacts else self._detector).find(photo.pixels, None, deadline)
+            found = await detector.find(photo.pixels, None, deadline)
             if options.faces != "auto":
                 targets = await self._work(partial(cutter.boxed, options.faces, found))
                 return targets, (), _left_alone(options.faces, found) if redacts else ()

@@ -58,7 +58,7 @@ class TritonServer:
         self.http_headers = {_TOKEN_KEY: token}
         """The same over HTTP."""
         self._started = False
-        self._workers: frozenset[int] = frozenset()
+        self._expected = 0
 
     @classmethod
     async def spawn(cls, installation: Installation, tree: Path, models: Iterable[str], home: Path) -> Self:
@@ -101,25 +101,31 @@ class TritonServer:
             await asyncio.wait_for(asyncio.shield(self._reader), 1)
         return status
 
-    def started(self) -> None:
+    def started(self, workers: int) -> None:
         """To be called once it is ready: from now on its complaints are logged as such, and its processes are watched.
 
         Before, it laments that it sees no GPU.
+
+        Args:
+            workers: how many Python processes compute its models; more are old ones that are about to end.
         """
         self._started = True
-        self._workers = frozenset(
-            int(pid)
-            for children in Path(f"/proc/{self.pid}/task").glob("*/children")
-            for pid in children.read_text().split()
-        )
+        self._expected = workers
 
     @property
     def whole(self) -> bool:
-        """Whether the Python processes that compute its models all live.
+        """Whether all Python processes that compute its models live.
 
         It goes on calling a model ready whose process died, though it answers with errors only.
         """
-        return all(_lives(pid) for pid in self._workers)
+        return len(self._workers()) >= self._expected
+
+    def _workers(self) -> list[int]:
+        found: list[int] = []
+        for children in Path(f"/proc/{self.pid}/task").glob("*/children"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+                found += filter(_lives, map(int, children.read_text().split()))
+        return found
 
     async def stop(self, *, at_once: bool = False) -> None:
         """Ends it and everything it started, and gives its shared memory back. May be called again.
@@ -146,7 +152,7 @@ class TritonServer:
         loop = asyncio.get_running_loop()
         until = loop.time() + _KILL_AFTER_S
         while self.running and loop.time() < until:
-            if self._workers and not any(map(_lives, self._workers)) and not self._regions():
+            if self._expected and not self._workers() and not self._regions():
                 until = min(until, loop.time() + _CLOSING_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), _POLL_S)

@@ -4,9 +4,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast, get_args
 
-from fpan.contract import ModelRepository
 from fpan.serve.inference.runtime import RuntimeName
-from fpan.serve.served import served_versions, with_local_repository
+from fpan.serve.rollout.followed import FollowedRepository
 from fpan.serve.settings import Settings
 from fpan.serve.triton.profiles import PROFILES, Profile, ServingOptions
 from fpan.serve.triton.tree import put_together
@@ -39,6 +38,6 @@ def write_tree(
             raise UnknownChoice(f"{word!r} is none of {', '.join(known)}")
     options = ServingOptions(cast(Profile, profile), cast(RuntimeName, runtime), threads, instances, max_batch)
     with TemporaryDirectory(prefix="fpan-") as fetched:
-        settings = with_local_repository(Settings(model_repository=model_repository), Path(fetched) / "repository")
-        versions = [(each.card.name, each.card.version) for each in served_versions(settings)]
-        return put_together(ModelRepository(settings.model_repository), versions, folder, options, copy=True)
+        followed = FollowedRepository(Settings(model_repository=model_repository), Path(fetched) / "repository")
+        versions = [each.version for each in followed.wanted()]
+        return put_together(followed.repository, versions, folder, options, copy=True)

@@ -1,0 +1,1 @@
+"""Brings the versions that the registry asks for into traffic, and takes others out, while requests run."""

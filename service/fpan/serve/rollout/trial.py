@@ -1,0 +1,67 @@
+"""The trial of a version before it may answer: its golden pictures, computed where requests will be."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+
+from fpan.contract import ModelCard, RepositoryError
+from fpan.contract.golden import GOLDEN_FILE, GoldenError, GoldenPictures
+from fpan.serve.inference.backend import InferenceBackend
+from fpan.serve.inference.shapes import ANY, DTYPES
+
+_LABELS = "labels"
+
+
+class TrialFailed(Exception):
+    """A version does not say what it must. The message says which, and how far it is off."""
+
+
+async def try_out(
+    backend: InferenceBackend, card: ModelCard, folder: Path, least: float, batch: int, timeout_s: float
+) -> None:
+    """Passes the version's golden pictures through the backend; of one without any, sees whether it answers at all.
+
+    Args:
+        backend: where it is loaded.
+        card: of the version.
+        folder: of its files.
+        least: share of the pixels whose label must be as it should, 0 to 1. Runtimes round differently.
+        batch: pictures that go through at once.
+        timeout_s: how long a batch may take, in seconds.
+
+    Raises:
+        TrialFailed: it says something else.
+        RepositoryError: the file of its golden pictures is of no use.
+        GatewayError: it does not answer.
+    """
+    if GOLDEN_FILE not in card.files:
+        await _answers(backend, card, timeout_s)
+        return
+    try:
+        golden = await asyncio.to_thread(GoldenPictures.read, folder / GOLDEN_FILE)
+    except GoldenError as error:
+        raise RepositoryError(f"{folder / GOLDEN_FILE} {error}") from error
+    (images,) = card.inputs
+    if golden.images.shape[1:] != images.shape:
+        raise RepositoryError(f"{folder / GOLDEN_FILE} holds pictures {golden.images.shape[1:]}, not {images.shape}")
+    said = []
+    for first in range(0, len(golden.images), batch):
+        inputs = {images.name: golden.images[first : first + batch]}
+        said.append((await backend.infer(card.name, card.version, inputs, (_LABELS,), timeout_s))[_LABELS])
+    share = golden.agreement(np.concatenate(said).astype(np.uint8))
+    if share < least:
+        raise TrialFailed(
+            f"{card.name} version {card.version} gives {share:.2%} of the pixels of its golden pictures the label that "
+            f"they must have, less than {least:.2%}"
+        )
+
+
+async def _answers(backend: InferenceBackend, card: ModelCard, timeout_s: float) -> None:
+    size = card.input_size
+    inputs = {
+        tensor.name: np.zeros((1, *(size if n == ANY else n for n in tensor.shape)), DTYPES[tensor.dtype])
+        for tensor in card.inputs
+    }
+    outputs = [tensor.name for tensor in card.outputs if tensor.name not in card.on_demand]
+    await backend.infer(card.name, card.version, inputs, outputs, timeout_s)
