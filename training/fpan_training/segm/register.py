@@ -2,10 +2,10 @@
 
 import subprocess
 import tempfile
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,16 +20,13 @@ from fpan_training.data.folder import FaceFolder
 from fpan_training.evaluate.segmentation import evaluate
 from fpan_training.export.onnx_file import OUTPUTS, export_segm, label_agreement
 from fpan_training.loop import batches_of
-from fpan_training.segm.bisenet import BiSeNetConfig
+from fpan_training.segm.checkpoint import load_network, read_config
 from fpan_training.segm.cost import macs
 from fpan_training.segm.interface import SegmNetwork
-from fpan_training.segm.lite_fpn import LiteFpnConfig
 from fpan_training.segm.mirrored import Mirrored
-from fpan_training.segm.model import SegmConfig, build
-from fpan_training.segm.rtformer import RTFormerConfig
+from fpan_training.segm.model import SegmConfig
 from fpan_training.segm.sources import read_sources, terms_of
 from fpan_training.segm.step import SegmStep
-from fpan_training.segm.unet import UNetConfig
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
 MIN_AGREEMENT = 0.999
@@ -146,28 +143,6 @@ def _evaluate(network: nn.Module, input_size: int, val: FaceFolder, name: str, s
         return step.label(network, image, input_size)
 
     return evaluate(label, val, name, size, CELEBA19_CLASSES, TAXONOMY)[0]
-
-
-def read_config(stored: dict[str, Any]) -> SegmConfig:
-    """The network's configuration as a checkpoint holds it; weights come from the checkpoint, not from ImageNet."""
-    nested = {"lite_fpn": LiteFpnConfig, "rtformer": RTFormerConfig, "bisenet": BiSeNetConfig, "unet": UNetConfig}
-    members: dict[str, Any] = {}
-    # An architecture that came after the checkpoint was written is not in it.
-    for name in (f.name for f in fields(SegmConfig) if f.name in stored):
-        members[name] = nested[name](**stored[name]) if name in nested else stored[name]
-    config = SegmConfig(**members)
-    return replace(
-        config,
-        lite_fpn=replace(config.lite_fpn, pretrained=False),
-        bisenet=replace(config.bisenet, pretrained=False),
-    )
-
-
-def load_network(config: SegmConfig, weights: dict[str, torch.Tensor]) -> nn.Module:
-    """The network in evaluation mode with a checkpoint's weights."""
-    network = build(config)
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
-    return network.eval()
 
 
 def _git_commit() -> str:
