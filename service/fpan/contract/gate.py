@@ -1,5 +1,6 @@
 """What the gates of publishing said of a version: one record a gate, kept in its card."""
 
+import math
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -32,7 +33,7 @@ class GateResult(BaseModel):
     def of(cls, name: str, figure: float, bound: Bound, limit: float, evidence: str, unit: str = "") -> Self:
         """Holds a figure against its limit. One that is no number (NaN) fails: it was measured, and came to nothing."""
         passed = figure >= limit if bound == "at least" else figure <= limit
-        known = figure if figure == figure else None
+        known = None if math.isnan(figure) else figure
         verdict: Verdict = "passed" if passed else "failed"
         return cls(name=name, verdict=verdict, figure=known, bound=bound, limit=limit, unit=unit, evidence=evidence)
 

@@ -306,6 +306,13 @@ def test_calibration_is_held_against_its_limit(trial: Trial) -> None:
     assert only(CalibrationLimit(found.figure / 2)(trial)).verdict == "failed"
 
 
+def test_terms_with_a_comma_stand_in_quotes(trial: Trial) -> None:
+    source = trial.sources[0].model_copy(update={"licence": "Apache-2.0, as this project"})
+    rendered = replace(trial, sources=(source,))
+    assert only(Licence('MIT, "apache-2.0, as this project"')(rendered)).verdict == "passed"
+    assert only(Licence("MIT, Apache-2.0, as this project")(rendered)).verdict == "failed"
+
+
 @pytest.mark.parametrize(
     ("allowed", "verdict"),
     [

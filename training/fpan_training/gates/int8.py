@@ -11,8 +11,6 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from fpan_training.data.folder import FaceFolder
-from fpan_training.evaluate.confusion import usual_figures
-from fpan_training.evaluate.paired import gains
 from fpan_training.export.onnx_file import INPUT
 from fpan_training.gates.trial import Trial
 from fpan_training.segm.step import to_size
@@ -46,13 +44,13 @@ class Int8:
         quantise(trial.candidate.path, path, _Reader(trial.train, chosen, trial.candidate.input_size))
         small = replace(trial.candidate, title="candidate in int8", path=path)
         whole, in_int8 = (trial.measured(who, trial.val).confusion for who in (trial.candidate, small))
-        gain = gains([whole], [in_int8], usual_figures)["miou"]
+        before, after = whole.scores().miou, in_int8.scores().miou
         evidence = (
-            f"{in_int8.scores().miou:.4f} in int8 against {whole.scores().miou:.4f} in float32 on "
+            f"{after:.4f} in int8 against {before:.4f} in float32 on "
             f"{len(whole.matrices)} pictures of {trial.val.name}; ranges from {len(chosen)} training pictures; "
             f"{path.stat().st_size / trial.candidate.path.stat().st_size:.0%} of the bytes"
         )
-        yield GateResult.of(name, gain.mean, "at most", self.margin, evidence)
+        yield GateResult.of(name, before - after, "at most", self.margin, evidence)
 
 
 def quantise(source: Path, target: Path, pictures: CalibrationDataReader) -> None:

@@ -1,5 +1,6 @@
 """Whether the operator allows the terms of everything that the weights were made from."""
 
+import csv
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,13 +18,16 @@ class Licence:
     """Which terms of training data are allowed."""
 
     allowed: str = field(default_factory=lambda: os.environ.get(ALLOWED_LICENCES, ""))
-    """Terms as the data sets name them, separated by commas; upper and lower case are the same. Empty: any. Without
-    the flag, what the environment variable ``ALLOWED_LICENCES`` says."""
+    """Terms as the data sets name them, separated by commas; those with a comma of their own stand in double quotes.
+    Upper and lower case are the same. Empty: any. Without the flag, what the environment variable ``ALLOWED_LICENCES``
+    says."""
 
     def __call__(self, trial: Trial) -> Iterator[GateResult]:
         """Number of training sets whose terms are not on the list."""
         terms = ", ".join(dict.fromkeys(source.licence for source in trial.sources))
-        allowed = {term.strip().casefold() for term in self.allowed.split(",")} - {""}
+        allowed = {term.strip().casefold() for term in next(csv.reader([self.allowed], skipinitialspace=True), [])} - {
+            ""
+        }
         if not allowed:
             yield GateResult.unopposed("licence", f"not restricted: {ALLOWED_LICENCES} is empty; data under {terms}")
             return
