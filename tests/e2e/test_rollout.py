@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from fpan.contract.golden import GOLDEN_FILE, GoldenPictures
+from fpan.contract import GOLDEN_FILE, GoldenPictures
 from fpan.registry import FolderStore, Registry
 from fpan.registry.replicas import Replicas, promote_everywhere
 

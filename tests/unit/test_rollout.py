@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fpan.contract import AliasName, Change, ModelCard, RepositoryError
-from fpan.contract.golden import GOLDEN_FILE, GoldenPictures
+from fpan.contract import GOLDEN_FILE, AliasName, Change, GoldenPictures, ModelCard, RepositoryError
 from fpan.registry import FolderStore, Registry
 from fpan.serve.errors import NotFound
 from fpan.serve.gateway import Gateway, open_gateway

@@ -118,6 +118,9 @@ def show(
     if card.evaluations:
         out.print()
         out.print(text.evaluations_table(card.evaluations))
+    if card.gates:
+        out.print()
+        out.print(text.gates_table(card.gates))
     if history.changes:
         out.print(f"\nwho was what of {card.name}:", markup=False, highlight=False)
     for line in text.moves(history.changes):
