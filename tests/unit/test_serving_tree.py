@@ -167,7 +167,7 @@ def test_tensorrt_takes_a_plan_where_every_version_has_one(
     assert accelerator.name == "tensorrt"
     assert accelerator.parameters["precision_mode"] == "FP16"
     assert accelerator.parameters["trt_profile_max_shapes"] == f"images:8x{SIZE}x{SIZE}x3"
-    assert "for version 2 no plan of it is in" in caplog.text
+    assert "segm version 2: no plan of it is in" in caplog.text
 
     caplog.clear()
     plan = write_plan(plans.folder, repository.card("segm", 2))

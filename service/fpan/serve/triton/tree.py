@@ -101,11 +101,12 @@ def _plans(cards: list[ModelCard], plans: Plans, options: ServingOptions) -> dic
             found[card.version] = plans.find(card, options.max_batch)
         except NoPlan as why:
             _log.warning(
-                "ONNX Runtime with its TensorRT accelerator will compute %s, no plan: for version %d %s; "
-                "`fpan engine` builds one",
+                "%s version %d: %s; ONNX Runtime with its TensorRT accelerator computes %s instead "
+                "(`fpan engine` builds a plan)",
                 card.name,
                 card.version,
                 why,
+                card.name,
             )
             return {}
     return found
