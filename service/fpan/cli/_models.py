@@ -52,7 +52,8 @@ Timeout = Annotated[float, typer.Option("--timeout", min=0, help="How long they 
 DEFAULT_REPOSITORY = "model_repository"
 
 
-def _reference(words: str) -> Reference:
+def reference_of(words: str) -> Reference:
+    """The version that an argument names."""
     try:
         return Reference.parse(words)
     except ValueError as error:
@@ -93,7 +94,7 @@ def list_(
 @models.command()
 def show(
     version: Annotated[
-        Reference, typer.Argument(parser=_reference, metavar="VERSION", help="NAME, NAME:VERSION or NAME@ALIAS.")
+        Reference, typer.Argument(parser=reference_of, metavar="VERSION", help="NAME, NAME:VERSION or NAME@ALIAS.")
     ],
     repository: Repository = DEFAULT_REPOSITORY,
     as_json: AsJson = False,
@@ -131,9 +132,9 @@ def show(
 @models.command()
 def diff(
     before: Annotated[
-        Reference, typer.Argument(parser=_reference, metavar="A", help="NAME, NAME:VERSION or NAME@ALIAS.")
+        Reference, typer.Argument(parser=reference_of, metavar="A", help="NAME, NAME:VERSION or NAME@ALIAS.")
     ],
-    after: Annotated[Reference, typer.Argument(parser=_reference, metavar="B", help="The other, named likewise.")],
+    after: Annotated[Reference, typer.Argument(parser=reference_of, metavar="B", help="The other, named likewise.")],
     repository: Repository = DEFAULT_REPOSITORY,
     as_json: AsJson = False,
 ) -> None:

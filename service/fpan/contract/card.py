@@ -90,6 +90,8 @@ class ModelCard(BaseModel):
     """Multiply-accumulates of one input."""
     source: str = ""
     """Where weights that were not trained here come from: package, version, file, sha256."""
+    checkpoint: str = ""
+    """sha256 of the checkpoint that training chose: by it a run that has been published is known again."""
     git_commit: str = ""
     """The commit of the code that made the version, with ``+`` where the tree differed from it. The commit that carries
     the version comes after it: no file can hold the hash of the commit that it is in."""

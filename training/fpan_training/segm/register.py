@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from fpan.contract import GOLDEN_FILE, AlignmentTemplate, Evaluation, GateResult, ModelCard
+from fpan.contract import GOLDEN_FILE, AlignmentTemplate, Evaluation, GateResult, ModelCard, sha256_of
 from fpan.contract.card import Tensor as CardTensor
 from fpan.registry import Registry, open_store
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from fpan_training.segm.step import SegmStep
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
 _ALIGNMENT = Path(__file__).parent / "alignment_celeba.json"
+_MIRRORED = ", mean over both sides"
 _TITLES = {
     "lite_fpn": "LiteFPN: EfficientNet-Lite0 encoder (ImageNet), top-down decoder",
     "rtformer_slim": "RTFormer-Slim, trained from scratch",
@@ -40,19 +41,25 @@ _TITLES = {
 class Register(Candidacy):
     """Writes the best checkpoint of a run into the model repository as a new version, if it passes every gate.
 
-    The repository is made where it is missing. A version that fails a gate is not written, and no alias moves.
+    The repository is made where it is missing. A version that fails a gate is not written, and no alias moves. What
+    answers goes on answering: `fpan models promote` changes that. A run that has been written before is not again.
     """
 
     weights_licence: str = ""
     """Of the weights; empty: the terms of all pictures that they were made from."""
 
     def __call__(self) -> ModelCard:
-        """Exports, checks, evaluates, writes; returns the card of the new version.
+        """Exports, checks, evaluates, writes; returns the card of the run's version.
 
         Raises:
             DataError: nobody says under which terms the pictures are.
             GateError: a gate was failed.
         """
+        registry = Registry(open_store(self.repository, create=True))
+        checkpoint = sha256_of(self.run / "best.pt")
+        if there := self._written(registry, checkpoint):
+            print(f"{self.repository}/{there.name}/{there.version} has this checkpoint already")
+            return there
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
             candidate = self.exported(work)
@@ -65,11 +72,21 @@ class Register(Candidacy):
             val = candidate.trial.val
             evaluations = tuple(_evaluate(candidate.network, size, val.folder, val.name, side) for side in (size, 0))
             files = {name: work / name for name in (MODEL_FILE, "checkpoint_fp16.pt", "config.json", GOLDEN_FILE)}
-            card = self._card(candidate, evaluations, gates)
-            card = Registry(open_store(self.repository, create=True)).publish(card, files)
+            registry.settle(self.name, "fpan-train register (what answered before)")
+            card = self._card(candidate, evaluations, gates).model_copy(update={"checkpoint": checkpoint})
+            card = registry.publish(card, files)
         figures = f"val mIoU {evaluations[0].miou:.4f}, mean F1 {evaluations[0].mean_f1:.4f}"
         print(f"{self.repository}/{card.name}/{card.version}: {figures}")
         return card
+
+    def _written(self, registry: Registry, checkpoint: str) -> ModelCard | None:
+        """The version that a checkpoint was written as before, mirrored or not as it is to be now."""
+        if not registry.store.versions(self.name):
+            return None
+        cards = (version.card for version in registry.versions(self.name))
+        return next(
+            (c for c in cards if c and c.checkpoint == checkpoint and (_MIRRORED in c.title) == self.mirrored), None
+        )
 
     def _card(
         self, candidate: Exported, evaluations: tuple[Evaluation, ...], gates: tuple[GateResult, ...]
@@ -81,7 +98,7 @@ class Register(Candidacy):
             name=self.name,
             version=1,  # the registry gives it the next number, and lists the files
             task="segmentation",
-            title=_TITLES[config.architecture] + (", mean over both sides" if self.mirrored else ""),
+            title=_TITLES[config.architecture] + (_MIRRORED if self.mirrored else ""),
             inputs=(CardTensor(name="images", dtype="UINT8", shape=(size, size, 3)),),
             outputs=(
                 CardTensor(name="labels", dtype="UINT8", shape=(size, size)),
