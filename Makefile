@@ -9,6 +9,7 @@ PORT ?= 8000
 GRPC_PORT ?= 50051
 export PORT GRPC_PORT
 PRESET ?= smoke
+REGISTRY ?= $(if $(filter smoke,$(PRESET)),$(RUN)/models,model_repository)
 RUN ?= $(or $(FPAN_RUNS),runs)/$(PRESET)
 MODEL ?= segm
 PRECISION ?= fp16 int8
@@ -30,10 +31,13 @@ install_editable = $(1)/bin/pip install $(PIP_FLAGS) --require-hashes -r service
 # An environment holds paths of its checkout: one that was moved is made anew.
 $(foreach e,$(SERVE_ENV) $(TEST_ENV),$(if $(filter-out $(CURDIR),$(shell cat $(e)/ready 2>/dev/null)),$(shell rm -f $(e)/ready)))
 
+TRAIN_FLAGS = --preset $(PRESET) --run $(RUN) $(if $(DATA),--data $(DATA)) $(if $(UNLABELLED),--unlabelled $(UNLABELLED)) \
+  $(if $(BACKGROUNDS),--backgrounds $(BACKGROUNDS)) $(if $(OCCLUDERS),--occluders $(OCCLUDERS))
+
 .PHONY: help serve test verify train train-and-deploy engine lint lock proto clean
 
 help: ## show this
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 serve: $(SERVE_ENV)/ready ## start the service; PORT= and GRPC_PORT= choose its ports
 	@exec $(SERVE_ENV)/bin/fpan serve
@@ -48,9 +52,10 @@ verify: $(TEST_ENV)/ready ## run what takes longer than the tests may: swaps of 
 	@$(TEST_ENV)/bin/python -m pytest --full tests/e2e/test_rollout.py
 
 train: $(TEST_ENV)/ready ## train the paper whole; PRESET=smoke renders its data, else DATA= and UNLABELLED= name it, RUN= the folder
-	@$(TEST_ENV)/bin/fpan-train train --preset $(PRESET) --run $(RUN) $(if $(DATA),--data $(DATA)) \
-	  $(if $(UNLABELLED),--unlabelled $(UNLABELLED)) $(if $(BACKGROUNDS),--backgrounds $(BACKGROUNDS)) \
-	  $(if $(OCCLUDERS),--occluders $(OCCLUDERS))
+	@$(TEST_ENV)/bin/fpan-train train $(TRAIN_FLAGS)
+
+train-and-deploy: $(TEST_ENV)/ready ## the same, published in REGISTRY= and answering at URL=, or in a service that is started
+	@$(TEST_ENV)/bin/fpan-train deploy $(TRAIN_FLAGS) --repository $(REGISTRY) $(if $(URL),--url $(URL))
 
 engine: $(SERVE_ENV)/ready ## build TensorRT plans, in NVIDIA's image; MODEL=, PRECISION=, PICTURES= and PLANS= choose
 	@failed=0; for each in $(PRECISION); do \

@@ -27,7 +27,9 @@ from fpan_training.landmarks.picture import LandmarkScheme
 from fpan_training.lom.report import LomReport
 from fpan_training.lom.train import LomTraining
 from fpan_training.occlusion.build import BuildOccluded
+from fpan_training.pipeline.deploy import Deploy
 from fpan_training.pipeline.report import Report
+from fpan_training.pipeline.service import ServiceError
 from fpan_training.pipeline.train import Train
 from fpan_training.ppm.report import PpmReport
 from fpan_training.ppm.train import PpmTraining
@@ -44,6 +46,7 @@ from fpan_training.uvm.train import UvmTraining
 
 COMMANDS: dict[str, Callable[..., object]] = {
     "train": Train,
+    "deploy": Deploy,
     "report": Report,
     "import": Import,
     "check": Check,
@@ -77,7 +80,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "alignment": AlignmentFit,
 }
 
-_EXPECTED = (DataError, RepositoryError, GateError, ValueError, FileNotFoundError)
+_EXPECTED = (DataError, RepositoryError, GateError, ServiceError, ValueError, FileNotFoundError)
 """What is wrong with data, options or paths; their messages say what to do."""
 
 

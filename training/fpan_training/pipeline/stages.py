@@ -171,12 +171,12 @@ class Stages:
             lom, ppm = self.folder("lom") / "best.pt", self.folder("ppm") / "best.pt"
             Answers(self.folder(name), faces, lom, ppm, self.folder("answers") / name)()
 
-    def segm(self) -> None:
-        """On the occluded faces, the routed and the turned ones."""
-        extra = self._extra()
+    def segm(self, name: str = "segm", epochs: int | None = None) -> None:
+        """On the occluded faces, the routed and the turned ones; ``epochs`` other than the preset's where given."""
+        extra, loop = self._extra(), replace(self.depth.loop, seed=self.seed)
         SegmTraining(
             self.folder("occluded"),
-            self.folder("segm"),
+            self.folder(name),
             backgrounds=self.sources.backgrounds,
             extra=tuple(str(self.folder(name)) for name in extra),
             extra_share=tuple(s for n, s in zip(_EXTRA, self.depth.extra_share, strict=True) if n in extra),
@@ -184,7 +184,7 @@ class Stages:
             weights=self.depth.weights,
             labelled_classes=len(TAXONOMY),
             segm=self.depth.segm,
-            loop=replace(self.depth.loop, seed=self.seed),
+            loop=loop if epochs is None else replace(loop, epochs=epochs),
         )()
 
     @property
@@ -223,4 +223,9 @@ def render_sources(folder: Path, seed: int) -> Sources:
     covered = BuildOccluded(folder / "beneath", folder / "covered", faces=faces / "beneath", variants=1, seed=seed)()
     inherit_landmarks(covered / "manifest.jsonl", FaceStore(faces / "beneath"), FaceStore(faces / "unlabelled"))
     shutil.copytree(covered / "images", folder / "unlabelled", dirs_exist_ok=True)
+    return rendered_sources(folder)
+
+
+def rendered_sources(folder: Path) -> Sources:
+    """What :func:`render_sources` leaves."""
     return Sources(folder / "rendered", folder / "unlabelled", None, None)

@@ -9,7 +9,7 @@ from fpan_training.data.check import check_labelled
 from fpan_training.data.folder import DataError
 from fpan_training.loop import write_whole
 from fpan_training.pipeline.depth import Preset
-from fpan_training.pipeline.stages import Sources, Stages, render_sources
+from fpan_training.pipeline.stages import Sources, Stages, render_sources, rendered_sources
 from fpan_training.segm.data import name_of
 
 _DONE, _PLAN = "done", "plan.json"
@@ -48,7 +48,7 @@ class Train:
         """
         brought = self._brought
         self._keep_plan()
-        sources = self._sources()
+        sources = self.sources if brought else render_sources(self.run, self.seed)
         if brought:
             check_labelled(sources.data)
         stages = Stages(self.run, sources, self.preset, self.seed).all()
@@ -94,7 +94,9 @@ class Train:
             )
         return False
 
-    def _sources(self) -> Sources:
+    @property
+    def sources(self) -> Sources:
+        """What it trains on; what it renders is there once it has begun."""
         if self.data is None or self.unlabelled is None:
-            return render_sources(self.run, self.seed)
+            return rendered_sources(self.run)
         return Sources(self.data, self.unlabelled, self.backgrounds, self.occluders)

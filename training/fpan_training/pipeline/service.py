@@ -1,0 +1,81 @@
+"""A service of one's own, for those who have none running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+
+_START_TIMEOUT_S = 120.0
+_POLL_S = 0.2
+_STOP_TIMEOUT_S = 30.0
+_DEFAULT_PORT = "8000"
+
+
+class ServiceError(Exception):
+    """The service did not start; it has said why."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running `fpan serve`."""
+
+    url: str
+    _process: "subprocess.Popen[bytes]"
+
+    def wait(self) -> None:
+        """Returns when it ends, which it does on Ctrl-C."""
+        try:
+            self._process.wait()
+        except KeyboardInterrupt:  # which it has been sent too
+            self._process.wait(_STOP_TIMEOUT_S)
+
+
+@contextmanager
+def started(repository: str) -> Iterator[Service]:
+    """Starts `fpan serve`, waits until it is ready, and ends it with the block.
+
+    Its settings are environment variables as ever: ``PORT``, ``GRPC_PORT``, ...
+
+    Args:
+        repository: the model repository that it serves.
+
+    Raises:
+        ServiceError: it has ended, or takes too long.
+    """
+    url = f"http://127.0.0.1:{os.environ.get('PORT') or _DEFAULT_PORT}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fpan.cli", "serve"], env={**os.environ, "MODEL_REPOSITORY": repository}
+    )
+    try:
+        _await_ready(process, url)
+        yield Service(url, process)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _await_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
+    until = time.monotonic() + _START_TIMEOUT_S
+    with httpx.Client(timeout=_START_TIMEOUT_S) as client:
+        while time.monotonic() < until:
+            # Looked at first: what answers at this port may be another service, for which this one has made way.
+            if process.poll() is not None:
+                raise ServiceError(f"the service ended with status {process.returncode}: what it said is above")
+            try:
+                if client.get(f"{url}/v1/health/ready").is_success:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(_POLL_S)
+    raise ServiceError(f"the service was not ready within {_START_TIMEOUT_S:g} s")
