@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fpan.contract.alignment import AlignmentTemplate
+from fpan.contract.drift import ReferenceHistogram
 from fpan.contract.taxonomy import Taxonomy
 
 CARD_FILE = "card.json"
@@ -82,6 +83,8 @@ class ModelCard(BaseModel):
     weights_licence: str
     training_data: tuple[TrainingData, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
+    reference: tuple[ReferenceHistogram, ...] = ()
+    """What faces are like, one histogram a quantity: the gateway tells drift against it."""
     parameters: int = 0
     macs: int = 0
     """Multiply-accumulates of one input."""

@@ -16,6 +16,7 @@ from fpan.serve.inference.batcher import Batcher, BatchLimits
 from fpan.serve.inference.start import open_backend
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.detect import FaceDetector
+from fpan.serve.pipeline.drift import DriftRules, FaceWindow
 from fpan.serve.pipeline.parser import FaceParser, Limits, Segmenter
 from fpan.serve.served import SEGMENTATION, ServedVersion, served_versions, with_local_repository
 from fpan.serve.settings import Settings
@@ -63,11 +64,15 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="picture")
         stack.push_async_callback(asyncio.to_thread, partial(pool.shutdown, cancel_futures=True))
         limits = BatchLimits.of(settings)
+        drift_rules = DriftRules(settings.drift_window_faces, settings.drift_min_faces, settings.detector_threshold)
         named: dict[str, Segmenter] = {}
         for each in served:
             batcher = Batcher(backend, each.card, limits, metrics.batches.of(each.card.version))
             stack.push_async_callback(batcher.close)
-            named |= {name: Segmenter(each.card, batcher, alias) for name, alias in each.names.items()}
+            window = FaceWindow(each.card, drift_rules) if each.card.task == SEGMENTATION else None
+            if window is not None:
+                metrics.drift.watch(window)
+            named |= {name: Segmenter(each.card, batcher, alias, window) for name, alias in each.names.items()}
         finder = named[settings.detector_model]
         detector, careful = (
             FaceDetector(finder.card, finder.batcher, pool, threshold)

@@ -26,6 +26,7 @@ from fpan_training.segm.interface import SegmNetwork
 from fpan_training.segm.lite_fpn import LiteFpnConfig
 from fpan_training.segm.mirrored import Mirrored
 from fpan_training.segm.model import SegmConfig, build
+from fpan_training.segm.reference import measure_reference
 from fpan_training.segm.rtformer import RTFormerConfig
 from fpan_training.segm.sources import read_sources, terms_of
 from fpan_training.segm.step import SegmStep
@@ -97,6 +98,7 @@ class Register:
             shown = f"{sources[0].name}, val"
             evaluations = tuple(_evaluate(network, size, val, shown, compared_at) for compared_at in (size, 0))
             card = self._card(config, network, evaluations, sources)
+            card = card.model_copy(update={"reference": measure_reference(work / "model.onnx", val, card, shown)})
             files = {name: work / name for name in ("model.onnx", "checkpoint_fp16.pt", "config.json")}
             card = Registry(open_store(self.repository, create=True)).publish(card, files)
         figures = f"val mIoU {evaluations[0].miou:.4f}, mean F1 {evaluations[0].mean_f1:.4f}"

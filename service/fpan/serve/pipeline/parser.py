@@ -14,8 +14,9 @@ from fpan.contract import AliasName, AlignmentTemplate, ModelCard, Taxonomy
 from fpan.serve.errors import BadRequest, GatewayError, Impossible, NotFound
 from fpan.serve.inference.batcher import Answer, Arrays, Batcher
 from fpan.serve.pipeline import align
-from fpan.serve.pipeline.assemble import Assembly
+from fpan.serve.pipeline.assemble import Assembled, Assembly
 from fpan.serve.pipeline.decode import decode
+from fpan.serve.pipeline.drift import Bins, FaceWindow
 from fpan.serve.pipeline.options import ParseOptions
 from fpan.serve.pipeline.order import check_order
 from fpan.serve.pipeline.patience import Patience
@@ -46,6 +47,8 @@ class Segmenter:
     batcher: Batcher
     alias: AliasName | None = None
     """What it is, as the name says by which it was asked for."""
+    window: FaceWindow | None = None
+    """Counts the faces that are parsed with this version, by whatever name; None: nobody counts."""
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -151,7 +154,15 @@ class FaceParser:
         with watch("paste"):
             most = self._limits.max_alpha_bytes
             assembly = Assembly(photo, segmenter.taxonomy, kept, options, most, patience.check)
-            labels, confidence, faces = await self._work(partial(assembly, targets, answers))
+            # A caller's boxes, and a whole picture, are not what the reference was made of.
+            window = segmenter.window if options.faces == "auto" else None
+
+            def finished() -> tuple[Assembled, list[Bins]]:
+                return assembly(targets, answers), window.bins_of(targets, answers) if window else []
+
+            (labels, confidence, faces), bins = await self._work(finished)
+        if window:
+            window.add(bins)
         if photo.frames > 1:
             notes = (f"only the first of {photo.frames} frames was read", *notes)
         result = ParseResult(
