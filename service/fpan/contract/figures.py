@@ -12,11 +12,13 @@ FACE_GROUP = "face"
 CERTAIN = 255
 """Confidence of a pixel whose class is beyond doubt."""
 CONFIDENCE, OCCLUDED = "confidence", "occluded"
+AREA = "area_"
+"""How the names of those quantities begin that are the area of a class."""
 
 
 def area_of(class_name: str) -> str:
     """Name of the quantity that is the area of a class."""
-    return f"area_{class_name}"
+    return AREA + class_name
 
 
 def occluded_share(area: NDArray[np.int64], taxonomy: Taxonomy) -> float:
