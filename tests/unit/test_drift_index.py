@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.known_face import CARD, HAIR, NOSE, OCCLUSION, SIZE, SKIN, TAXONOMY, drawn
+from tests.service import ROOT
 
 QUANTITIES = quantities(TAXONOMY)
 counted = st.sampled_from(QUANTITIES).flatmap(
@@ -124,5 +125,5 @@ def test_a_histogram_that_does_not_add_up_is_refused(change, why):
 def test_a_card_keeps_its_reference_and_old_cards_have_none():
     made = tuple(referred(name, count(grid_of(name), [0.1] * 40)) for name in QUANTITIES)
     assert read_card(write_card(CARD.model_copy(update={"reference": made}))).reference == made
-    shipped = ModelRepository("model_repository")
+    shipped = ModelRepository(ROOT / "model_repository")
     assert shipped.card("detector", shipped.current("detector")).reference == ()

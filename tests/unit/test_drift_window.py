@@ -3,7 +3,6 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -35,8 +34,8 @@ from tests.known_face import (
     known_gateway,
     photo,
 )
+from tests.service import ROOT
 
-ROOT = Path(__file__).parents[2]
 RULES = DriftRules(window_faces=400, min_faces=300, min_score=0.8)
 DRAWN = drawn()[::4, ::4]
 """Small, so that many can be counted."""
