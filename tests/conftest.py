@@ -1,17 +1,22 @@
 """Fixtures that more than one room uses."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from importlib.metadata import distribution
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fpan.cli._app import main
 from PIL import Image
 from skimage import data
 
 from tests import service as services
+
+Ended = tuple[int, str, str]
+"""Exit status, output, errors."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -62,6 +67,20 @@ def read_group_photo() -> bytes:
 def group_photo() -> bytes:
     """A photo of six people."""
     return read_group_photo()
+
+
+@pytest.fixture
+def fpan_models(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Runs `fpan models`: exit status, output, errors."""
+
+    def run(*words: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["fpan", "models", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
 
 
 @pytest.fixture(scope="session")

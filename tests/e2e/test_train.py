@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from fpan.contract import ModelRepository
+from fpan.contract.drift import FACE_SIZE, POSE_ANGLES, quantities
 from fpan_training.data.folder import DataError
 from fpan_training.gates import Gates
 from fpan_training.gates.calibration import CalibrationLimit
@@ -116,6 +117,8 @@ def test_a_version_says_what_it_was_made_from_and_under_which_terms(run: Path, t
     assert terms in card.weights_licence
     assert card.evaluations[0].data.endswith(", val")
     assert "none: nobody is shown" in next(gate for gate in card.gates if gate.name == "licence").evidence
+    assert {h.source for h in card.reference} == {card.evaluations[0].data}
+    assert {h.quantity for h in card.reference} == set(quantities(card.taxonomy)) - {*POSE_ANGLES, FACE_SIZE}
 
 
 def test_a_run_of_other_data_is_not_gone_on_with(run: Path, tmp_path: Path) -> None:

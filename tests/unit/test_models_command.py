@@ -3,11 +3,9 @@
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from fpan.cli._app import main
 from fpan.contract import Evaluation, FaceClass, GateResult, ModelCard, Taxonomy
 from fpan.registry import FolderStore, Registry
 from fpan.serve.settings import Settings
@@ -18,17 +16,8 @@ SHIPPED = Path(__file__).parents[2] / "model_repository"
 
 
 @pytest.fixture
-def fpan(monkeypatch, capsys):
-    """Runs `fpan models`: exit status, output, errors."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fpan", "models", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return run
+def fpan(fpan_models):
+    return fpan_models
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from fpan.cli import _models_text as text
+from fpan.cli._reference import NoReference, from_traffic
+from fpan.client import Client
 from fpan.contract import AliasName, Change, Reference
 from fpan.contract.aliases import CHAMPION
 from fpan.registry import DEFAULT_KEEP, Registry, open_store
@@ -17,6 +19,8 @@ from fpan.registry.replicas import TIMEOUT_S, Replicas, promote_everywhere, roll
 
 BROKEN = 1
 """Exit status of ``list`` when something in the repository is of no use."""
+DEFAULT_REFERENCE_FACES = 1000
+"""Fewest faces of a reference from live traffic: against fewer, chance alone takes the index a good way to 0.1."""
 _WIDE = 200
 """Columns of a table that goes to a file or another program."""
 
@@ -200,6 +204,40 @@ def rollback(
         _followed(name, rollback_everywhere(registry, name, of, command, _replicas(url, timeout)))
     else:
         _moved(name, registry.rollback(name, of, command))
+
+
+@models.command()
+def reference(
+    version: Annotated[
+        Reference, typer.Argument(parser=reference_of, metavar="VERSION", help="NAME, NAME:VERSION or NAME@ALIAS.")
+    ],
+    url: Annotated[
+        str | None,
+        typer.Option(envvar="FPAN_URL", metavar="URL", help="Of the gateway; port 8000 of this machine when left out."),
+    ] = None,
+    anew: Annotated[
+        bool, typer.Option("--all", help="Every quantity from the traffic, not only those that the card lacks.")
+    ] = False,
+    min_faces: Annotated[int, typer.Option(min=1, help="Fewest faces of a reference.")] = DEFAULT_REFERENCE_FACES,
+    repository: Repository = DEFAULT_REPOSITORY,
+) -> None:
+    """Make a gateway's traffic of now the reference of drift: in the card of a new version with the same network.
+
+    fpan models reference segm --url http://127.0.0.1:8000
+    """
+    registry = _open(repository)
+    card = registry.verified(version)
+    with Client(url) as client:
+        drift = client.drift()
+    try:
+        histograms = from_traffic(drift, card, min_faces, anew=anew)
+    except NoReference as error:
+        raise typer.BadParameter(str(error)) from None
+    made = registry.publish_again(card.model_copy(update={"reference": histograms}))
+    typer.echo(f"{made.name}: version {made.version} is version {card.version} with another reference")
+    for line in text.reference_lines(made.reference):
+        typer.echo(f"  {line}")
+    _say(f"`fpan models promote {made.name} {made.version}` makes it champion")
 
 
 @models.command()

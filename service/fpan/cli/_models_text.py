@@ -6,7 +6,9 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from fpan.contract import Change, Evaluation, GateResult, ModelCard
+from fpan.cli._reference import by_source
+from fpan.contract import Change, Evaluation, GateResult, ModelCard, ReferenceHistogram
+from fpan.contract.figures import AREA
 from fpan.registry import Cleaning, Version
 from fpan.registry.compare import Difference
 
@@ -71,9 +73,20 @@ def card_lines(card: ModelCard, aliases: Sequence[str], sizes: dict[str, int]) -
         yield f"data       {data.name}, {data.pictures} pictures, {data.licence}{note}"
     if card.source:
         yield f"source     {card.source}"
+    for line in reference_lines(card.reference):
+        yield f"reference  {line}"
     yield f"created    {card.created or 'unknown'}" + (f", commit {card.git_commit}" if card.git_commit else "")
     for name, sha256 in card.files.items():
         yield f"file       {name}, {amount(sizes[name], 'B')}, sha256 {sha256}"
+
+
+def reference_lines(reference: Iterable[ReferenceHistogram]) -> Iterator[str]:
+    """What the reference of drift was made of, a line for each source."""
+    for (source, faces), names in by_source(reference).items():
+        areas = sum(name.startswith(AREA) for name in names)
+        shown = [f"area of {areas} classes"] if areas else []
+        shown += [name for name in names if not name.startswith(AREA)]
+        yield f"{source}, {faces} faces: {', '.join(shown)}"
 
 
 def evaluations_table(evaluations: Sequence[Evaluation]) -> Table:

@@ -96,6 +96,10 @@ class AsyncClient:
         """The models that are served, as the server's JSON."""
         return _answers.read_json(await self._send(_calls.get_call("/v1/models")))
 
+    async def drift(self) -> Any:
+        """How the newest faces of each version differ from the reference in its card, as the server's JSON."""
+        return _answers.read_json(await self._send(_calls.get_call("/v1/drift")))
+
     async def health(self) -> Health:
         """Whether the server runs and is ready; asks once."""
         calls = (_calls.get_call(f"/v1/health/{which}") for which in ("live", "ready"))

@@ -93,6 +93,10 @@ class Client:
         """The models that are served, as the server's JSON."""
         return _answers.read_json(self._send(_calls.get_call("/v1/models")))
 
+    def drift(self) -> Any:
+        """How the newest faces of each version differ from the reference in its card, as the server's JSON."""
+        return _answers.read_json(self._send(_calls.get_call("/v1/drift")))
+
     def health(self) -> Health:
         """Whether the server runs and is ready; asks once."""
         live, ready = (self._once(_calls.get_call(f"/v1/health/{which}")) for which in ("live", "ready"))

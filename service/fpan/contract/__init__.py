@@ -7,6 +7,7 @@ This package imports neither of the two.
 from fpan.contract.aliases import ALIASES, Aliases, AliasName, Change, History, Reference
 from fpan.contract.alignment import FIVE_POINTS, AlignmentTemplate, similarity
 from fpan.contract.card import CARD_FILE, Evaluation, ModelCard, TrainingData, read_card, write_card
+from fpan.contract.drift import ReferenceHistogram
 from fpan.contract.gate import GateResult
 from fpan.contract.golden import GOLDEN_FILE, GoldenPictures
 from fpan.contract.repository import ModelRepository, RepositoryError, sha256_of
@@ -29,6 +30,7 @@ __all__ = [
     "ModelCard",
     "ModelRepository",
     "Reference",
+    "ReferenceHistogram",
     "RepositoryError",
     "Taxonomy",
     "TrainingData",

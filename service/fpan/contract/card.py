@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fpan.contract.alignment import AlignmentTemplate
+from fpan.contract.drift import ReferenceHistogram
 from fpan.contract.gate import GateResult
 from fpan.contract.taxonomy import Taxonomy
 
@@ -85,6 +86,8 @@ class ModelCard(BaseModel):
     evaluations: tuple[Evaluation, ...] = ()
     gates: tuple[GateResult, ...] = ()
     """What the version had to pass to be published; none in cards from before there were gates."""
+    reference: tuple[ReferenceHistogram, ...] = ()
+    """What faces are like, one histogram a quantity: the gateway tells drift against it."""
     parameters: int = 0
     macs: int = 0
     """Multiply-accumulates of one input."""

@@ -58,7 +58,8 @@ def _card(card: ModelCard) -> dict[str, Any]:
     plain = {name: getattr(card, name) for name in _PLAIN}
     asked = {"on_demand": ", ".join(card.on_demand)}
     template = {} if card.alignment is None else dict(_flat(card.alignment.model_dump(mode="json"), "alignment"))
-    return {**plain, **asked, **tensors, **data, **template}
+    reference = {f"{h.quantity} (reference)": f"{h.faces} faces, {h.source}" for h in card.reference}
+    return {**plain, **asked, **tensors, **data, **template, **reference}
 
 
 def _metrics(card: ModelCard) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What may be done to a model repository, wherever it lies."""
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,6 +73,21 @@ class Registry:
                     if version is not None or not tries_left:
                         raise
         raise AssertionError  # the last try has returned or raised
+
+    def publish_again(self, card: ModelCard) -> ModelCard:
+        """Writes the files of a version once more, under the next number, with a card that tells more than its own.
+
+        Args:
+            card: of the version that is there, changed.
+
+        Raises:
+            RepositoryError: it cannot be read or written.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            files = {name: Path(folder) / name for name in card.files}
+            for name, path in files.items():
+                path.write_bytes(self.store.read(card, name))
+            return self.publish(card, files)
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, ascending, those that are of no use among them.

@@ -1,12 +1,15 @@
-"""What Prometheus sees: requests by route and stage, batches, queues, faces."""
+"""What Prometheus sees: requests by route and stage, batches, queues, faces, drift."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
 
 from fpan.contract import ModelCard
+from fpan.serve.pipeline.drift import FaceWindow
 from fpan.serve.served import ServedVersion
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -34,10 +37,43 @@ class Metrics:
         self.faces = Histogram("fpan_faces", "Faces parsed in a picture.", buckets=_FACES, registry=r)
         self.batches = BatchCounts(r)
         self.rollout = RolloutCounts(r)
+        self.drift = DriftGauges()
+        r.register(self.drift)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
         return generate_latest(self.registry)
+
+
+class DriftGauges(Collector):
+    """How far the newest faces of each version are from the reference in its card, computed when it is asked for."""
+
+    def __init__(self) -> None:
+        self.windows: list[FaceWindow] = []
+
+    def watch(self, window: FaceWindow) -> None:
+        """Tells of a version from now on."""
+        self.windows.append(window)
+
+    def forget(self, window: FaceWindow) -> None:
+        """Tells no more of a version."""
+        self.windows.remove(window)
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        label = ("model", "version")
+        faces = GaugeMetricFamily("fpan_drift_faces", "Faces in the window that is compared.", labels=label)
+        psi = GaugeMetricFamily(
+            "fpan_drift_psi", "Population stability index against the card's reference.", labels=(*label, "quantity")
+        )
+        for window in self.windows:
+            version = (window.card.name, str(window.card.version))
+            faces.add_metric(version, window.faces)
+            for quantity, observed in window.observed().items():
+                if observed.psi is not None:
+                    psi.add_metric((*version, quantity), observed.psi)
+        yield faces
+        yield psi
 
 
 class BatchCounts:

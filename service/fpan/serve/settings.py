@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fpan.registry import is_remote
@@ -92,6 +92,10 @@ class Settings(BaseSettings):
     """Least mean confidence of a mask that ``redact`` trusts; a face with a lower one is covered by its whole box."""
     redact_min_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Least share of a face's box that its mask must fill to be trusted where whole faces are redacted."""
+    drift_window_faces: Positive = 2000
+    """Newest faces of each version that are compared with the reference in its card."""
+    drift_min_faces: Annotated[int, Field(gt=0, validate_default=True)] = 300
+    """Fewest faces that are compared; with less, chance alone looks like drift."""
     decode_threads: Positive = 2
     """Pictures that are decoded or encoded at once."""
     deadline_ms: Positive = 30_000
@@ -100,3 +104,11 @@ class Settings(BaseSettings):
     """How long running requests may go on after SIGTERM, in seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
+
+    @field_validator("drift_min_faces")
+    @classmethod
+    def _within_the_window(cls, value: int, others: ValidationInfo) -> int:
+        window = others.data.get("drift_window_faces", value)  # missing where it is refused itself
+        if value > window:
+            raise ValueError(f"{value} faces are more than the {window} of DRIFT_WINDOW_FACES: lower it too")
+        return value

@@ -23,6 +23,7 @@ from fpan_training.gates.contender import MODEL_FILE
 from fpan_training.segm.candidate import Candidacy, Exported
 from fpan_training.segm.cost import macs
 from fpan_training.segm.interface import SegmNetwork
+from fpan_training.segm.reference import measure_reference
 from fpan_training.segm.sources import terms_of
 from fpan_training.segm.step import SegmStep
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
@@ -73,8 +74,9 @@ class Register(Candidacy):
             evaluations = tuple(_evaluate(candidate.network, size, val.folder, val.name, side) for side in (size, 0))
             files = {name: work / name for name in (MODEL_FILE, "checkpoint_fp16.pt", "config.json", GOLDEN_FILE)}
             registry.settle(self.name, "fpan-train register (what answered before)")
-            card = self._card(candidate, evaluations, gates).model_copy(update={"checkpoint": checkpoint})
-            card = registry.publish(card, files)
+            card = self._card(candidate, evaluations, gates)
+            reference = measure_reference(work / MODEL_FILE, val.folder, card, val.name)
+            card = registry.publish(card.model_copy(update={"checkpoint": checkpoint, "reference": reference}), files)
         figures = f"val mIoU {evaluations[0].miou:.4f}, mean F1 {evaluations[0].mean_f1:.4f}"
         print(f"{self.repository}/{card.name}/{card.version}: {figures}")
         return card

@@ -1,4 +1,4 @@
-"""What is served: labels, models, health, metrics."""
+"""What is served: labels, models, drift, health, metrics."""
 
 from typing import Any
 
@@ -8,8 +8,9 @@ from fastapi.responses import JSONResponse
 from fpan.contract import ModelCard, Taxonomy
 from fpan.serve.errors import NotFound
 from fpan.serve.gateway import Gateway
-from fpan.serve.http.schema import Health, Labels
+from fpan.serve.http.schema import Drift, Health, Labels
 from fpan.serve.metrics import CONTENT_TYPE
+from fpan.serve.pipeline.drift import FaceWindow
 from fpan.serve.served import ServedVersion
 
 _SIDES = "l_ and r_ are the person's own left and right; l_eye is to the right in an unmirrored picture"
@@ -40,6 +41,11 @@ def info_routes(gateway: Gateway) -> APIRouter:
             raise NotFound(f"there is no model {name[:80]!r}; served are {', '.join(sorted(named))}")
         return _told(named[name])
 
+    @router.get("/v1/drift", response_model=Drift, tags=["models"])
+    async def drift() -> dict[str, Any]:
+        """How the newest faces differ from the reference in each version's card: counts, and an index by quantity."""
+        return {"versions": [_drift_of(window) for window in gateway.metrics.drift.windows]}
+
     @router.get("/v1/health/live", response_model=Health, tags=["health"])
     async def live() -> dict[str, str]:
         """Answers as long as the process turns."""
@@ -62,6 +68,16 @@ def info_routes(gateway: Gateway) -> APIRouter:
 def _told(served: ServedVersion) -> dict[str, Any]:
     told = {"aliases": list(served.aliases), "default": served.default}
     return {**served.card.model_dump(mode="json"), **told}
+
+
+def _drift_of(window: FaceWindow) -> dict[str, Any]:
+    card = window.card
+    quantities = {
+        name: {"edges": seen.edges, "counts": seen.counts.tolist(), "reference": seen.reference, "psi": seen.psi}
+        for name, seen in window.observed().items()
+    }
+    version = {"model": card.name, "version": card.version, "sha256": card.sha256}
+    return {**version, "faces": window.faces, "quantities": quantities}
 
 
 def labels_of(card: ModelCard, taxonomy: Taxonomy) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from fpan.contract import AliasName
+from fpan.contract import AliasName, ReferenceHistogram
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PixelBox = tuple[int, int, int, int]
@@ -241,6 +241,36 @@ class Labels(BaseModel):
     groups: dict[str, list[int]]
     remaps: dict[str, list[int]]
     """Other 19-class orders in use: for each of our ids its id there, 255 where there is none."""
+
+
+class DriftQuantity(BaseModel):
+    """One quantity over the newest faces. Bins lie between the edges, open at both ends: one more than edges."""
+
+    edges: list[float]
+    counts: list[int]
+    """Faces in each bin."""
+    reference: ReferenceHistogram | None
+    """What the card says of it, its edges being some of these; null where it says nothing."""
+    psi: float | None
+    """Population stability index against the reference; null without one, and where there are too few faces."""
+
+
+class DriftOfVersion(BaseModel):
+    """How the newest faces of a version differ from the reference in its card."""
+
+    model: str
+    version: int
+    sha256: str
+    """Of its ONNX file."""
+    faces: int
+    """That are counted now."""
+    quantities: dict[str, DriftQuantity]
+
+
+class Drift(BaseModel):
+    """Of every version that is served."""
+
+    versions: list[DriftOfVersion]
 
 
 class Problem(BaseModel):

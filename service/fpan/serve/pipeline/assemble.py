@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import Taxonomy
+from fpan.contract.figures import OCCLUSION
 from fpan.serve.errors import TooLarge
 from fpan.serve.inference.batcher import Arrays
 from fpan.serve.pipeline import paste
@@ -15,6 +16,9 @@ from fpan.serve.pipeline.options import ParseOptions
 from fpan.serve.pipeline.soft import soft_masks
 from fpan.serve.pipeline.targets import Target
 from fpan.serve.pipeline.types import CropFrame, ParsedFace, Photo, SoftMask
+
+Assembled = tuple[paste.Labels, paste.Labels, tuple[ParsedFace, ...]]
+"""Label map and confidence of all faces together, as :class:`ParseResult` has them, and each face."""
 
 
 @dataclass
@@ -32,10 +36,8 @@ class Assembly:
     """Raises where the work should be given up."""
     _alpha_bytes: int = 0
 
-    def __call__(
-        self, targets: Sequence[Target], answers: Sequence[Arrays]
-    ) -> tuple[paste.Labels, paste.Labels, tuple[ParsedFace, ...]]:
-        """Label map and confidence of all faces together, as :class:`ParseResult` has them, and each face.
+    def __call__(self, targets: Sequence[Target], answers: Sequence[Arrays]) -> Assembled:
+        """Puts them together.
 
         Raises:
             TooLarge: soft masks of too many classes of too large faces.
@@ -48,7 +50,7 @@ class Assembly:
         if self.options.frame == "crop":
             nothing = np.empty((0, 0), np.uint8)
             return nothing, nothing, tuple(faces)
-        yields = [c.id for c in self.taxonomy.classes if c.name == paste.OCCLUSION] + [self.taxonomy.ignore]
+        yields = [c.id for c in self.taxonomy.classes if c.name == OCCLUSION] + [self.taxonomy.ignore]
         sizes = [t.crop.enlargement for t in targets]
         size, background = (self.photo.width, self.photo.height), self.taxonomy.background
         labels, confidence = paste.together(faces, *size, sizes, background, yields)

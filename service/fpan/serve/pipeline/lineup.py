@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fpan.contract import AliasName, AlignmentTemplate, ModelCard, Taxonomy
 from fpan.serve.errors import NotFound
 from fpan.serve.inference.batcher import Batcher
+from fpan.serve.pipeline.drift import FaceWindow
 from fpan.serve.pipeline.types import Detection
 
 
@@ -33,6 +34,8 @@ class Segmenter:
     batcher: Batcher
     alias: AliasName | None = None
     """What it is, as the name says by which it was asked for."""
+    window: FaceWindow | None = None
+    """Counts the faces that are parsed with this version, by whatever name; None: nobody counts."""
 
     @property
     def taxonomy(self) -> Taxonomy:

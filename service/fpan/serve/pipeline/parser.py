@@ -11,8 +11,9 @@ from fpan.contract import Taxonomy
 from fpan.serve.errors import BadRequest, GatewayError, Impossible
 from fpan.serve.inference.batcher import Answer, Arrays
 from fpan.serve.pipeline import align
-from fpan.serve.pipeline.assemble import Assembly
+from fpan.serve.pipeline.assemble import Assembled, Assembly
 from fpan.serve.pipeline.decode import decode
+from fpan.serve.pipeline.drift import Bins
 from fpan.serve.pipeline.lineup import Detector, Lineup, Roster, Segmenter
 from fpan.serve.pipeline.options import ParseOptions
 from fpan.serve.pipeline.order import check_order
@@ -101,7 +102,15 @@ class FaceParser:
         with watch("paste"):
             most = self._limits.max_alpha_bytes
             assembly = Assembly(photo, segmenter.taxonomy, kept, options, most, patience.check)
-            labels, confidence, faces = await self._work(partial(assembly, targets, answers))
+            # A caller's boxes, and a whole picture, are not what the reference was made of.
+            window = segmenter.window if options.faces == "auto" else None
+
+            def finished() -> tuple[Assembled, list[Bins]]:
+                return assembly(targets, answers), window.bins_of(targets, answers) if window else []
+
+            (labels, confidence, faces), bins = await self._work(finished)
+        if window:
+            window.add(bins)
         if photo.frames > 1:
             notes = (f"only the first of {photo.frames} frames was read", *notes)
         result = ParseResult(

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import Taxonomy
+from fpan.contract.figures import CERTAIN, FACE_GROUP, occluded_share
 from fpan.serve.pipeline.align import Crop
 from fpan.serve.pipeline.types import Box, ParsedFace, PartFigures
 
 Labels = NDArray[np.uint8]
 Window = tuple[int, int, int, int]
-CERTAIN = 255
-OCCLUSION = "occlusion"
-_FACE_GROUP = "face"
 _UNLIKELY = 1e-3
 """A class that is nowhere in the crop as probable as this is not sampled: it costs as much as any and never wins."""
 _TILE = 512
@@ -134,10 +132,7 @@ def parsed_face(
         picture: (width, height).
         kept: ids of the classes that the caller wants, None for all; occlusion is told of the whole face all the same.
     """
-    names = {c.name for c in taxonomy.classes}
-    face_ids = [taxonomy.id_of(n) for n in taxonomy.groups.get(_FACE_GROUP, ())]
     area, sureness = sums_by_class(labels, confidence)
-    occluding = int(area[taxonomy.id_of(OCCLUSION)]) if OCCLUSION in names else 0
     at_border = reaches_border(window, picture, labels, taxonomy)
     wanted = labels if kept is None else keep_only(labels, kept, taxonomy.background, taxonomy.ignore)
     return ParsedFace(
@@ -149,7 +144,7 @@ def parsed_face(
         labels=wanted,
         confidence=confidence,
         parts=part_figures(wanted, area, sureness, taxonomy, (window[0], window[1]), kept),
-        occluded=occluding / (int(area[face_ids].sum()) + occluding) if occluding else 0.0,
+        occluded=occluded_share(area, taxonomy),
         cut_by_crop=source.cut_by_crop,
         cut_by_image=at_border,
     )
@@ -250,7 +245,7 @@ def reaches_border(window: Window, picture: tuple[int, int], labels: Labels, tax
         picture: (width, height).
         labels: of the window, in the picture's frame.
     """
-    face_ids = [taxonomy.id_of(n) for n in taxonomy.groups.get(_FACE_GROUP, ())]
+    face_ids = [taxonomy.id_of(n) for n in taxonomy.groups.get(FACE_GROUP, ())]
     return bool(np.isin(_border(window, picture, labels), face_ids).any())
 
 

@@ -1,20 +1,29 @@
-"""The batchers of the versions that are loaded, and rosters made of them."""
+"""What each loaded version has of its own, and rosters made of them."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 from fpan.contract import ModelCard
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.batcher import Batcher, BatchLimits
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.detect import FaceDetector
+from fpan.serve.pipeline.drift import DriftRules, FaceWindow
 from fpan.serve.pipeline.lineup import Roster, Segmenter
 from fpan.serve.served import SEGMENTATION, ServedVersion, Version
 from fpan.serve.settings import Settings
 
 
+@dataclass(frozen=True)
+class _Member:
+    batcher: Batcher
+    window: FaceWindow | None
+    """Of what segments."""
+
+
 class Crew:
-    """One batcher for each version, from its first roster to its dismissal."""
+    """One batcher and one window of faces for each version, from its first roster to its dismissal."""
 
     def __init__(self, settings: Settings, backend: InferenceBackend, pool: Executor, metrics: Metrics) -> None:
         self._settings = settings
@@ -22,14 +31,17 @@ class Crew:
         self._pool = pool
         self._metrics = metrics
         self._limits = BatchLimits.of(settings)
-        self._batchers: dict[Version, Batcher] = {}
+        self._rules = DriftRules(settings.drift_window_faces, settings.drift_min_faces, settings.detector_threshold)
+        self._members: dict[Version, _Member] = {}
 
     def roster(self, served: Sequence[ServedVersion]) -> Roster:
         """What answers to which name."""
         named: dict[str, Segmenter] = {}
         for each in served:
-            batcher = self._batcher(each.card)
-            named |= {name: Segmenter(each.card, batcher, alias) for name, alias in each.names.items()}
+            member = self._member(each.card)
+            named |= {
+                name: Segmenter(each.card, member.batcher, alias, member.window) for name, alias in each.names.items()
+            }
         finder = named[self._settings.detector_model]
         detector, careful = (
             FaceDetector(finder.card, finder.batcher, self._pool, threshold)
@@ -38,19 +50,24 @@ class Crew:
         segmenters = {name: segmenter for name, segmenter in named.items() if segmenter.card.task == SEGMENTATION}
         return Roster(segmenters, self._settings.segm_model, detector, careful)
 
-    def _batcher(self, card: ModelCard) -> Batcher:
+    def _member(self, card: ModelCard) -> "_Member":
         key = card.name, card.version
-        if key not in self._batchers:
-            counts = self._metrics.batches.of(card.version)
-            self._batchers[key] = Batcher(self._backend, card, self._limits, counts)
-        return self._batchers[key]
+        if key not in self._members:
+            batcher = Batcher(self._backend, card, self._limits, self._metrics.batches.of(card.version))
+            window = FaceWindow(card, self._rules) if card.task == SEGMENTATION else None
+            if window is not None:
+                self._metrics.drift.watch(window)
+            self._members[key] = _Member(batcher, window)
+        return self._members[key]
 
     async def dismiss(self, versions: Iterable[Version]) -> None:
-        """Ends the batchers of versions that are in no roster any more."""
+        """Ends what belongs to versions that are in no roster any more."""
         for version in versions:
-            if version in self._batchers:
-                await self._batchers.pop(version).close()
+            if (member := self._members.pop(version, None)) is not None:
+                if member.window is not None:
+                    self._metrics.drift.forget(member.window)
+                await member.batcher.close()
 
     async def close(self) -> None:
         """Ends all of them. Whoever still waits gets :class:`~fpan.serve.errors.Unavailable`."""
-        await self.dismiss(list(self._batchers))
+        await self.dismiss(list(self._members))
