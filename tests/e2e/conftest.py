@@ -1,10 +1,12 @@
-"""Chromium for the page's tests."""
+"""Chromium for the page's tests, and a training of a minute for those of what comes of it."""
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fpan_training.pipeline.train import Train
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.e2e.chromium import Opener
@@ -24,6 +26,12 @@ FLAGS = [
 DESKTOP = {"width": 1280, "height": 860}
 PATIENCE_MS = 20_000
 """For an answer on a busy machine of two cores."""
+
+
+@pytest.fixture(scope="session")
+def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make train PRESET=smoke` leaves."""
+    return Train(tmp_path_factory.mktemp("paper") / "smoke", preset="smoke")()
 
 
 @pytest.fixture(scope="module")

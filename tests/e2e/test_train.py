@@ -32,9 +32,8 @@ LEARNT = (
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("paper") / "smoke"
-    return Train(folder, preset="smoke")()
+def run(smoke_run: Path) -> Path:
+    return smoke_run
 
 
 def stages(run: Path) -> list[str]:

@@ -64,12 +64,8 @@ class Deploy:
             GateError: a gate was failed.
             NotFollowed: a gateway does not serve it.
         """
-        run = self.train()
-        registry = Registry(open_store(self.repository, create=True))
-        self._bring_detector(registry)
-        if self.train.preset == "smoke" and not registry.store.versions(self.name):
-            self._publish_first(registry, run)
-        card = self._register(run / "segm")()
+        registry = self.prepare()
+        card = self._register(self.train.run / "segm")()
         if self.url:
             self._promote(registry, card, self.url)
             return card
@@ -79,6 +75,15 @@ class Deploy:
             self._promote(registry, card, (service.url,))
             service.wait()
         return card
+
+    def prepare(self) -> Registry:
+        """Trains, and sees to it that the repository has what a gateway needs before it can start."""
+        run = self.train()
+        registry = Registry(open_store(self.repository, create=True))
+        self._bring_detector(registry)
+        if self.train.preset == "smoke" and not registry.store.versions(self.name):
+            self._publish_first(registry, run)
+        return registry
 
     def _register(self, run: Path) -> Register:
         data = self.train.sources.data
