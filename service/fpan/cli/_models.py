@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Annotated
 
 import typer
@@ -10,12 +11,13 @@ from rich.markup import escape
 
 from fpan.cli import _models_text as text
 from fpan.contract import AliasName, Reference
-from fpan.contract.aliases import CHAMPION
+from fpan.contract.aliases import CHALLENGER, CHAMPION
 from fpan.registry import DEFAULT_KEEP, Registry, open_store
 from fpan.registry.compare import differences
 
 BROKEN = 1
 """Exit status of ``list`` when something in the repository is of no use."""
+_PERCENT = 100
 _WIDE = 200
 """Columns of a table that goes to a file or another program."""
 
@@ -46,6 +48,17 @@ def _reference(words: str) -> Reference:
         return Reference.parse(words)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _share(words: str) -> float:
+    percent = words.endswith("%")
+    try:
+        share = float(words.removesuffix("%")) / (_PERCENT if percent else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise typer.BadParameter(f"{words!r} is no share: write 5% or 0.05, from 0 to 100%")
+    return share
 
 
 @models.command("list")
@@ -144,6 +157,10 @@ def promote(
     name: Name,
     version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Its number.")],
     to: Annotated[AliasName, typer.Option(help="What it becomes.")] = CHAMPION,
+    share: Annotated[
+        float | None,
+        typer.Option(parser=_share, metavar="SHARE", help="Of the callers who name no version, the challenger's part."),
+    ] = None,
     repository: Repository = DEFAULT_REPOSITORY,
 ) -> None:
     """Make a version champion, or what --to says, once its files are found to be as its card says.
@@ -151,10 +168,17 @@ def promote(
     fpan models promote segm 3
 
     fpan models promote segm 4 --to shadow
+
+    fpan models promote segm 4 --to challenger --share 5%
     """
+    if share is not None and to != CHALLENGER:
+        raise typer.BadParameter(f"--share is a challenger's: {to} has none")
     registry = _open(repository)
     _notes(registry, name)
-    change = registry.promote(name, version, to, f"fpan models promote {name} {version} --to {to}")
+    command = f"fpan models promote {name} {version} --to {to}"
+    if share:
+        command += f" --share {text.percent(share).replace(' ', '')}"
+    change = registry.promote(name, version, to, command, share or 0.0)
     _moved(name, text.moved(change))
 
 
