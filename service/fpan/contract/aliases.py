@@ -106,6 +106,10 @@ class History:
         """Number of the last move, 0 where there was none."""
         return self.changes[-1].serial if self.changes else 0
 
+    def last_serial_of(self, alias: AliasName) -> int:
+        """Number of the last move of one alias, 0 where there was none."""
+        return max((change.serial for change in self.changes if change.alias == alias), default=0)
+
     @property
     def highest_version(self) -> int:
         """The highest version that any alias ever named, 0 where there was none."""
