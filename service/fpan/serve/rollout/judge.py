@@ -1,5 +1,6 @@
 """Whether a version does badly: its errors and its time, beside those of the version that it is to replace."""
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -11,6 +12,8 @@ from fpan.serve.settings import Settings
 MAX_REQUESTS = 10_000
 """Requests of a version that are remembered, the newest; it bounds memory and the time of a judgement."""
 _PERCENTILE = 95
+_CHANCE = 3.0
+"""Standard errors within which two error rates differ by chance: an outage hits no two versions quite alike."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ def fault_of(record: Record, other: Record, watched: Watched) -> Fault | None:
     """
     if record.requests < watched.min_requests:
         return None
-    if record.error_rate - other.error_rate > watched.error_rate:
+    if record.error_rate - other.error_rate > max(watched.error_rate, _CHANCE * _standard_error(record, other)):
         return Fault(
             "errors",
             f"error rate {record.error_rate:.1%} of {record.requests} requests, beside {other.error_rate:.1%} of "
@@ -116,3 +119,11 @@ def fault_of(record: Record, other: Record, watched: Watched) -> Fault | None:
             f"{other.crop_p95_s * 1000:.0f} ms of {other.answered}",
         )
     return None
+
+
+def _standard_error(one: Record, other: Record) -> float:
+    """Of the difference of two error rates if both had the same, by the pooled estimate; 0 where one is unknown."""
+    if not one.requests or not other.requests:
+        return 0.0
+    pooled = (one.errors + other.errors) / (one.requests + other.requests)
+    return math.sqrt(pooled * (1 - pooled) * (1 / one.requests + 1 / other.requests))

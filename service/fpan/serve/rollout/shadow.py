@@ -61,6 +61,10 @@ class Shadow:
         self._stopped = False
         self._told: set[Version] = set()
 
+    def __len__(self) -> int:
+        """Crops that wait."""
+        return len(self._copies)
+
     def offer(self, asked: Asked) -> None:
         """Takes a copy of what was asked, if it is the champion's; an :data:`~fpan.serve.pipeline.asked.Observer`."""
         card, roster = asked.segmenter.card, self._lineup.now
@@ -69,7 +73,7 @@ class Shadow:
             return
         if random.random() >= self._share:
             return
-        room = self._max_queue - len(self._copies)
+        room = self._max_queue - len(self)
         for crop, answer in list(zip(asked.crops, asked.answers, strict=True))[:room]:
             labels = answer[_LABELS].copy()  # a view of a whole batch, of others' faces too
             self._copies.append(_Copy((card.name, card.version), crop["images"], labels, asked.crop_s))

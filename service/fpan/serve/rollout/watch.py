@@ -51,6 +51,7 @@ class Watch:
         self._probation_s = followed.settings.watch_champion_s
         self._loop = asyncio.get_running_loop()
         self._windows: defaultdict[Version, Window] = defaultdict(Window)
+        self._serials: dict[Version, int] = {}
         self._answering: dict[str, Version] = {}
         self._probations: dict[str, _Probation] = {}
         self._unwritten: frozenset[Verdict] = frozenset()
@@ -77,16 +78,23 @@ class Watch:
         self._unwritten &= self._rollout.verdicts.standing
         self._counts.unwritten(verdict.version for verdict in self._unwritten)
         served = [each for each in self._rollout.served if each.card.task == SEGMENTATION]
-        for gone in self._windows.keys() - {each.version for each in served}:
-            del self._windows[gone]
         answering = {each.card.name: each for each in served if each.default}
         for champion in answering.values():
             self._meet(champion, served)
+        self._begin_anew(served)
         for each in served:
             other = self._other(each, answering[each.card.name])
             if other is not None and (fault := fault_of(self._record(each.version), other, self._watched)):
                 await self._take_back(each, fault)
                 return
+
+    def _begin_anew(self, served: list[ServedVersion]) -> None:
+        """Forgets how a version did before it was made what it is, and versions that are gone."""
+        serials = {each.version: each.serial for each in served}
+        for version in list(self._windows):
+            if version not in serials or serials[version] != self._serials.get(version, serials[version]):
+                del self._windows[version]
+        self._serials = serials
 
     def _record(self, version: Version) -> Record:
         return self._windows[version].record(self._loop.time() - self._watched.window_s)
@@ -122,7 +130,6 @@ class Watch:
             return
         verdict = Verdict(served.version, served.serial)
         self._rollout.overrule(verdict)
-        self._windows.pop(served.version, None)
         self._counts.taken_back(name, alias, fault.reason)
         _log.error("%s version %d is %s no more in this gateway: %s", name, version, alias, fault.text)
         command = f"automatic: {fault.text}"
