@@ -125,6 +125,9 @@ def read_only(monkeypatch):
 async def test_a_challenger_that_fails_loses_its_share(registry, root, monkeypatch, error):
     registry.promote(NAME, 4, "challenger", "try", 0.5)
     async with serving(monkeypatch, root) as gateway:
+        counter = {"model": NAME, "alias": "challenger", "reason": "errors"}
+        value = gateway.metrics.registry.get_sample_value
+        await until(lambda: value("fpan_automatic_rollbacks_total", counter) == 0)
         gateway.backend.errors[4] = error
         assert await all_ask(gateway)
         await until(lambda: not gateway.rollout.lineup.now.splits)

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from fpan.contract import AliasName, ModelCard
-from fpan.contract.aliases import CHALLENGER
+from fpan.contract.aliases import CHALLENGER, CHAMPION
 from fpan.serve.pipeline.asked import Asked
 from fpan.serve.served import ServedVersion, Version
 
+Reason = Literal["errors", "latency"]
+"""Why a version is taken back."""
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
@@ -161,7 +164,13 @@ class WatchCounts:
         if asked.outcome == "ok":
             self._seconds.labels(card.name, version).observe(asked.seconds)
 
-    def taken_back(self, model: str, alias: AliasName, reason: str) -> None:
+    def watched(self, model: str) -> None:
+        """Versions of a model may be taken back. A counter that begins with 1 would be no increase to Prometheus."""
+        for alias in (CHAMPION, CHALLENGER):
+            for reason in get_args(Reason):
+                self._taken_back.labels(model, alias, reason)
+
+    def taken_back(self, model: str, alias: AliasName, reason: Reason) -> None:
         """A version has been taken back."""
         self._taken_back.labels(model, alias, reason).inc()
 

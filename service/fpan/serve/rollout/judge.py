@@ -3,10 +3,11 @@
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 
+from fpan.serve.metrics import Reason
 from fpan.serve.settings import Settings
 
 MAX_REQUESTS = 10_000
@@ -86,7 +87,7 @@ class Window:
 class Fault:
     """Why a version may not stay what it is."""
 
-    reason: Literal["errors", "latency"]
+    reason: Reason
     text: str
     """In figures, for people."""
 

@@ -103,6 +103,7 @@ class Watch:
         """Puts a champion on probation that was promoted over the one before; not one that a rollback brought back."""
         name = champion.card.name
         before, self._answering[name] = self._answering.get(name), champion.version
+        self._counts.watched(name)
         if before in (None, champion.version):
             return
         self._probations.pop(name, None)
