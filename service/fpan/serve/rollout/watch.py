@@ -125,10 +125,11 @@ class Watch:
         """Here at once, then in the registry."""
         name, version = served.version
         alias: AliasName = CHAMPION if served.default else CHALLENGER
-        self._probations.pop(name, None)
-        if served.default and former_of(name, self._rollout.served) is None:
-            _log.error("%s version %d does badly (%s), but no former champion is loaded", name, version, fault.text)
-            return
+        if served.default:
+            del self._probations[name]
+            if former_of(name, self._rollout.served) is None:
+                _log.error("%s version %d does badly (%s), but no former champion is loaded", name, version, fault.text)
+                return
         verdict = Verdict(served.version, served.serial)
         self._rollout.overrule(verdict)
         self._counts.taken_back(name, alias, fault.reason)
