@@ -10,6 +10,9 @@ GRPC_PORT ?= 50051
 export PORT GRPC_PORT
 PRESET ?= smoke
 RUN ?= $(or $(FPAN_RUNS),runs)/$(PRESET)
+MODEL ?= segm
+PRECISION ?= fp16 int8
+PLANS ?= plans
 
 SERVE_ENV := .venv
 TEST_ENV := .venv-test
@@ -27,7 +30,7 @@ install_editable = $(1)/bin/pip install $(PIP_FLAGS) --require-hashes -r service
 # An environment holds paths of its checkout: one that was moved is made anew.
 $(foreach e,$(SERVE_ENV) $(TEST_ENV),$(if $(filter-out $(CURDIR),$(shell cat $(e)/ready 2>/dev/null)),$(shell rm -f $(e)/ready)))
 
-.PHONY: help serve test train lint lock proto clean
+.PHONY: help serve test verify train train-and-deploy engine lint lock proto clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,10 +44,18 @@ test: $(TEST_ENV)/ready ## run every check
 	@$(TEST_ENV)/bin/mypy
 	@$(TEST_ENV)/bin/python -m pytest
 
+verify: $(TEST_ENV)/ready ## run what takes longer than the tests may: swaps of versions under traffic
+	@$(TEST_ENV)/bin/python -m pytest --full tests/e2e/test_rollout.py
+
 train: $(TEST_ENV)/ready ## train the paper whole; PRESET=smoke renders its data, else DATA= and UNLABELLED= name it, RUN= the folder
 	@$(TEST_ENV)/bin/fpan-train train --preset $(PRESET) --run $(RUN) $(if $(DATA),--data $(DATA)) \
 	  $(if $(UNLABELLED),--unlabelled $(UNLABELLED)) $(if $(BACKGROUNDS),--backgrounds $(BACKGROUNDS)) \
 	  $(if $(OCCLUDERS),--occluders $(OCCLUDERS))
+
+engine: $(SERVE_ENV)/ready ## build TensorRT plans, in NVIDIA's image; MODEL=, PRECISION=, PICTURES= and PLANS= choose
+	@failed=0; for each in $(PRECISION); do \
+	  $(SERVE_ENV)/bin/fpan engine $(MODEL) --precision $$each --plans $(PLANS) $(if $(PICTURES),--pictures $(PICTURES)) || failed=1; \
+	done; exit $$failed
 
 lint: $(TEST_ENV)/ready ## format and check the code's style and types
 	@$(TEST_ENV)/bin/ruff format .

@@ -14,6 +14,17 @@ from skimage import data
 from tests import service as services
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--full``: the counts of `make verify`, which take longer than the tests may."""
+    parser.addoption("--full", action="store_true", help="run long tests with their full counts")
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether tests have their full counts."""
+    return bool(pytestconfig.getoption("--full"))
+
+
 @pytest.fixture(scope="session")
 def service() -> Iterator[services.Service]:
     """The real service with the shipped models, started once for all tests."""

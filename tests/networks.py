@@ -1,17 +1,18 @@
 """Small networks with the interface of `segm`, and a model repository made of them."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-from fpan.contract import ModelCard
+from fpan.contract import ModelCard, ModelRepository
 from fpan.contract.card import Tensor
 from fpan.registry import FolderStore, Registry
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+SHIPPED = Path(__file__).parents[1] / "model_repository"
 SIZE = 32
 CLASSES = 6
 
@@ -64,7 +65,8 @@ def convolutions(size: int = SIZE, width: int = 8, classes: int = CLASSES) -> on
             _node("Conv", ["active", "w1"], "logits", pads=[1] * 4),
             _node("Resize", ["logits", "", "double"], "full", mode="linear"),
             _node("ArgMax", ["full"], "classes", axis=1, keepdims=0),
-            _node("Cast", ["classes"], "labels", to=TensorProto.UINT8),
+            _node("Cast", ["classes"], "classes_float", to=TensorProto.FLOAT),
+            _node("Cast", ["classes_float"], "labels", to=TensorProto.UINT8),
             _node("Softmax", ["full"], "probabilities", axis=1),
             _node("ReduceMax", ["probabilities", "channels"], "largest", keepdims=0),
             _node("Mul", ["largest", "most"], "scaled_largest"),
@@ -78,6 +80,32 @@ def convolutions(size: int = SIZE, width: int = 8, classes: int = CLASSES) -> on
         double=np.array([1, 1, 2, 2], np.float32),
         channels=np.array([1]),
         most=np.array(255, np.float32),
+    )
+
+
+def saying(label: int, size: int = SIZE, classes: int = CLASSES) -> onnx.ModelProto:
+    """Gives every pixel the same label, with certainty."""
+    return _model(
+        [
+            _node("Cast", ["images"], "pixels", to=TensorProto.FLOAT),
+            _node("ReduceMax", ["pixels", "last"], "largest", keepdims=0),
+            _node("Mul", ["largest", "none"], "nothing"),
+            _node("Add", ["nothing", "label"], "everywhere"),
+            _node("Cast", ["everywhere"], "labels", to=TensorProto.UINT8),
+            _node("Add", ["nothing", "most"], "certain"),
+            _node("Cast", ["certain"], "confidence", to=TensorProto.UINT8),
+            _node("Unsqueeze", ["nothing", "first"], "upright"),
+            _node("MaxPool", ["upright"], "pooled", kernel_shape=[2, 2], strides=[2, 2]),
+            _node("Add", ["pooled", "scores"], "logits"),
+        ],
+        size,
+        classes,
+        last=np.array([3]),
+        first=np.array([1]),
+        none=np.array(0, np.float32),
+        label=np.array(label, np.float32),
+        most=np.array(255, np.float32),
+        scores=np.float32([[[[9.0 if c == label else -9.0]] for c in range(classes)]]),
     )
 
 
@@ -132,6 +160,30 @@ def publish(
         file.flush()
         registry = Registry(FolderStore(root, create=True))
         return registry.publish(card, {"model.onnx": Path(file.name)}, version=version)
+
+
+def publish_saying(root: Path, label: int, files: Mapping[str, Path] | None = None) -> ModelCard:
+    """Writes the next version of ``segm``: :func:`saying` with the classes, alignment and names of the shipped one."""
+    shipped = ModelRepository(SHIPPED)
+    like = shipped.card("segm", shipped.latest("segm"))
+    size, classes = SIZE, like.outputs[2].shape[0]
+    tensors = {tensor.name: tensor for tensor in like.outputs}
+    card = like.model_copy(
+        update={
+            "title": f"says {label}",
+            "inputs": (like.inputs[0].model_copy(update={"shape": (size, size, 3)}),),
+            "outputs": (
+                *(tensors[name].model_copy(update={"shape": (size, size)}) for name in ("labels", "confidence")),
+                tensors["logits"].model_copy(update={"shape": (classes, size // 2, size // 2)}),
+            ),
+            "input_size": size,
+            "files": {},
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(saying(label, size, classes).SerializeToString())
+        return Registry(FolderStore(root, create=True)).publish(card, {"model.onnx": path, **(files or {})})
 
 
 def _factors() -> NDArray[np.float32]:

@@ -68,8 +68,9 @@ def environment(**settings: str) -> dict[str, str]:
 @contextlib.contextmanager
 def running(settings: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()) -> Iterator[Service]:
     """Starts a service on free ports, waits until it says that it is ready, and stops it."""
-    port, grpc_port = free_ports(2)
-    chosen = environment(PORT=str(port), GRPC_PORT=str(grpc_port), **(settings or {}))
+    free = dict(zip(("PORT", "GRPC_PORT"), map(str, free_ports(2)), strict=True))
+    chosen = environment(**{**free, **(settings or {})})
+    port, grpc_port = int(chosen["PORT"]), int(chosen["GRPC_PORT"])
     began = time.monotonic()
     process = subprocess.Popen(
         command(*flags), env=chosen, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT

@@ -9,6 +9,9 @@ import pytest
 import torch
 from fpan.contract import ModelRepository
 from fpan_training.data.folder import DataError
+from fpan_training.gates import Gates
+from fpan_training.gates.calibration import CalibrationLimit
+from fpan_training.gates.int8 import Int8
 from fpan_training.pipeline.report import Report, published
 from fpan_training.pipeline.stages import Sources, Stages
 from fpan_training.pipeline.train import Train
@@ -98,7 +101,9 @@ def test_a_picture_that_may_not_be_published_is_named_in_words() -> None:
 
 
 def test_a_version_says_what_it_was_made_from_and_under_which_terms(run: Path, tmp_path: Path) -> None:
-    register = Register(run / "segm", run / "rendered", str(tmp_path / "models"))
+    # A minute of training makes no network that is fit to be served: what is asked here is where it comes from.
+    gates = Gates(calibration=CalibrationLimit(1), int8=Int8(margin=1))
+    register = Register(run / "segm", run / "rendered", str(tmp_path / "models"), gates=gates)
     with pytest.raises(DataError, match=r"the terms of unlabelled, occlusion by DOM are not known.*--data-licence"):
         register()
     card = replace(register, data_licence="none: nobody is shown")()
@@ -110,6 +115,7 @@ def test_a_version_says_what_it_was_made_from_and_under_which_terms(run: Path, t
     assert names["unlabelled, occlusion by DOM"] == "none: nobody is shown"
     assert terms in card.weights_licence
     assert card.evaluations[0].data.endswith(", val")
+    assert "none: nobody is shown" in next(gate for gate in card.gates if gate.name == "licence").evidence
 
 
 def test_a_run_of_other_data_is_not_gone_on_with(run: Path, tmp_path: Path) -> None:

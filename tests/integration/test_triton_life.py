@@ -17,12 +17,16 @@ from fpan.serve.inference.embedded import EmbeddedBackend
 from fpan.serve.inference.in_process import InProcessBackend
 from fpan.serve.inference.start import open_backend
 from fpan.serve.settings import Settings
+from fpan.serve.triton.engine.plans import Plans
 from fpan.serve.triton.install import SHARED_MEMORY, Installation
 from fpan.serve.triton.profiles import ServingOptions
 from fpan.serve.triton.server import TritonError, TritonServer
 from fpan.serve.triton.tree import put_together
 
 from tests.networks import echo, echoed, pictures, publish
+from tests.plans import TARGET, write_plan
+
+SHIPPED = Path(__file__).parents[2] / "model_repository"
 
 RECOVERY_S = 30.0
 
@@ -246,16 +250,19 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize(
-    ("profile", "runtime", "backend"),
+    ("profile", "runtime", "with_plan", "backend"),
     [
-        ("ngc-cpu", "onnxruntime", "onnxruntime"),
-        ("ngc-cpu", "openvino", "openvino"),
-        ("ngc-tensorrt", "onnxruntime", "onnxruntime"),
+        ("ngc-cpu", "onnxruntime", False, "onnxruntime"),
+        ("ngc-cpu", "openvino", False, "openvino"),
+        ("ngc-tensorrt", "onnxruntime", False, "onnxruntime"),
+        ("ngc-tensorrt", "onnxruntime", True, "tensorrt"),
     ],
 )
 async def test_the_real_server_reads_every_profile_and_lacks_nothing_but_its_backend(
-    tmp_path: Path, card: ModelCard, profile: str, runtime: str, backend: str
+    tmp_path: Path, card: ModelCard, profile: str, runtime: str, with_plan: bool, backend: str
 ) -> None:
+    if with_plan:
+        write_plan(tmp_path / "plans", card)
     log = await words_on(tmp_path, ServingOptions(profile, runtime))
     assert f"unable to find backend library for backend '{backend}'" in log
     assert "no_such_field" not in log
@@ -267,15 +274,38 @@ async def test_the_real_server_says_so_when_a_configuration_is_none(tmp_path: Pa
     assert "unable to find backend library" not in log
 
 
-async def words_on(tmp_path: Path, options: ServingOptions, spoil: str = "") -> str:
-    """What the real server says when it loads `echo` from a tree of these options; it has the Python backend only."""
+@pytest.mark.parametrize(("name", "backend"), [("segm", "tensorrt"), ("detector", "onnxruntime")])
+async def test_the_real_server_reads_the_shipped_networks_configurations_for_a_gpu(
+    tmp_path: Path, name: str, backend: str
+) -> None:
+    repository = ModelRepository(SHIPPED)
+    card = repository.card(name, repository.current(name))
+    write_plan(tmp_path / "plans", card)  # of the detector it is not looked for
+    log = await words_on(tmp_path, ServingOptions("ngc-tensorrt"), repository=repository, card=card)
+    assert f"unable to find backend library for backend '{backend}'" in log
+
+
+async def words_on(
+    tmp_path: Path,
+    options: ServingOptions,
+    spoil: str = "",
+    repository: ModelRepository | None = None,
+    card: ModelCard | None = None,
+) -> str:
+    """What the real server says when it loads a network from a tree of these options; it has the Python backend only.
+
+    Without a repository and a card the network is `echo`.
+    """
+    repository = repository or ModelRepository(tmp_path / "models")
+    name, version = (card.name, card.version) if card else ("echo", 1)
     tree, home = tmp_path / "tree", tmp_path / "home"
-    put_together(ModelRepository(tmp_path / "models"), [("echo", 1)], tree, options)
-    with (tree / "echo/config.pbtxt").open("a") as file:
+    plans = Plans(tmp_path / "plans", TARGET)
+    put_together(repository, [(name, version)], tree, options, plans=plans)
+    with (tree / name / "config.pbtxt").open("a") as file:
         file.write(spoil)
     installation = Installation.find()
     installation.assemble(home)
-    server = await TritonServer.spawn(installation, tree, ["echo"], home)
+    server = await TritonServer.spawn(installation, tree, [name], home)
     await asyncio.wait_for(server.ended(), 30)
     await server.stop()
     return server.log_tail

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fpan.cli._app import main
-from fpan.contract import Evaluation, FaceClass, ModelCard, Taxonomy
+from fpan.contract import Evaluation, FaceClass, GateResult, ModelCard, Taxonomy
 from fpan.registry import FolderStore, Registry
 from fpan.serve.settings import Settings
 
@@ -103,6 +103,23 @@ def test_show_tells_who_was_what(fpan, root):
     assert "champion is version 2, was version 1  `fpan models promote segm 2 --to champion`" in out
 
 
+def test_gates_are_shown_and_compared(fpan, root):
+    registry = Registry(FolderStore(root))
+    card, network = registry.store.card("segm", 1), root / "segm/1/model.onnx"
+    for size in (20.5, 30.25):
+        gates = (
+            GateResult.of("size", size, "at most", 100, "evidence of size", "MB"),
+            GateResult.unmeasured("mIoU, turned faces", "nothing was given"),
+        )
+        registry.publish(card.model_copy(update={"gates": gates}), {"model.onnx": network})
+    _, out, _ = fpan("show", "segm:4")
+    assert re.search(r"size +passed +20\.5 MB \(at most 100 MB\) +evidence of size", out)
+    assert re.search(r"mIoU, turned faces +not measured +nothing was given", out)
+    _, out, _ = fpan("diff", "segm:4", "segm:5")
+    assert re.search(r"gates +size +passed 20\.5 MB \(at most 100 MB\) +passed 30\.25 MB", out)
+    assert "turned faces" not in out
+
+
 def evaluated(card: ModelCard, miou: float, classes: tuple[str, ...]) -> ModelCard:
     taxonomy = Taxonomy(
         name="small",
@@ -139,7 +156,7 @@ def test_promote_rollback_and_rollback_again(fpan, root):
         status, out, err = fpan("promote", "segm", version)
         assert status == 0
     assert out == "segm: champion is version 3, was version 2\n"
-    assert "once they are started again" in err
+    assert "gateways follow by themselves" in err
     assert fpan("rollback", "segm")[1] == "segm: champion is version 2, was version 3\n"
     assert fpan("rollback", "segm")[1] == "segm: champion is version 1, was version 2\n"
     status, _, err = fpan("rollback", "segm")

@@ -2,19 +2,23 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fpan.contract import ModelCard, ModelRepository, RepositoryError
 from fpan.contract.card import Tensor
 from fpan.serve.triton import install, tree
+from fpan.serve.triton.engine.manifest import BatchProfile, Manifest, Target
+from fpan.serve.triton.engine.plans import NoPlan, Plans
 from fpan.serve.triton.install import supported
 from fpan.serve.triton.profiles import PROFILES, Profile, ServingOptions, config_of
-from fpan.serve.triton.tree import PlanCache, put_together
+from fpan.serve.triton.tree import put_together
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from tests.networks import SIZE, convolutions, echo, publish
+from tests.plans import TARGET, manifest_of, write_plan
 
 
 @pytest.fixture
@@ -146,32 +150,132 @@ def test_the_cpu_container_computes_with_either_runtime(repository: ModelReposit
     assert "5" in {value.string_value for value in parsed.parameters.values()}
 
 
-def test_tensorrt_takes_a_plan_where_every_version_has_one(repository: ModelRepository, tmp_path: Path) -> None:
-    into = tmp_path / "tree"
-    plans = PlanCache(tmp_path / "plans", "10.8.0.43", "NVIDIA L4")
-    plans.folder.mkdir()
-    versions = [("segm", 1), ("segm", 2)]
+def with_plans(repository: ModelRepository, tmp_path: Path, plans: Plans) -> ModelConfig:
+    options = ServingOptions("ngc-tensorrt")
+    put_together(repository, [("segm", 1), ("segm", 2)], tmp_path / "tree", options, plans=plans)
+    return config(tmp_path / "tree")
 
-    def written() -> ModelConfig:
-        put_together(repository, versions, into, ServingOptions("ngc-tensorrt"), plans=plans)
-        return config(into)
 
-    plans.path(repository.card("segm", 1)).write_bytes(b"one")
-    assert written().backend == "onnxruntime"
-    accelerator = written().optimization.execution_accelerators.gpu_execution_accelerator[0]
+def test_tensorrt_takes_a_plan_where_every_version_has_one(
+    repository: ModelRepository, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plans = Plans(tmp_path / "plans", TARGET)
+    write_plan(plans.folder, repository.card("segm", 1))
+    written = with_plans(repository, tmp_path, plans)
+    assert written.backend == "onnxruntime"
+    accelerator = written.optimization.execution_accelerators.gpu_execution_accelerator[0]
     assert accelerator.name == "tensorrt"
     assert accelerator.parameters["precision_mode"] == "FP16"
     assert accelerator.parameters["trt_profile_max_shapes"] == f"images:8x{SIZE}x{SIZE}x3"
-    plans.path(repository.card("segm", 2)).write_bytes(b"two")
-    assert written().platform == "tensorrt_plan"
-    assert written().default_model_filename == "model.plan"
-    assert (into / "segm/2/model.plan").read_bytes() == b"two"
+    assert "segm version 2: no plan of it is in" in caplog.text
+
+    caplog.clear()
+    plan = write_plan(plans.folder, repository.card("segm", 2))
+    written = with_plans(repository, tmp_path, plans)
+    assert written.platform == "tensorrt_plan"
+    assert written.default_model_filename == "model.plan"
+    assert (tmp_path / "tree/segm/2/model.plan").samefile(plan)
+    assert not caplog.records
+
+    plan.unlink()
+    assert with_plans(repository, tmp_path, plans).backend == "onnxruntime"
+    assert not list((tmp_path / "tree").rglob("model.plan"))
+    assert len(caplog.records) == 1
 
 
-def test_a_plan_is_of_one_network_one_tensorrt_and_one_gpu(repository: ModelRepository, tmp_path: Path) -> None:
-    cards = [repository.card("segm", version) for version in (1, 2)]
-    caches = [PlanCache(tmp_path, trt, gpu) for trt in ("10.8", "10.9") for gpu in ("NVIDIA L4", "NVIDIA H200")]
-    assert len({cache.path(card) for cache in caches for card in cards}) == 8
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"network": "0" * 64}, "was built from another network (000000000000, not "),
+        ({"target": Target(tensorrt="10.9.0", gpu=TARGET.gpu)}, "was built by TensorRT 10.9.0, not 10.16.2.10"),
+        ({"target": Target(tensorrt=TARGET.tensorrt, gpu="NVIDIA H200")}, "was built on NVIDIA H200, not on NVIDIA L4"),
+        ({"precision": "int8"}, "is in INT8, not in FP16"),
+        ({"inputs": ()}, "takes other inputs than the card says"),
+        ({"profile": BatchProfile(max=4)}, "takes batches of 1 to 4, not of 1 to 8"),
+        ({"profile": BatchProfile(min=2)}, "takes batches of 2 to 32, not of 1 to 8"),
+        ({"plan": "0" * 64}, "was changed after it was built"),
+    ],
+    ids=["network", "tensorrt", "gpu", "precision", "inputs", "small batches", "no single crop", "plan"],
+)
+def test_a_plan_whose_manifest_does_not_fit_is_refused_with_one_warning_that_says_what(
+    repository: ModelRepository,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    changes: dict[str, object],
+    words: str,
+) -> None:
+    plans = Plans(tmp_path / "plans", TARGET)
+    for version in (1, 2):
+        card = repository.card("segm", version)
+        write_plan(plans.folder, card, manifest_of(card).model_copy(update=changes if version == 2 else {}))
+    written = with_plans(repository, tmp_path, plans)
+    assert (written.backend, written.platform) == ("onnxruntime", "")
+    assert not list((tmp_path / "tree").rglob("model.plan"))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert words in caplog.text
+    assert "segm" in caplog.text
+
+
+def damaged(path: Path) -> None:
+    path.write_text("{")
+
+
+def cut(path: Path) -> None:
+    plan = path.with_name("model.plan")
+    plan.write_bytes(plan.read_bytes()[:-1])
+
+
+def gone(path: Path) -> None:
+    path.with_name("model.plan").unlink()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [(damaged, "is not a plan's manifest"), (cut, "was changed after it was built"), (gone, "lacks its model.plan")],
+)
+def test_a_damaged_plan_or_manifest_is_refused(
+    repository: ModelRepository,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    fault: Callable[[Path], None],
+    words: str,
+) -> None:
+    plans = Plans(tmp_path / "plans", TARGET)
+    plan = [write_plan(plans.folder, repository.card("segm", version)) for version in (1, 2)][1]
+    fault(plan.with_name("manifest.json"))
+    assert with_plans(repository, tmp_path, plans).backend == "onnxruntime"
+    assert words in caplog.text
+
+
+def test_plans_for_a_machine_that_is_not_known_are_not_used(
+    repository: ModelRepository, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for version in (1, 2):
+        write_plan(tmp_path / "plans", repository.card("segm", version))
+    assert with_plans(repository, tmp_path, Plans(tmp_path / "plans", None)).backend == "onnxruntime"
+    assert "--tensorrt and --gpu" in caplog.text
+
+
+def test_of_several_plans_the_one_that_fits_is_taken_and_else_the_closest_is_told(
+    repository: ModelRepository, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plans = Plans(tmp_path / "plans", TARGET)
+    card = repository.card("segm", 1)
+    other = Target(tensorrt="9.1.0", gpu="NVIDIA T4")
+    near = Target(tensorrt=TARGET.tensorrt, gpu="NVIDIA L40S")
+
+    def manifests(*targets: Target) -> list[Manifest]:
+        return [manifest_of(card).model_copy(update={"target": target}) for target in targets]
+
+    for manifest in manifests(other, near):
+        write_plan(plans.folder, card, manifest)
+    with pytest.raises(NoPlan) as caught:
+        plans.find(card, 8)
+    assert "NVIDIA L40S" in str(caught.value)
+    assert "NVIDIA T4" not in str(caught.value)
+    fitting = write_plan(plans.folder, card, *manifests(TARGET))
+    assert plans.find(card, 8) == fitting
+    assert not caplog.records
 
 
 def test_dimensions_of_any_size_are_warmed_up_at_the_input_size(repository: ModelRepository) -> None:

@@ -20,6 +20,7 @@ from fpan_training.face3d.export import Face3d
 from fpan_training.face3d.ict.build import FaceModelBuild
 from fpan_training.face3d.rendered import Render
 from fpan_training.figures.make import Figures
+from fpan_training.gates import GateError
 from fpan_training.landmarks.aligned import Align
 from fpan_training.landmarks.build import LandmarkBuild
 from fpan_training.landmarks.picture import LandmarkScheme
@@ -34,7 +35,8 @@ from fpan_training.routing.answers import Answers
 from fpan_training.routing.route import RouteData
 from fpan_training.segm.compare import Compare
 from fpan_training.segm.draw_weights import DrawWeights
-from fpan_training.segm.register import ExportError, Register
+from fpan_training.segm.gate import Gate
+from fpan_training.segm.register import Register
 from fpan_training.segm.train import SegmTraining
 from fpan_training.uvm.pose_folder import PoseAugmentFolder
 from fpan_training.uvm.report import UvmReport
@@ -69,12 +71,13 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "face3d": Face3d,
     "face-model": FaceModelBuild,
     "compare": Compare,
+    "gate": Gate,
     "register": Register,
     "detector": DetectorBuild,
     "alignment": AlignmentFit,
 }
 
-_EXPECTED = (DataError, RepositoryError, ExportError, ValueError, FileNotFoundError)
+_EXPECTED = (DataError, RepositoryError, GateError, ValueError, FileNotFoundError)
 """What is wrong with data, options or paths; their messages say what to do."""
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from fpan import __version__
 from fpan.cli import _annotations, _photos, _work
+from fpan.cli._engine import engine
 from fpan.cli._models import models
 from fpan.cli._server import ServerFailed, serve_main, server
 from fpan.cli._tree import tree
@@ -150,6 +151,7 @@ def serve(context: typer.Context) -> None:
 
 
 app.command()(tree)
+app.command()(engine)
 app.add_typer(models)
 
 

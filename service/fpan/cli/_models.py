@@ -10,10 +10,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from fpan.cli import _models_text as text
-from fpan.contract import AliasName, Reference
+from fpan.contract import AliasName, Change, Reference
 from fpan.contract.aliases import CHALLENGER, CHAMPION
 from fpan.registry import DEFAULT_KEEP, Registry, open_store
 from fpan.registry.compare import differences
+from fpan.registry.replicas import TIMEOUT_S, Replicas, promote_everywhere, rollback_everywhere
 
 BROKEN = 1
 """Exit status of ``list`` when something in the repository is of no use."""
@@ -40,10 +41,21 @@ Repository = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model, such as segm.")]
+Urls = Annotated[
+    list[str],
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="A gateway that serves the repository, such as http://gateway:8000; may be given several times, and a "
+        "name stands for every address it has. The command ends when all of them have followed.",
+    ),
+]
+Timeout = Annotated[float, typer.Option("--timeout", min=0, help="How long they may take, in seconds.")]
 DEFAULT_REPOSITORY = "model_repository"
 
 
-def _reference(words: str) -> Reference:
+def reference_of(words: str) -> Reference:
+    """The version that an argument names."""
     try:
         return Reference.parse(words)
     except ValueError as error:
@@ -95,7 +107,7 @@ def list_(
 @models.command()
 def show(
     version: Annotated[
-        Reference, typer.Argument(parser=_reference, metavar="VERSION", help="NAME, NAME:VERSION or NAME@ALIAS.")
+        Reference, typer.Argument(parser=reference_of, metavar="VERSION", help="NAME, NAME:VERSION or NAME@ALIAS.")
     ],
     repository: Repository = DEFAULT_REPOSITORY,
     as_json: AsJson = False,
@@ -120,6 +132,9 @@ def show(
     if card.evaluations:
         out.print()
         out.print(text.evaluations_table(card.evaluations))
+    if card.gates:
+        out.print()
+        out.print(text.gates_table(card.gates))
     if history.changes:
         out.print(f"\nwho was what of {card.name}:", markup=False, highlight=False)
     for line in text.moves(history.changes):
@@ -130,9 +145,9 @@ def show(
 @models.command()
 def diff(
     before: Annotated[
-        Reference, typer.Argument(parser=_reference, metavar="A", help="NAME, NAME:VERSION or NAME@ALIAS.")
+        Reference, typer.Argument(parser=reference_of, metavar="A", help="NAME, NAME:VERSION or NAME@ALIAS.")
     ],
-    after: Annotated[Reference, typer.Argument(parser=_reference, metavar="B", help="The other, named likewise.")],
+    after: Annotated[Reference, typer.Argument(parser=reference_of, metavar="B", help="The other, named likewise.")],
     repository: Repository = DEFAULT_REPOSITORY,
     as_json: AsJson = False,
 ) -> None:
@@ -161,11 +176,16 @@ def promote(
         float | None,
         typer.Option(parser=_share, metavar="SHARE", help="Of the callers who name no version, the challenger's part."),
     ] = None,
+    url: Urls = [],  # noqa: B006 - typer copies it
+    timeout: Timeout = TIMEOUT_S,
     repository: Repository = DEFAULT_REPOSITORY,
 ) -> None:
     """Make a version champion, or what --to says, once its files are found to be as its card says.
 
-    fpan models promote segm 3
+    Gateways load it beside what answers, pass its golden pictures through it, and let it answer. With --url the command
+    waits for that, and takes the promotion back unless it works at every one of them.
+
+    fpan models promote segm 3 --url http://gateway:8000
 
     fpan models promote segm 4 --to shadow
 
@@ -178,14 +198,19 @@ def promote(
     command = f"fpan models promote {name} {version} --to {to}"
     if share:
         command += f" --share {text.percent(share).replace(' ', '')}"
-    change = registry.promote(name, version, to, command, share or 0.0)
-    _moved(name, text.moved(change))
+    part = share or 0.0
+    if url:
+        _followed(name, promote_everywhere(registry, name, version, to, command, _replicas(url, timeout), part))
+    else:
+        _moved(name, registry.promote(name, version, to, command, part))
 
 
 @models.command()
 def rollback(
     name: Name,
     of: Annotated[AliasName, typer.Option(help="Which alias goes back.")] = CHAMPION,
+    url: Urls = [],  # noqa: B006 - typer copies it
+    timeout: Timeout = TIMEOUT_S,
     repository: Repository = DEFAULT_REPOSITORY,
 ) -> None:
     """Make champion what was champion before, as the history says; once more, and it is what was before that.
@@ -194,8 +219,11 @@ def rollback(
     """
     registry = _open(repository)
     _notes(registry, name)
-    change = registry.rollback(name, of, f"fpan models rollback {name} --of {of}")
-    _moved(name, text.moved(change))
+    command = f"fpan models rollback {name} --of {of}"
+    if url:
+        _followed(name, rollback_everywhere(registry, name, of, command, _replicas(url, timeout)))
+    else:
+        _moved(name, registry.rollback(name, of, command))
 
 
 @models.command()
@@ -228,9 +256,21 @@ def _notes(registry: Registry, name: str) -> None:
         _say(f"note: {escape(name)} has {leftover}, left by a write that never ended: `fpan models gc` removes it")
 
 
-def _moved(name: str, what: str) -> None:
-    typer.echo(f"{name}: {what}")
-    _say("gateways serve it once they are started again")
+def _replicas(urls: list[str], timeout_s: float) -> Replicas:
+    try:
+        return Replicas(urls, timeout_s)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from None
+
+
+def _moved(name: str, change: Change) -> None:
+    typer.echo(f"{name}: {text.moved(change)}")
+    _say("gateways follow by themselves; with --url this command waits for them")
+
+
+def _followed(name: str, change: Change) -> None:
+    typer.echo(f"{name}: {text.moved(change)}")
+    typer.echo("every gateway has followed")
 
 
 def _out() -> Console:

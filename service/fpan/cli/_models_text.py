@@ -6,7 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from fpan.contract import Change, Evaluation, ModelCard
+from fpan.contract import Change, Evaluation, GateResult, ModelCard
 from fpan.contract.aliases import CHALLENGER
 from fpan.registry import Cleaning, Version
 from fpan.registry.compare import Difference
@@ -94,6 +94,16 @@ def evaluations_table(evaluations: Sequence[Evaluation]) -> Table:
         table.add_row(title, *row)
     for name in dict.fromkeys(name for e in evaluations for name in e.iou):
         table.add_row(f"IoU {name}", *(f"{e.iou[name]:.3f}" if name in e.iou else "" for e in evaluations))
+    return table
+
+
+def gates_table(gates: Iterable[GateResult]) -> Table:
+    """One row a gate."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("gate", "verdict", "figure (limit)", "evidence"):
+        table.add_column(column, overflow="fold")
+    for gate in gates:
+        table.add_row(escape(gate.name), gate.verdict, gate.told, escape(gate.evidence))
     return table
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from fpan.cli._engine import DEFAULT_PLANS, PlansFolder, PrecisionName
 from fpan.cli._server import needs_server
 
 
@@ -27,6 +28,14 @@ def tree(
     threads: Annotated[int, typer.Option(min=1, help="Threads of one instance on the CPU.")] = 2,
     instances: Annotated[int, typer.Option(min=1, help="Instances of each model, which compute at once.")] = 1,
     max_batch: Annotated[int, typer.Option(min=1, help="Largest batch, in crops.")] = 8,
+    plans: PlansFolder = DEFAULT_PLANS,
+    precision: PrecisionName = "fp16",
+    tensorrt: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="TensorRT that will serve; else that of this machine.")
+    ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(metavar="NAME", help="GPU that will serve, as nvidia-smi names it; else this one's.")
+    ] = None,
 ) -> None:
     """Put together a Triton model repository for a server of your own.
 
@@ -36,15 +45,21 @@ def tree(
 
         fpan tree triton-models --profile ngc-tensorrt
 
+    There, `ngc-tensorrt` takes the plans that `fpan engine` has built, if they are for the TensorRT and the GPU that
+    are here or that are named; of one that does not fit a warning says why, and ONNX Runtime with its TensorRT
+    accelerator computes instead.
+
     Files are copied after their sha256 was compared with their cards, so that the folder can go anywhere. Start the
     container on it with `--model-repository=triton-models --model-control-mode=none`, and the gateway with its address:
 
         TRITON_URL=triton.internal:8001 fpan serve
     """
     with needs_server():
-        from fpan.serve.triton.write import UnknownChoice, write_tree
+        from fpan.serve.triton.engine.errors import EngineError
+        from fpan.serve.triton.write import UnknownChoice, find_plans, write_tree
     try:
-        names = write_tree(out, model_repository, profile, runtime, threads, instances, max_batch)
-    except UnknownChoice as error:
+        found = find_plans(plans, precision, tensorrt, gpu) if profile == "ngc-tensorrt" else None
+        names = write_tree(out, model_repository, profile, runtime, threads, instances, max_batch, found)
+    except (UnknownChoice, EngineError) as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(f"{out}: {', '.join(names)} for {profile}")

@@ -7,6 +7,8 @@ This package imports neither of the two.
 from fpan.contract.aliases import ALIASES, Aliases, AliasName, Change, History, Reference
 from fpan.contract.alignment import FIVE_POINTS, AlignmentTemplate, similarity
 from fpan.contract.card import CARD_FILE, Evaluation, ModelCard, TrainingData, read_card, write_card
+from fpan.contract.gate import GateResult
+from fpan.contract.golden import GOLDEN_FILE, GoldenPictures
 from fpan.contract.repository import ModelRepository, RepositoryError, sha256_of
 from fpan.contract.taxonomy import FaceClass, Taxonomy
 
@@ -14,12 +16,15 @@ __all__ = [
     "ALIASES",
     "CARD_FILE",
     "FIVE_POINTS",
+    "GOLDEN_FILE",
     "AliasName",
     "Aliases",
     "AlignmentTemplate",
     "Change",
     "Evaluation",
     "FaceClass",
+    "GateResult",
+    "GoldenPictures",
     "History",
     "ModelCard",
     "ModelRepository",

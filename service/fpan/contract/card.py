@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fpan.contract.alignment import AlignmentTemplate
+from fpan.contract.gate import GateResult
 from fpan.contract.taxonomy import Taxonomy
 
 CARD_FILE = "card.json"
@@ -82,11 +83,15 @@ class ModelCard(BaseModel):
     weights_licence: str
     training_data: tuple[TrainingData, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
+    gates: tuple[GateResult, ...] = ()
+    """What the version had to pass to be published; none in cards from before there were gates."""
     parameters: int = 0
     macs: int = 0
     """Multiply-accumulates of one input."""
     source: str = ""
     """Where weights that were not trained here come from: package, version, file, sha256."""
+    checkpoint: str = ""
+    """sha256 of the checkpoint that training chose: by it a run that has been published is known again."""
     git_commit: str = ""
     """The commit of the code that made the version, with ``+`` where the tree differed from it. The commit that carries
     the version comes after it: no file can hold the hash of the commit that it is in."""

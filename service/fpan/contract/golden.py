@@ -1,55 +1,54 @@
-"""Golden pictures of a version: what it must say of some crops, wherever it is computed."""
+"""Golden pictures: crops that show nobody, and what a version's own file said of them when it was published.
 
+Whoever loads the version, with whatever runtime and in whatever precision, can see at once whether it still says so.
+"""
+
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpan.contract.repository import RepositoryError
+
 GOLDEN_FILE = "golden.npz"
-"""Name of the file in a version's folder. Its pictures show nobody: they are rendered."""
-
-
-class GoldenError(ValueError):
-    """The file holds no golden pictures. The message is the end of a sentence about the file."""
+"""One of the files of a version. Versions from before there were golden pictures have none."""
 
 
 @dataclass(frozen=True)
 class GoldenPictures:
-    """Crops, and the labels that the exported file gives them in float32."""
+    """What ``golden.npz`` holds, under the names of the members."""
 
     images: NDArray[np.uint8]
-    """RGB, uint8 (N, S, S, 3), as the network takes them."""
+    """RGB crops as the network takes them, uint8 (N, S, S, 3), N at least 1."""
     labels: NDArray[np.uint8]
-    """uint8 (N, S, S)."""
+    """What the version's file says of them under ONNX Runtime in float32 on a processor, uint8 (N, S, S)."""
+
+    def __post_init__(self) -> None:
+        shapes = f"images {self.images.dtype} {self.images.shape}, labels {self.labels.dtype} {self.labels.shape}"
+        if self.images.dtype != np.uint8 or self.labels.dtype != np.uint8:
+            raise ValueError(f"golden pictures are bytes, not {shapes}")
+        fits = self.images.ndim == 4 and self.images.shape == (*self.labels.shape, 3)
+        if not fits or not self.labels.size:
+            raise ValueError(f"golden pictures are pictures and one label map each, not {shapes}")
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Reads them.
+    def read(cls, path: Path) -> "GoldenPictures":
+        """Reads what :meth:`write` wrote.
 
         Raises:
-            GoldenError: the file is not what :meth:`write` writes.
+            RepositoryError: the file is missing, or holds no golden pictures.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                images, labels = file["images"], file["labels"]
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise GoldenError(f"holds no golden pictures: {error}") from error
-        if (
-            images.dtype != np.uint8
-            or labels.dtype != np.uint8
-            or images.shape != (*labels.shape, 3)
-            or not len(images)
-        ):
-            raise GoldenError(f"holds pictures {images.dtype} {images.shape} and labels {labels.dtype} {labels.shape}")
-        return cls(images, labels)
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+                return cls(content["images"], content["labels"])
+        except FileNotFoundError:
+            raise RepositoryError(f"{path} is missing: fetch the version again") from None
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, BadZipFile, zlib.error) as error:
+            raise RepositoryError(f"{path} holds no golden pictures ({error}): fetch the version again") from error
 
     def write(self, path: Path) -> None:
-        """Writes them."""
+        """Writes the file; the same pictures give the same bytes."""
         np.savez_compressed(path, images=self.images, labels=self.labels)
-
-    def agreement(self, labels: NDArray[np.uint8]) -> float:
-        """Share of the pixels of ``labels``, uint8 (N, S, S), that are as they must be, 0 to 1."""
-        return float(np.mean(labels == self.labels))

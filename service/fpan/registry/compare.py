@@ -11,7 +11,7 @@ from fpan.registry.store import Store
 CONFIG_FILE = "config.json"
 """The resolved configuration that a version was trained with."""
 
-Section = Literal["card", "metrics", "taxonomy", "files", "config"]
+Section = Literal["card", "metrics", "gates", "taxonomy", "files", "config"]
 _PLAIN = (
     *("title", "created", "git_commit", "source", "task", "input_size"),
     *("parameters", "macs", "code_licence", "weights_licence"),
@@ -38,6 +38,7 @@ def differences(store: Store, before: ModelCard, after: ModelCard) -> list[Diffe
     sections: tuple[tuple[Section, dict[str, Any], dict[str, Any]], ...] = (
         ("card", _card(before), _card(after)),
         ("metrics", _metrics(before), _metrics(after)),
+        ("gates", _gates(before), _gates(after)),
         ("taxonomy", _taxonomy(before.taxonomy), _taxonomy(after.taxonomy)),
         ("files", dict(before.files), dict(after.files)),
         ("config", _config(store, before), _config(store, after)),
@@ -62,6 +63,10 @@ def _card(card: ModelCard) -> dict[str, Any]:
 
 def _metrics(card: ModelCard) -> dict[str, Any]:
     return {f"{e.data} at {e.size}: {name}": value for e in card.evaluations for name, value in _figures(e)}
+
+
+def _gates(card: ModelCard) -> dict[str, str]:
+    return {gate.name: f"{gate.verdict} {gate.told}".rstrip() for gate in card.gates}
 
 
 def _figures(evaluation: Evaluation) -> Iterator[tuple[str, float]]:

@@ -114,6 +114,16 @@ class Registry:
         self.store.verify(card)
         return card
 
+    def settle(self, name: str, command: str) -> Change | None:
+        """Makes the version champion that answers for want of one, so that one which comes after does not take over.
+
+        Returns:
+            The move; None where there is a champion, or no version.
+        """
+        if not self.store.versions(name) or CHAMPION in self.store.aliases(name).aliases:
+            return None
+        return self.promote(name, self.store.latest(name), CHAMPION, command)
+
     def promote(self, name: str, version: int, alias: AliasName, command: str, share: float = 0.0) -> Change:
         """Makes a version what ``alias`` names, once all of its files are found to be as its card says.
 

@@ -14,10 +14,10 @@ from fpan_training.ablation.figures import Difference, differences, figures_of, 
 from fpan_training.ablation.inputs import Inputs
 from fpan_training.ablation.paper import paper_table
 from fpan_training.ablation.plan import BUDGETS, OURS, ROWS, jobs, weights_of
-from fpan_training.ablation.records import yaw_of
 from fpan_training.data.folder import DataError
 from fpan_training.evaluate import Confusion, Interval
 from fpan_training.evaluate.groups import group_ious
+from fpan_training.evaluate.strata import yaw_of
 from fpan_training.landmarks.scheme import POINTS
 from fpan_training.routing.answers import Answer, AnswerStore
 from fpan_training.segm.weights import WeightConfig

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from fpan.serve.triton.engine.supported import findings
+from fpan.serve.triton.engine.typed import typed
 from fpan_training.export import export_segm, label_agreement
 from fpan_training.loop import LoopConfig, parameter_groups
 from fpan_training.segm import ARCHITECTURES, SegmConfig, SegmNetwork, build
@@ -177,6 +179,11 @@ def test_the_exported_graph_gives_the_same_labels_for_any_batch(exported: tuple[
     assert agreement.pixels == batch * 64 * 64
     assert agreement.share >= _AGREEMENT
     assert agreement.largest_logit_difference < 1e-2
+
+
+def test_tensorrt_takes_the_exported_graph_and_its_twin_in_half_precision(exported: tuple[nn.Module, Path]) -> None:
+    assert findings(onnx.load(exported[1])) == []
+    assert findings(typed(exported[1], "fp16")) == []
 
 
 def test_the_exported_graph_has_a_dynamic_batch_and_no_control_flow(exported: tuple[nn.Module, Path]) -> None:

@@ -1,19 +1,17 @@
 """From counts to figures: the mean over seeds, its interval over pictures, the spread over seeds, and differences."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t
 
 from fpan_training.evaluate.bootstrap import Interval, bootstrap
-from fpan_training.evaluate.confusion import Confusion, Scores
+from fpan_training.evaluate.confusion import Confusion
+from fpan_training.evaluate.paired import Figures, gains, mean_figures, stack
 
 _UPPER = 0.975
 """Quantile of an interval of 95 %."""
-Figures = Callable[[Scores], Mapping[str, float]]
-"""Named figures of scores, as :func:`fpan_training.evaluate.groups.group_ious` gives them."""
 
 
 class Figure(NamedTuple):
@@ -35,7 +33,7 @@ def figures_of(seeds: Sequence[Confusion], figures: Figures) -> dict[str, Figure
         ValueError: they were not measured on the same pictures.
     """
     single = [figures(confusion.scores()) for confusion in seeds]
-    intervals = bootstrap(_stack(seeds), lambda total: _mean(total, figures))
+    intervals = bootstrap(stack(seeds), lambda total: mean_figures(total, figures))
     return {
         name: Figure(
             float(np.mean([row[name] for row in single])),
@@ -90,26 +88,7 @@ def differences(
     ours: Sequence[Confusion], theirs: Sequence[Confusion], figures: Figures, noise: Mapping[str, Noise]
 ) -> dict[str, Difference]:
     """How much higher the figures of ``ours`` are than those of ``theirs``; ``noise`` by figure."""
-    stack, split = _stack([*ours, *theirs]), len(ours)
-
-    def difference(total: NDArray[np.int64]) -> dict[str, float]:
-        mine, others = _mean(total[:split], figures), _mean(total[split:], figures)
-        return {name: mine[name] - others[name] for name in mine}
-
-    whole, intervals = difference(stack.sum(0)), bootstrap(stack, difference)
     return {
-        name: Difference(value, intervals[name], noise[name].chance(split, len(theirs)))
-        for name, value in whole.items()
+        name: Difference(gain.mean, gain.interval, noise[name].chance(len(ours), len(theirs)))
+        for name, gain in gains(ours, theirs, figures).items()
     }
-
-
-def _stack(seeds: Sequence[Confusion]) -> NDArray[np.int64]:
-    """Counts, int (pictures, seeds, classes, classes + 1)."""
-    if len({len(confusion.matrices) for confusion in seeds}) != 1:
-        raise ValueError("runs that are compared must be measured on the same pictures: delete the stale counts (.npz)")
-    return np.stack([np.array(confusion.matrices, np.int64) for confusion in seeds], 1)
-
-
-def _mean(totals: NDArray[np.int64], figures: Figures) -> dict[str, float]:
-    rows = [figures(Scores.of(total)) for total in totals]
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

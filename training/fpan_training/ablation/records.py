@@ -1,6 +1,5 @@
 """All figures of the experiments, as rows of one long table: what the report, the CSV and the picture are made of."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +13,9 @@ from fpan_training.evaluate.bootstrap import Interval
 from fpan_training.evaluate.confusion import Confusion, Scores
 from fpan_training.evaluate.groups import OVERALL, group_f1s, group_ious
 from fpan_training.evaluate.measure import Measured
-from fpan_training.evaluate.strata import OCCLUDED_EDGES, YAW_EDGES, strata
+from fpan_training.evaluate.strata import OCCLUDED_EDGES, YAW_EDGES, strata, yaw_of
 from fpan_training.taxonomy import TAXONOMY
 
-_YAW = re.compile(r"yaw([+-]?\d+)")
 ALL = "all"
 """The stratum of all pictures."""
 
@@ -153,9 +151,3 @@ def _by_class(scores: Scores) -> dict[str, float]:
 
 def _overall(scores: Scores) -> dict[str, float]:
     return {OVERALL: scores.miou}
-
-
-def yaw_of(name: str) -> float:
-    """Degrees of yaw to either side, from a picture's name; NaN where it does not say."""
-    match = _YAW.search(name)
-    return abs(float(match[1])) if match else float("nan")

@@ -1,7 +1,5 @@
 """One run of the experiments: trained, then measured on every test set. Both go on where they were stopped."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +13,9 @@ from fpan_training.data.folder import FaceFolder, read_splits
 from fpan_training.data.label_space import DATASET_FILE, PRESETS, LabelSpace
 from fpan_training.evaluate.grouped import Grouping
 from fpan_training.evaluate.measure import Answer, Measured, measure
+from fpan_training.evaluate.test_set import TestSet, hidden_shares
+from fpan_training.segm.checkpoint import load_network, read_config
 from fpan_training.segm.cost import macs
-from fpan_training.segm.register import load_network, read_config
 from fpan_training.segm.step import SegmStep
 from fpan_training.segm.train import SegmTraining
 from fpan_training.segm.weights import WeightConfig
@@ -25,21 +24,6 @@ from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 TEST_SPLIT = "val"
 HELDOUT = "heldout"
 """Split and test set: faces under things of a family that no training saw."""
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """Pictures that runs are measured on."""
-
-    __test__ = False  # pytest takes the name for one of its own
-
-    name: str
-    folder: FaceFolder
-    classes: int
-    """How many the truth tells apart."""
-    grouping: Grouping | None = None
-    hidden: Mapping[str, float] | None = None
-    """Share of each face that is hidden, by picture."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +37,7 @@ class Cost:
 
 def test_sets(inputs: Inputs) -> tuple[TestSet, ...]:
     """``occluded`` and ``clean``, and, where there are any, ``heldout`` and ``posed``."""
-    hidden = _hidden(inputs.occluded)
+    hidden = hidden_shares(inputs.occluded)
     sets = [
         TestSet("occluded", FaceFolder.open(inputs.occluded, TEST_SPLIT), len(TAXONOMY), hidden=hidden),
         TestSet("clean", FaceFolder.open(inputs.clean, TEST_SPLIT), CELEBA19_CLASSES),
@@ -64,15 +48,6 @@ def test_sets(inputs: Inputs) -> tuple[TestSet, ...]:
         grouping = Grouping(_space(inputs.posed_test))
         sets.append(TestSet("posed", FaceFolder.open(inputs.posed_test, TEST_SPLIT), len(grouping), grouping))
     return tuple(sets)
-
-
-def _hidden(occluded: Path) -> dict[str, float] | None:
-    """What the builder of the occluded set says of each picture; None where another made it."""
-    file = occluded / "manifest.jsonl"
-    if not file.is_file():
-        return None
-    rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-    return {row["name"]: float(row["share"]) for row in rows}
 
 
 def _space(folder: Path) -> LabelSpace:

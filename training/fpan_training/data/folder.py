@@ -1,6 +1,7 @@
 """The documented layout of labelled pictures: ``images/NAME.jpg``, ``masks/NAME.png`` and ``split.json``."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -82,6 +83,11 @@ class FaceFolder:
             )
             raise DataError(f"{self.root}: picture and mask of {name} differ in size: {sizes}")
         return sample
+
+    def only(self, indices: Iterable[int]) -> "FaceFolder":
+        """Some of the pictures."""
+        chosen = tuple(indices)
+        return FaceFolder(self.root, tuple(self.names[i] for i in chosen), tuple(self.paths[i] for i in chosen))
 
     def labels(self, index: int) -> NDArray[np.uint8]:
         """The mask of a picture alone, uint8 (H, W); DataError if it is not readable."""

@@ -95,11 +95,12 @@ class Confusion:
         Raises:
             ValueError: no picture has been added.
         """
-        named = figures or _usual
+        named = figures or usual_figures
         return bootstrap(np.array(self.matrices, np.int64), lambda total: named(Scores.of(total)), rounds, seed)
 
 
-def _usual(scores: Scores) -> dict[str, float]:
+def usual_figures(scores: Scores) -> dict[str, float]:
+    """The two that every evaluation tells: ``miou`` and ``mean_f1``."""
     return {"miou": scores.miou, "mean_f1": scores.mean_f1}
 
 

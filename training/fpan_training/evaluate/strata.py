@@ -1,5 +1,6 @@
 """Figures by stratum: how much of the face is hidden, how far the head is turned."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ OCCLUDED_EDGES = (0.0, 0.05, 0.2, 0.4, 1.0)
 """Shares of the face that are hidden. The generator hides up to 0.6 of it."""
 YAW_EDGES = (0.0, 20.0, 50.0, 90.0)
 """Degrees of yaw to either side: nearly frontal, half-profile, profile."""
+_YAW = re.compile(r"yaw([+-]?\d+)")
 
 
 class Stratum(NamedTuple):
@@ -58,3 +60,9 @@ def occluded_share(labels: NDArray[np.uint8], taxonomy: Taxonomy) -> float:
     hidden = int((labels == taxonomy.id_of("occlusion")).sum())
     face = int(np.isin(labels, [taxonomy.id_of(name) for name in taxonomy.groups["face"]]).sum())
     return hidden / (hidden + face) if hidden else 0.0
+
+
+def yaw_of(name: str) -> float:
+    """Degrees of yaw to either side, from a picture's name; NaN where it does not say."""
+    match = _YAW.search(name)
+    return abs(float(match[1])) if match else float("nan")

@@ -18,7 +18,7 @@ from fpan_training.figures.faces import Face, Image, read_face
 from fpan_training.landmarks.aligned import read_template
 from fpan_training.landmarks.teacher import Teacher, task_bytes
 from fpan_training.routing.modules import load_lom
-from fpan_training.segm.register import load_network, read_config
+from fpan_training.segm.checkpoint import load_network, read_config
 from fpan_training.segm.step import SegmStep
 from fpan_training.taxonomy import TAXONOMY
 from fpan_training.uvm.complete import Completion

@@ -10,8 +10,8 @@ from fpan.contract import Evaluation
 
 from fpan_training.data.folder import FaceFolder
 from fpan_training.evaluate.segmentation import evaluate
+from fpan_training.segm.checkpoint import load_network, read_config
 from fpan_training.segm.cost import macs
-from fpan_training.segm.register import load_network, read_config
 from fpan_training.segm.step import SegmStep
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 

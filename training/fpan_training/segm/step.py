@@ -59,7 +59,7 @@ class SegmStep:
         the network's input, and what the network says is enlarged.
         """
         height, width = image.shape[:2]
-        images = torch.from_numpy(_to_size(image, input_size))[None]
+        images = torch.from_numpy(to_size(image, input_size))[None]
         with torch.inference_mode():
             return np.asarray(self.predict(network, images, (height, width))[0].numpy())
 
@@ -67,7 +67,7 @@ class SegmStep:
         """As :meth:`label`, with the probability of each label, float (H, W)."""
         height, width = image.shape[:2]
         with torch.inference_mode():
-            logits = self._forward(network, torch.from_numpy(_to_size(image, input_size))[None]).logits.float()
+            logits = self._forward(network, torch.from_numpy(to_size(image, input_size))[None]).logits.float()
             shown = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
             confidence, labels = shown.softmax(1)[0].max(0)
         return Answer(labels.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
@@ -86,7 +86,8 @@ class SegmStep:
         return cast(SegmNetwork, network)(x.contiguous(memory_format=torch.channels_last))
 
 
-def _to_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def to_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square picture of any size, uint8 (H, W, 3), as a network of ``size`` takes it, uint8 (size, size, 3)."""
     if image.shape[:2] == (size, size):
         return image
     how = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR

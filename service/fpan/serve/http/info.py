@@ -60,7 +60,8 @@ def info_routes(gateway: Gateway) -> APIRouter:
 
 
 def _told(served: ServedVersion) -> dict[str, Any]:
-    return {**served.card.model_dump(mode="json"), "aliases": list(served.aliases)}
+    told = {"aliases": list(served.aliases), "default": served.default}
+    return {**served.card.model_dump(mode="json"), **told}
 
 
 def labels_of(card: ModelCard, taxonomy: Taxonomy) -> dict[str, Any]:

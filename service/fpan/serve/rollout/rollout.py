@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fpan.contract import ModelCard, RepositoryError
@@ -108,24 +108,15 @@ class Rollout:
 
     async def _bring(self, wanted: Sequence[ServedVersion]) -> None:
         """Brings into traffic what the registry asks for, as far as it passes its trial."""
-        faults: dict[Version, str] = {}
-        async with self._loading:
-            for each in wanted:
-                if each.version in self._loaded:
-                    continue
-                try:
-                    await self._backend.serve([*self._loaded.values(), each.card])
-                    fault = await self._fault(each.card)
-                except (GatewayError, RepositoryError) as error:
-                    fault = str(error)
-                if fault:
-                    faults[each.version] = fault
-                    with contextlib.suppress(GatewayError):  # what answers does so whether or not the other one goes
-                        await self._backend.serve(list(self._loaded.values()))
-                else:
-                    self._loaded[each.version] = each.card
-        self._settle(self.verdicts.applied(wanted), faults)
+        missing = {each.version: each.card for each in wanted if each.version not in self._loaded}
+        # What is loaded answers at once: a rollback waits for nothing, though its own former champion must be loaded.
+        self._settle(self.verdicts.applied(wanted), dict.fromkeys(missing, ""))
         self.lineup.exchange(self._crew.roster(self.served))
+        if missing:
+            async with self._loading:
+                faults = {version: fault for version, card in missing.items() if (fault := await self._load(card))}
+            self._settle(self.verdicts.applied(wanted), faults)
+            self.lineup.exchange(self._crew.roster(self.served))
         self._exchanged.set()
 
     def overrule(self, verdict: Verdict) -> None:
@@ -133,6 +124,21 @@ class Rollout:
         self.served = self.verdicts.passed(verdict, self.served)
         self._counts.settled(self.served, [refusal.card for refusal in self.refused])
         self.lineup.exchange(self._crew.roster(self.served))
+
+    async def _load(self, card: ModelCard) -> str:
+        """Loads a version beside the others, and returns why it may not answer; then it is not loaded."""
+        beside = list(self._loaded.values())
+        try:
+            await self._backend.serve([*beside, card])
+            fault = await self._fault(card)
+        except (GatewayError, RepositoryError) as error:
+            fault = str(error)
+        if fault:
+            with contextlib.suppress(GatewayError):  # what answers does so whether or not the other one goes
+                await self._backend.serve(beside)
+        else:
+            self._loaded[card.name, card.version] = card
+        return fault
 
     async def _fault(self, card: ModelCard) -> str:
         """Why a loaded version may not answer; empty if it may."""
@@ -145,19 +151,27 @@ class Rollout:
             return str(error)
         return ""
 
-    def _settle(self, wanted: Sequence[ServedVersion], faults: dict[Version, str]) -> None:
-        """Decides what answers: what is wanted, and in the place of a champion that may not, the one that does now."""
-        served = [each for each in wanted if each.version not in faults]
+    def _settle(self, wanted: Sequence[ServedVersion], absent: Mapping[Version, str]) -> None:
+        """Decides what answers: what is wanted, and in the place of a champion that cannot, the one that does now.
+
+        Args:
+            wanted: by the registry.
+            absent: what of it does not answer, and why; an empty reason is that it is yet to be loaded.
+        """
+        served = [each for each in wanted if each.version not in absent]
         for each in wanted:
-            if each.version in faults and each.default:
-                served = _kept(served, next(s for s in self.served if s.card.name == each.card.name and s.default))
-        for each in wanted:
-            if fault := faults.get(each.version):
-                aliases = " and ".join(each.aliases) or "answering"
-                _log.error("%s version %d, which is %s, may not answer: %s", *each.version, aliases, fault)
+            if each.version in absent and each.default:
+                for now in (s for s in self.served if s.card.name == each.card.name and s.default):
+                    served = _kept(served, now)
+        # A former champion that is of no use is not served, and nobody asks for it.
+        refused = [each for each in wanted if absent.get(each.version) and (each.default or each.aliases)]
+        for each in refused:
+            aliases = " and ".join(each.aliases) or "answering"
+            _log.error("%s version %d, which is %s, may not answer: %s", *each.version, aliases, absent[each.version])
         for each in served:
-            _log.info("%s version %d answers to %s", *each.version, ", ".join(each.names))
-        self.refused = tuple(Refusal(each.card, faults[each.version]) for each in wanted if each.version in faults)
+            if each not in self.served:
+                _log.info("%s version %d answers to %s", *each.version, ", ".join(each.names))
+        self.refused = tuple(Refusal(each.card, absent[each.version]) for each in refused)
         self.served = tuple(served)
         self._counts.settled(self.served, [refusal.card for refusal in self.refused])
 
@@ -177,14 +191,14 @@ class Rollout:
         going = sorted(versions)
         if not going:
             return
-        left = {version: card for version, card in self._loaded.items() if version not in going}
+        # From now on they count as not loaded: should one be asked for again, it is loaded again.
+        self._loaded = {version: card for version, card in self._loaded.items() if version not in going}
         await self._crew.dismiss(going)
         try:
-            await self._backend.serve(list(left.values()))
+            await self._backend.serve(list(self._loaded.values()))
         except (GatewayError, RepositoryError) as error:
             _log.error("former versions stay loaded: %s", error)
             return
-        self._loaded = left
         for name, version in going:
             _log.info("%s version %d is unloaded", name, version)
             await asyncio.to_thread(self._followed.forget, name, version)

@@ -5,41 +5,27 @@
     <tree>/<model>/config.pbtxt
     <tree>/<model>/<version>/model.onnx    -> the model repository
                              model.py, fpan_runtime.py -> this package (embedded server)
-                             model.plan    -> the cache of TensorRT plans
+                             model.plan    -> the folder of TensorRT plans
 """
 
+import logging
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from fpan.contract import ModelCard, ModelRepository
 from fpan.serve.inference import runtime
+from fpan.serve.triton.engine.plans import NoPlan, Plans
 from fpan.serve.triton.profiles import MODEL_FILE, PLAN_FILE, ServingOptions, config_of
 
 CONFIG_FILE = "config.pbtxt"
+_log = logging.getLogger(__name__)
 _PYTHON_FILES = {
     "model.py": Path(__file__).parent / "python_model" / "model.py",
     "fpan_runtime.py": Path(runtime.__file__),
 }
 """Name in the tree -> file of this package. Triton's Python process finds only what lies beside ``model.py``."""
-
-
-@dataclass(frozen=True)
-class PlanCache:
-    """A folder of TensorRT plans. A plan fits one network, one TensorRT version and one type of GPU."""
-
-    folder: Path
-    tensorrt: str
-    """Version, e.g. ``10.8.0.43``."""
-    gpu: str
-    """Name, e.g. ``NVIDIA L4``."""
-
-    def path(self, card: ModelCard) -> Path:
-        """Where the plan of a version is, or would be."""
-        gpu = "-".join(self.gpu.lower().split())
-        return self.folder / f"{card.sha256}-trt{self.tensorrt}-{gpu}.plan"
 
 
 def put_together(
@@ -48,7 +34,7 @@ def put_together(
     tree: Path,
     options: ServingOptions,
     *,
-    plans: PlanCache | None = None,
+    plans: Plans | None = None,
     copy: bool = False,
 ) -> list[str]:
     """Makes the serving tree and returns the names of its models.
@@ -58,7 +44,8 @@ def put_together(
         versions: (name, version) of what is to be served.
         tree: folder of the tree; models of an earlier tree in it that are not to be served are removed.
         options: profile and sizes.
-        plans: TensorRT plans for the profile ``ngc-tensorrt``.
+        plans: TensorRT plans for the profile ``ngc-tensorrt``. Of a segmentation model without one that fits a warning
+            says why, and ONNX Runtime with its TensorRT accelerator computes it.
         copy: copies files instead of linking them, for a tree that goes elsewhere, e.g. into a container.
 
     Raises:
@@ -83,24 +70,46 @@ def _model(
     cards: list[ModelCard],
     folder: Path,
     options: ServingOptions,
-    plans: PlanCache | None,
+    plans: Plans | None,
     copy: bool,
 ) -> None:
-    found = {card.version: plans.path(card) for card in cards if plans is not None and plans.path(card).is_file()}
-    plan = options.profile == "ngc-tensorrt" and len(found) == len(cards)
-    config = config_of(cards, options, plan=plan)
+    found = _plans(cards, plans, options) if plans is not None and options.profile == "ngc-tensorrt" else {}
+    config = config_of(cards, options, plan=bool(found))
     for card in cards:
         version = folder / str(card.version)
         version.mkdir(parents=True, exist_ok=True)
         _place(repository.folder(card.name, card.version) / MODEL_FILE, version / MODEL_FILE, copy)
-        if plan:
+        if found:
             _place(found[card.version], version / PLAN_FILE, copy)
+        else:
+            (version / PLAN_FILE).unlink(missing_ok=True)
         if options.profile == "embedded":
             for target, source in _PYTHON_FILES.items():
                 _place(source, version / target, copy)
     temporary = folder / f".{CONFIG_FILE}"
     temporary.write_text(config)
     temporary.replace(folder / CONFIG_FILE)  # at once: a server that looks in the middle sees the old or the new one
+
+
+def _plans(cards: list[ModelCard], plans: Plans, options: ServingOptions) -> dict[int, Path]:
+    """Version -> its plan; empty unless each has one, since one configuration is for all versions of a model."""
+    if any(card.task != "segmentation" for card in cards):  # no plans are built of others
+        return {}
+    found = {}
+    for card in cards:
+        try:
+            found[card.version] = plans.find(card, options.max_batch)
+        except NoPlan as why:
+            _log.warning(
+                "%s version %d: %s; ONNX Runtime with its TensorRT accelerator computes %s instead "
+                "(`fpan engine` builds a plan)",
+                card.name,
+                card.version,
+                why,
+                card.name,
+            )
+            return {}
+    return found
 
 
 def _place(source: Path, target: Path, copy: bool) -> None:

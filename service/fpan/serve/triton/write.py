@@ -7,6 +7,9 @@ from typing import cast, get_args
 from fpan.serve.inference.runtime import RuntimeName
 from fpan.serve.rollout.followed import FollowedRepository
 from fpan.serve.settings import Settings
+from fpan.serve.triton.engine.manifest import Precision, Target
+from fpan.serve.triton.engine.plans import Plans
+from fpan.serve.triton.engine.trtexec import target_at_hand
 from fpan.serve.triton.profiles import PROFILES, Profile, ServingOptions
 from fpan.serve.triton.tree import put_together
 
@@ -23,8 +26,11 @@ def write_tree(
     threads: int,
     instances: int,
     max_batch: int,
+    plans: Plans | None = None,
 ) -> list[str]:
     """Copies the versions that the gateway would serve into ``folder``, with a configuration for ``profile``.
+
+    The profile ``ngc-tensorrt`` takes those of ``plans`` that fit; see :func:`~fpan.serve.triton.tree.put_together`.
 
     Returns:
         The names of the models.
@@ -40,4 +46,18 @@ def write_tree(
     with TemporaryDirectory(prefix="fpan-") as fetched:
         followed = FollowedRepository(Settings(model_repository=model_repository), Path(fetched) / "repository")
         versions = [each.version for each in followed.wanted()]
-        return put_together(followed.repository, versions, folder, options, copy=True)
+        return put_together(followed.repository, versions, folder, options, plans=plans, copy=True)
+
+
+def find_plans(folder: Path, precision: Precision, tensorrt: str | None, gpu: str | None) -> Plans:
+    """A folder of TensorRT plans, for the TensorRT and the GPU that are named or else are this machine's.
+
+    Raises:
+        EngineError: this machine's cannot be told apart.
+    """
+    if tensorrt is not None and gpu is not None:
+        return Plans(folder, Target(tensorrt=tensorrt, gpu=gpu), precision)
+    here = target_at_hand() if folder.is_dir() else None
+    if here is None:
+        return Plans(folder, None, precision)
+    return Plans(folder, Target(tensorrt=tensorrt or here.tensorrt, gpu=gpu or here.gpu), precision)

@@ -1,0 +1,186 @@
+"""The gateways that serve a model repository, and promotions that are done when every one of them has followed."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from fpan.contract import AliasName, Change, RepositoryError
+from fpan.contract.aliases import CHAMPION
+from fpan.registry.registry import Registry
+
+TIMEOUT_S = 120.0
+"""How long all gateways together may take to follow, in seconds: they load and try out a network, or just start."""
+_POLL_S = 0.1
+_ANSWER_TIMEOUT_S = 10.0
+
+
+class NotFollowed(RepositoryError):
+    """A gateway does not serve what it should. The message says which, why, and what has been done about it."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One gateway."""
+
+    address: str
+    """For people: its URL, with the address that the name stands for where it stands for several."""
+    versions: dict[AliasName | None, int]
+    """Of one model: alias -> the version that it means there; None -> the one that answers where none is named."""
+    refused: dict[int, str]
+    """Versions that it does not let answer, and why."""
+    fault: str = ""
+    """Why nothing is known of it."""
+
+
+class Replicas:
+    """All gateways at some URLs. A host name stands for every address that it has when they are looked at."""
+
+    def __init__(self, urls: Sequence[str], timeout_s: float = TIMEOUT_S) -> None:
+        """Names them.
+
+        Args:
+            urls: such as ``http://gateway:8000``.
+            timeout_s: how long they may take to follow, in seconds.
+
+        Raises:
+            ValueError: one is no such URL.
+        """
+        for url in urls:
+            if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+                raise ValueError(f"{url!r} is no address of a gateway: write http://HOST:PORT")
+        self._urls = tuple(urls)
+        self._timeout_s = timeout_s
+
+    def look(self, name: str) -> list[Replica]:
+        """What each of them serves of a model now."""
+        return [replica for url in self._urls for replica in _replicas(url, name)]
+
+    def until(self, name: str, served: Callable[[Replica], bool], refused: int | None = None) -> None:
+        """Waits until all of them serve what they should.
+
+        Args:
+            name: the model.
+            served: whether one does.
+            refused: the version that each of them tries out; the wait ends as soon as one refuses it.
+
+        Raises:
+            NotFollowed: one refuses, or they take too long.
+        """
+        until = time.monotonic() + self._timeout_s
+        while True:
+            replicas = self.look(name)
+            for replica in replicas:
+                if refused in replica.refused:
+                    raise NotFollowed(f"{replica.address} refuses it: {replica.refused[refused]}")
+            late = [replica for replica in replicas if replica.fault or not served(replica)]
+            if replicas and not late:
+                return
+            if time.monotonic() > until:
+                what = "; ".join(f"{r.address} {r.fault or 'serves ' + _versions(r)}" for r in late)
+                raise NotFollowed(f"after {self._timeout_s:g} s {what or 'no gateway is there'}")
+            time.sleep(_POLL_S)
+
+
+def promote_everywhere(
+    registry: Registry,
+    name: str,
+    version: int,
+    alias: AliasName,
+    command: str,
+    replicas: Replicas,
+    share: float = 0.0,
+) -> Change:
+    """Makes a version what ``alias`` names, and takes that back unless every gateway lets it answer.
+
+    A model without a champion gets one first: the version that answers now, which a rollback goes back to.
+
+    Raises:
+        NotFollowed: a gateway does not; the alias names again what it named before.
+        RepositoryError: the version cannot be promoted.
+    """
+    if alias == CHAMPION and CHAMPION not in registry.store.aliases(name).aliases:
+        answering = _answering(replicas.look(name))
+        if answering is not None and answering != version:
+            registry.promote(name, answering, CHAMPION, f"{command} (what answered before)")
+    change = registry.promote(name, version, alias, command, share)
+    try:
+        replicas.until(name, lambda replica: replica.versions.get(alias) == version, version)
+    except BaseException as error:
+        back = _take_back(registry, change, name, alias, command)
+        if isinstance(error, NotFollowed):
+            raise NotFollowed(f"{name} version {version} is not {alias}: {error}. {back}") from error
+        raise
+    return change
+
+
+def rollback_everywhere(registry: Registry, name: str, alias: AliasName, command: str, replicas: Replicas) -> Change:
+    """Takes an alias back, and waits until every gateway has followed.
+
+    Raises:
+        NotFollowed: one does not; the alias stays where it went.
+        RepositoryError: there is nothing before.
+    """
+    change = registry.rollback(name, alias, command)
+    replicas.until(name, lambda replica: replica.versions.get(alias) == change.version)
+    return change
+
+
+def _take_back(registry: Registry, change: Change, name: str, alias: AliasName, command: str) -> str:
+    if change.before is None and alias == CHAMPION:
+        return f"It was the first {alias}, so there is none to go back to: promote another version"
+    registry.rollback(name, alias, f"{command} (taken back)")
+    return f"It was taken back: {alias} is " + (f"version {change.before}" if change.before else "nothing") + " again"
+
+
+def _answering(replicas: Sequence[Replica]) -> int | None:
+    """The version that answers at all of them; None where they do not agree, or nobody is there."""
+    versions = {replica.versions.get(None) for replica in replicas if not replica.fault}
+    return versions.pop() if len(versions) == 1 else None
+
+
+def _versions(replica: Replica) -> str:
+    return ", ".join(f"version {version} as {alias or 'default'}" for alias, version in replica.versions.items())
+
+
+def _replicas(url: str, name: str) -> Iterator[Replica]:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        found = sorted({info[4][0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)})
+    except OSError as error:
+        yield Replica(url, {}, {}, f"cannot be found ({error.strerror or error})")
+        return
+    for address in found:
+        told = url if len(found) == 1 else f"{url} at {address}"
+        try:
+            yield Replica(told, *_read(_ask(parts.scheme, host, str(address), port), name))
+        except (httpx.HTTPError, ValueError, KeyError) as error:
+            yield Replica(told, {}, {}, f"does not answer ({error})")
+
+
+def _ask(scheme: str, host: str, address: str, port: int) -> Any:
+    """What one gateway says of its models, asked at its own address under the name that all of them share."""
+    literal = f"[{address}]" if ":" in address else address
+    shared = f"[{host}]" if ":" in host else host
+    with httpx.Client(timeout=_ANSWER_TIMEOUT_S) as client:
+        response = client.get(
+            f"{scheme}://{literal}:{port}/v1/models",
+            headers={"Host": f"{shared}:{port}"},
+            extensions={"sni_hostname": host},
+        )
+    return response.raise_for_status().json()
+
+
+def _read(answer: Any, name: str) -> tuple[dict[AliasName | None, int], dict[int, str]]:
+    versions: dict[AliasName | None, int] = {}
+    for model in answer["models"]:
+        if model["name"] == name:
+            versions |= dict.fromkeys(model["aliases"], model["version"])
+            if model["default"]:
+                versions[None] = model["version"]
+    return versions, {each["version"]: each["reason"] for each in answer["refused"] if each["name"] == name}

@@ -1,0 +1,234 @@
+"""The versions in traffic follow the aliases, while requests run."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fpan.contract import GOLDEN_FILE, AliasName, Change, GoldenPictures, ModelCard, RepositoryError
+from fpan.registry import FolderStore, Registry
+from fpan.serve.errors import NotFound
+from fpan.serve.gateway import Gateway, open_gateway
+from fpan.serve.pipeline.lineup import Lineup, Roster
+from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.settings import Settings
+
+from tests.known_face import file_of
+from tests.networks import pictures, publish_saying
+
+SHIPPED = Path(__file__).parents[2] / "model_repository"
+SOON_S = 20.0
+PICTURE = file_of(np.full((40, 40, 3), 90, np.uint8))
+WHOLE = ParseOptions(faces="full")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The shipped detector, and versions 1 to 3 of a network that says its own version everywhere; 1 is champion."""
+    root = tmp_path / "models"
+    shutil.copytree(SHIPPED / "detector", root / "detector")
+    for label in (1, 2, 3):
+        publish_saying(root, label)
+    promote(root, 1)
+    return root
+
+
+@pytest.fixture
+async def gateway(root: Path) -> AsyncIterator[Gateway]:
+    chosen = Settings(model_repository=root, backend="in-process", runtime_threads=1, registry_poll_s=0.02)
+    async with open_gateway(chosen) as gateway:
+        yield gateway
+
+
+def promote(root: Path, version: int, alias: str = "champion") -> None:
+    Registry(FolderStore(root)).promote("segm", version, alias, "test")
+
+
+def rollback(root: Path, alias: str = "champion") -> None:
+    Registry(FolderStore(root)).rollback("segm", alias, "test")
+
+
+async def said(gateway: Gateway, model: str = "") -> tuple[int, int, str | None]:
+    """The label that every pixel has, and version and alias of what gave it."""
+    parsed = await gateway.parser.parse(PICTURE, ParseOptions(faces="full", model=model))
+    (label,) = np.unique(parsed.result.labels)
+    return int(label), parsed.segmenter.card.version, parsed.segmenter.alias
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def answering(gateway: Gateway, name: str = "segm") -> int | None:
+    segmenter = gateway.rollout.lineup.now.segmenters.get(name)
+    return segmenter and segmenter.card.version
+
+
+def loaded(gateway: Gateway) -> set[int]:
+    return {version for name, version in gateway.rollout._loaded if name == "segm"}
+
+
+async def test_a_promotion_and_a_rollback_reach_a_gateway_that_runs(gateway: Gateway, root: Path) -> None:
+    assert await said(gateway) == (1, 1, "champion")
+    promote(root, 2)
+    await until(lambda: answering(gateway) == 2)
+    assert await said(gateway) == (2, 2, "champion")
+    assert await said(gateway, "segm:1") == (1, 1, None)
+    rollback(root)
+    await until(lambda: answering(gateway) == 1)
+    assert await said(gateway) == (1, 1, "champion")
+
+
+async def test_the_former_champion_stays_loaded_until_the_next_promotion(gateway: Gateway, root: Path) -> None:
+    promote(root, 2)
+    await until(lambda: answering(gateway) == 2)
+    assert loaded(gateway) == {1, 2}
+    promote(root, 3)
+    await until(lambda: loaded(gateway) == {2, 3})
+    with pytest.raises(NotFound):
+        await said(gateway, "segm:1")
+    assert not await gateway.backend.ready("segm", 1)
+
+
+async def test_challenger_and_shadow_come_and_go(gateway: Gateway, root: Path) -> None:
+    promote(root, 2, "challenger")
+    await until(lambda: answering(gateway, "segm@challenger") == 2)
+    assert await said(gateway) == (1, 1, "champion")
+    rollback(root, "challenger")
+    await until(lambda: loaded(gateway) == {1})
+    with pytest.raises(NotFound):
+        await said(gateway, "segm@challenger")
+
+
+async def test_no_request_fails_or_is_answered_by_another_version_than_it_says(gateway: Gateway, root: Path) -> None:
+    answers: list[tuple[int, int, str | None]] = []
+    done = asyncio.Event()
+
+    async def ask() -> None:
+        while not done.is_set():
+            answers.append(await said(gateway))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(ask())
+        for version in (2, 3, 1, 2, 3):
+            promote(root, version)
+            await until(lambda version=version: answering(gateway) == version)
+        rollback(root)
+        await until(lambda: answering(gateway) == 2)
+        done.set()
+    assert all(label == version for label, version, _ in answers)
+    assert {version for _, version, _ in answers} == {1, 2, 3}
+
+
+async def test_a_version_is_not_unloaded_while_a_request_uses_it(gateway: Gateway, root: Path) -> None:
+    with gateway.rollout.lineup.using() as roster:
+        promote(root, 2)
+        await until(lambda: answering(gateway) == 2)
+        promote(root, 3)
+        await until(lambda: answering(gateway) == 3)
+        await asyncio.sleep(0.1)
+        segmenter = roster.segmenter("segm")
+        answer = await segmenter.batcher.infer([{"images": pictures(1, size=segmenter.card.input_size)[0]}], ["labels"])
+        assert np.all(answer.items[0]["labels"] == 1)
+        assert loaded(gateway) == {1, 2, 3}
+    await until(lambda: loaded(gateway) == {2, 3})
+
+
+def golden(card: ModelCard, label: int, tmp_path: Path) -> Path:
+    size = card.input_size
+    path = tmp_path / GOLDEN_FILE
+    GoldenPictures(pictures(3, size=size), np.full((3, size, size), label, np.uint8)).write(path)
+    return path
+
+
+async def test_a_version_that_fails_its_golden_pictures_never_answers(
+    gateway: Gateway, root: Path, tmp_path: Path
+) -> None:
+    card = FolderStore(root).card("segm", 2)
+    wrong = publish_saying(root, 4, {GOLDEN_FILE: golden(card, 5, tmp_path)})
+    right = publish_saying(root, 5, {GOLDEN_FILE: golden(card, 5, tmp_path)})
+    promote(root, wrong.version)
+    await until(lambda: gateway.rollout.refused)
+    assert await said(gateway) == (1, 1, "champion")
+    assert "0.00% of the pixels of its golden pictures" in gateway.rollout.refused[0].reason
+    assert loaded(gateway) == {1}
+    assert not await gateway.backend.ready("segm", wrong.version)
+    metrics = gateway.metrics.exposition().decode()
+    assert f'fpan_model_refused{{model="segm",version="{wrong.version}"}} 1.0' in metrics
+    promote(root, right.version)
+    await until(lambda: answering(gateway) == right.version)
+    assert gateway.rollout.refused == ()
+    assert "fpan_model_refused{" not in gateway.metrics.exposition().decode()
+
+
+@pytest.mark.parametrize("alias", ["champion", "challenger"])
+async def test_a_version_that_is_changed_after_its_promotion_is_refused(
+    gateway: Gateway, root: Path, alias: AliasName
+) -> None:
+    (root / "segm/2/model.onnx").write_bytes(b"something else")
+    store = FolderStore(root)
+    aliases = store.aliases("segm")
+    before = aliases.aliases.get(alias)
+    change = Change(
+        serial=9, at="now", command="test", action="promote", alias=alias, before=before, version=2, sha256=""
+    )
+    with store.writer("segm") as writer:  # which, unlike `promote`, does not look at the files
+        writer.move(aliases.moved(change))
+    await until(lambda: gateway.rollout.refused)
+    assert "model.onnx was changed" in gateway.rollout.refused[0].reason
+    assert await said(gateway) == (1, 1, "champion")
+    assert answering(gateway, "segm@challenger") is None
+
+
+async def test_a_model_without_a_champion_is_not_taken_over_by_a_new_version(root: Path) -> None:
+    (root / "segm/aliases.json").unlink()
+    (root / "segm/history.jsonl").unlink()
+    chosen = Settings(model_repository=root, backend="in-process", runtime_threads=1, registry_poll_s=0.02)
+    async with open_gateway(chosen) as gateway:
+        assert answering(gateway) == 3
+        publish_saying(root, 4)
+        promote(root, 2, "challenger")
+        await until(lambda: answering(gateway, "segm@challenger") == 2)
+        assert await said(gateway) == (3, 3, None)
+
+
+async def test_a_registry_that_cannot_be_read_changes_nothing_and_is_told(gateway: Gateway, root: Path, caplog) -> None:
+    aliases = root / "segm/aliases.json"
+    whole = aliases.read_bytes()
+    aliases.write_bytes(whole[:20])
+    await until(lambda: "fpan_registry_reachable 0.0" in gateway.metrics.exposition().decode())
+    assert await said(gateway) == (1, 1, "champion")
+    await asyncio.sleep(0.2)
+    assert caplog.text.count("what is served stays as it is") == 1
+    aliases.write_bytes(whole)
+    promote(root, 2)
+    await until(lambda: answering(gateway) == 2)
+    assert "fpan_registry_reachable 1.0" in gateway.metrics.exposition().decode()
+
+
+async def test_a_champion_that_fails_its_trial_is_refused_at_start(root: Path, tmp_path: Path) -> None:
+    card = publish_saying(root, 4, {GOLDEN_FILE: golden(FolderStore(root).card("segm", 1), 5, tmp_path)})
+    promote(root, card.version)
+    with pytest.raises(RepositoryError, match=r"golden pictures .* `fpan models rollback segm`"):
+        async with open_gateway(Settings(model_repository=root, backend="in-process", runtime_threads=1)):
+            pass
+
+
+async def test_a_lineup_is_drained_when_nobody_uses_a_former_roster() -> None:
+    first, second = (Roster({}, "", None, None) for _ in range(2))
+    lineup = Lineup(first)
+    with lineup.using() as one, lineup.using() as two:
+        assert (one, two) == (first, first)
+        await asyncio.wait_for(lineup.drained(), 1)
+        lineup.exchange(second)
+        waiting = asyncio.ensure_future(lineup.drained())
+        with lineup.using() as three:
+            assert three is second
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await asyncio.wait_for(waiting, 1)

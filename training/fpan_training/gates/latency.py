@@ -1,0 +1,59 @@
+"""How long the candidate takes for one picture on one core, alone and against the champion."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from fpan.contract import GateResult
+
+from fpan_training.export.onnx_file import INPUT, open_session
+from fpan_training.gates.contender import SERVED_OUTPUTS, Contender
+from fpan_training.gates.trial import Trial
+
+_WARM_UP = 3
+"""Runs that are not counted."""
+_MS = 1000
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How slow a candidate may be: one picture, one thread, ONNX Runtime."""
+
+    ratio: float = 1.25
+    """Of the candidate's median to the champion's. Both are measured in turns, so that what else the machine does
+    slows both."""
+    budget_ms: float = 250.0
+    """Of the median, in milliseconds, on the machine that registers. The served files of this project take about half
+    of it on one busy core."""
+    rounds: int = 30
+    """Runs of each that are counted."""
+
+    def __call__(self, trial: Trial) -> Iterator[GateResult]:
+        """Milliseconds against the budget, and their ratio to the champion's."""
+        contenders = [who for who in (trial.candidate, trial.champion) if who is not None]
+        medians = medians_ms(contenders, self.rounds)
+        side = trial.candidate.input_size
+        how = f"median of {self.rounds} runs, one picture of {side} x {side}, 1 thread, ONNX Runtime"
+        yield GateResult.of("latency", medians[0], "at most", self.budget_ms, how, "ms")
+        if trial.champion is None:
+            yield GateResult.unopposed("latency ratio", f"{trial.model} has no champion to compare with")
+            return
+        evidence = f"{medians[0]:.1f} ms against {medians[1]:.1f} ms of {trial.champion.title}, measured in turns"
+        yield GateResult.of("latency ratio", medians[0] / medians[1], "at most", self.ratio, evidence)
+
+
+def medians_ms(contenders: list[Contender], rounds: int) -> list[float]:
+    """Median time of each for one picture on one thread, in milliseconds; they take turns."""
+    rng = np.random.default_rng(0)
+    runs = []
+    for who in contenders:
+        picture = rng.integers(0, 256, (1, who.input_size, who.input_size, 3), dtype=np.uint8)
+        runs.append((open_session(who.path, threads=1), {INPUT: picture}))
+    times = np.zeros((_WARM_UP + rounds, len(contenders)))
+    for row in times:
+        for i, (session, inputs) in enumerate(runs):
+            begin = time.perf_counter()
+            session.run(list(SERVED_OUTPUTS), inputs)
+            row[i] = time.perf_counter() - begin
+    return [float(median) for median in np.median(times[_WARM_UP:], axis=0) * _MS]
