@@ -55,12 +55,15 @@ class Faulty:
         self.backend = backend
         self.errors: dict[int, GatewayError] = {}
         self.delays_s: dict[int, float] = {}
+        self.holds: dict[int, asyncio.Event] = {}
         self.asked: list[int] = []
 
     async def infer(self, model, version, inputs, outputs, timeout_s):
         if model == NAME:
             self.asked.append(version)
             await asyncio.sleep(self.delays_s.get(version, 0))
+            if version in self.holds:
+                await self.holds[version].wait()
             if version in self.errors:
                 raise self.errors[version]
         return await self.backend.infer(model, version, inputs, outputs, timeout_s)

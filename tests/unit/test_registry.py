@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fpan.contract import ModelRepository, Reference, RepositoryError
 from fpan.registry import AliasMoved, FolderStore, Registry, VersionExists, folder
+from fpan.registry.replicas import promote_everywhere
 
 from tests.networks import echo, publish
 
@@ -298,6 +300,9 @@ def test_a_challengers_share_is_kept_until_the_challenger_or_the_champion_moves(
     assert registry.rollback(NAME, "challenger", "back").version is None
     assert share() == 0
     assert [c.share for c in registry.store.history(NAME).changes] == [0, 0.05, 0, 0.2, 0, 0.5, 0]
+    waited = SimpleNamespace(until=lambda *_: None)
+    promote_everywhere(registry, NAME, 3, "challenger", "e", waited, 0.1)
+    assert share() == 0.1
     with pytest.raises(ValueError, match="champion has no share"):
         registry.promote(NAME, 1, "champion", "d", 0.5)
 

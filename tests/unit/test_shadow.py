@@ -75,16 +75,16 @@ async def test_a_shadow_that_hangs_keeps_nobody_waiting(root, monkeypatch):
 async def test_copies_wait_while_a_network_is_asked(registry, root, monkeypatch):
     registry.promote(NAME, 3, "challenger", "")
     async with serving(monkeypatch, root) as gateway:
-        gateway.backend.delays_s[3] = 0.5
+        held = gateway.backend.holds[3] = asyncio.Event()
         slow = asyncio.create_task(ask(gateway, model=f"{NAME}@challenger"))
         await until(lambda: gateway.backend.asked[-1:] == [3])
         await ask(gateway)
-        assert len(gateway.shadow) == 1
-        await asyncio.sleep(0.05)
-        assert slow.done() or len(gateway.shadow) == 1
+        await asyncio.sleep(0.1)
+        assert (len(gateway.shadow), gateway.backend.asked) == (1, [3, 1])
+        held.set()
         await slow
         await until(lambda: compared(gateway) == 1)
-        assert gateway.backend.asked[-3:] == [3, 1, 2]
+        assert gateway.backend.asked == [3, 1, 2]
 
 
 @pytest.mark.parametrize("error", [Unavailable("down"), DeadlineExceeded("slow")])

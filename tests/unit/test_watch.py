@@ -143,7 +143,7 @@ async def test_a_challenger_that_fails_loses_its_share(registry, root, monkeypat
 async def test_a_new_champion_that_is_slow_gives_way_to_the_former(registry, root, monkeypatch):
     async with serving(monkeypatch, root, watch_latency_floor_ms=100) as gateway:
         await promoted(gateway, registry, 4)
-        gateway.backend.delays_s[4] = 0.4
+        gateway.backend.delays_s[4] = 0.8
         assert await all_ask(gateway) == []
         await until(lambda: answering(gateway) == 3)
         answer = await ask(gateway)
