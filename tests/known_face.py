@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from fpan.serve.inference.batcher import Answer
 from fpan.serve.metrics import Metrics
-from fpan.serve.pipeline.lineup import Lineup, Roster, Segmenter
+from fpan.serve.pipeline.lineup import Lineup, Roster
 from fpan.serve.pipeline.parser import FaceParser, Limits
+from fpan.serve.pipeline.segmenter import Segmenter
 from fpan.serve.pipeline.types import Detection
 from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings

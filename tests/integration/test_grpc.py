@@ -59,7 +59,7 @@ class SquareParser:
         self.cancelled = asyncio.Event()
         self.started = asyncio.Event()
 
-    async def parse(self, data, options):
+    async def parse(self, data, options, caller=""):
         self.asked.append(options)
         self.started.set()
         try:

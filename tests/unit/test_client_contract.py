@@ -51,7 +51,7 @@ class Parser:
         self.asked = None
         self.fails = None
 
-    async def parse(self, data, options):
+    async def parse(self, data, options, caller=""):
         self.asked = (data, options)
         if self.fails:
             raise self.fails

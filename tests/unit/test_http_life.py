@@ -44,7 +44,7 @@ class Parser:
         self.before = None
         self.started, self.cancelled = asyncio.Event(), asyncio.Event()
 
-    async def parse(self, data, options):
+    async def parse(self, data, options, caller=""):
         self.started.set()
         try:
             if self.before:

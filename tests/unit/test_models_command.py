@@ -153,6 +153,22 @@ def test_promote_rollback_and_rollback_again(fpan, root):
     assert "fpan models promote segm VERSION --to champion" in err
 
 
+def test_a_challenger_gets_a_share_of_the_callers(fpan, root):
+    fpan("promote", "segm", 1)
+    for words, listed in (("5%", "5 %"), ("0.25", "25 %"), ("0", None)):
+        status, out, _ = fpan("promote", "segm", 2, "--to", "challenger", "--share", words)
+        assert status == 0
+        assert (f"answers {listed} of the callers" in out) == (listed is not None)
+        assert bool(re.search(rf"segm +2 +challenger \({listed}\)", fpan("list")[1])) == (listed is not None)
+    assert (
+        "answers 5 % of the callers  `fpan models promote segm 2 --to challenger --share 5%`" in fpan("show", "segm")[1]
+    )
+    for flags in (("--to", "challenger", "--share", "5"), ("--to", "challenger", "--share", "x%"), ("--share", "5%")):
+        status, _, err = fpan("promote", "segm", 3, *flags)
+        assert status == 2
+        assert "share" in err
+
+
 def test_a_rollback_leaves_a_champion_that_is_gone(fpan, root):
     for version in (1, 2):
         fpan("promote", "segm", version)

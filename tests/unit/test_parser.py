@@ -13,9 +13,10 @@ from fpan.contract import ModelRepository
 from fpan.serve.errors import DeadlineExceeded, GatewayError, Impossible, NotFound, Overloaded, TooLarge
 from fpan.serve.inference.batcher import Answer
 from fpan.serve.pipeline import paste
-from fpan.serve.pipeline.lineup import Lineup, Roster, Segmenter
+from fpan.serve.pipeline.lineup import Lineup, Roster
 from fpan.serve.pipeline.options import ParseOptions
 from fpan.serve.pipeline.parser import STAGES, FaceParser, Limits
+from fpan.serve.pipeline.segmenter import Segmenter
 from fpan.serve.pipeline.types import Detection
 from PIL import Image
 

@@ -3,12 +3,15 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fpan.contract import ModelRepository, Reference, RepositoryError
-from fpan.registry import FolderStore, Registry, VersionExists, folder
+from fpan.registry import AliasMoved, FolderStore, Registry, VersionExists, folder
+from fpan.registry.replicas import promote_everywhere
 
 from tests.networks import echo, publish
 
@@ -279,3 +282,49 @@ def test_no_card_has_a_name_or_a_file_that_leads_elsewhere(registry: Registry, n
     for members in ({**card, "name": name}, {**card, "files": {name: "0" * 64}}):
         with pytest.raises(ValueError, match="pattern"):
             type(registry.store.card(NAME, 1)).model_validate(members)
+
+
+def test_a_challengers_share_is_kept_until_the_challenger_or_the_champion_moves(registry: Registry, root: Path) -> None:
+    def share() -> float:
+        return ModelRepository(root).aliases(NAME).share
+
+    promote(registry, 1)
+    registry.promote(NAME, 2, "challenger", "a", 0.05)
+    promote(registry, 3, "shadow")
+    assert share() == 0.05
+    registry.promote(NAME, 2, "challenger", "b", 0.2)
+    assert [v.share for v in registry.versions(NAME)] == [0, 0.2, 0, 0]
+    promote(registry, 4)
+    assert share() == 0
+    registry.promote(NAME, 2, "challenger", "c", 0.5)
+    assert registry.rollback(NAME, "challenger", "back").version is None
+    assert share() == 0
+    assert [c.share for c in registry.store.history(NAME).changes] == [0, 0.05, 0, 0.2, 0, 0.5, 0]
+    waited = SimpleNamespace(until=lambda *_: None)
+    promote_everywhere(registry, NAME, 3, "challenger", "e", waited, 0.1)
+    assert share() == 0.1
+    with pytest.raises(ValueError, match="champion has no share"):
+        registry.promote(NAME, 1, "champion", "d", 0.5)
+
+
+def test_aliases_from_before_there_were_shares_are_read(registry: Registry, root: Path) -> None:
+    promote(registry, 1)
+    promote(registry, 2, "challenger")
+    for path in (root / NAME / "aliases.json", root / NAME / "history.jsonl"):
+        text = path.read_text()
+        path.write_text(re.sub(r',?\s*"share": ?0\.0', "", text))
+        assert "share" in text
+        assert "share" not in path.read_text()
+    assert registry.store.aliases(NAME).aliases == {"champion": 1, "challenger": 2}
+    assert registry.store.aliases(NAME).share == 0
+    assert len(registry.store.history(NAME).changes) == 2
+    assert not registry.store.history(NAME).unreadable
+
+
+def test_of_many_who_take_a_promotion_back_the_first_does(registry: Registry) -> None:
+    for version in (1, 2, 3):
+        promote(registry, version)
+    assert registry.rollback(NAME, "champion", "first", expect=3).version == 2
+    with pytest.raises(AliasMoved, match="version 3 of segm is not champion any more"):
+        registry.rollback(NAME, "champion", "second", expect=3)
+    assert champion(registry) == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fpan.cli._app import main
 from fpan.contract import ModelCard, RepositoryError
-from fpan.registry import FolderStore, Registry, VersionExists, fetch, open_store
+from fpan.registry import AliasMoved, FolderStore, Registry, VersionExists, fetch, open_store
 from fpan.registry import objects as s3
 from fpan.serve.gateway import open_gateway
 from fpan.serve.settings import Settings
@@ -98,6 +98,26 @@ def test_promotions_rollbacks_and_history(registry, client):
         registry.rollback(NAME, "champion", "back")
     assert [c.version for c in registry.store.history(NAME).changes] == [1, 2, 3, 2, 1]
     assert {f"team/faces/segm/history/{n:08}.json" for n in range(1, 6)} <= keys(client)
+
+
+def test_a_share_travels(registry, tmp_path):
+    promote(registry, 1)
+    registry.promote(NAME, 4, "challenger", "a quarter", 0.25)
+    fetch(registry.store, tmp_path / "copy")
+    assert FolderStore(tmp_path / "copy").aliases(NAME).share == 0.25
+
+
+def test_of_two_who_take_a_promotion_back_one_does(registry):
+    for version in (1, 2, 3):
+        promote(registry, version)
+    before = registry.store.aliases(NAME)
+    with registry.store.writer(NAME) as slow:
+        assert registry.rollback(NAME, "champion", "back", expect=3).version == 2
+        with pytest.raises(AliasMoved, match="has just moved"):
+            slow.move(before)
+    with pytest.raises(AliasMoved, match="not champion any more"):
+        registry.rollback(NAME, "champion", "back", expect=3)
+    assert registry.store.aliases(NAME).aliases["champion"] == 2
 
 
 def test_a_move_that_did_not_reach_the_history_is_added_by_the_next(registry, client):

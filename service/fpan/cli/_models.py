@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from fpan.cli import _models_text as text
 from fpan.cli._reference import NoReference, from_traffic
 from fpan.client import Client
 from fpan.contract import AliasName, Change, Reference
-from fpan.contract.aliases import CHAMPION
+from fpan.contract.aliases import CHALLENGER, CHAMPION
 from fpan.registry import DEFAULT_KEEP, Registry, open_store
 from fpan.registry.compare import differences
 from fpan.registry.replicas import TIMEOUT_S, Replicas, promote_everywhere, rollback_everywhere
@@ -21,6 +22,7 @@ BROKEN = 1
 """Exit status of ``list`` when something in the repository is of no use."""
 DEFAULT_REFERENCE_FACES = 1000
 """Fewest faces of a reference from live traffic: against fewer, chance alone takes the index a good way to 0.1."""
+_PERCENT = 100
 _WIDE = 200
 """Columns of a table that goes to a file or another program."""
 
@@ -62,6 +64,17 @@ def reference_of(words: str) -> Reference:
         return Reference.parse(words)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+def _share(words: str) -> float:
+    percent = words.endswith("%")
+    try:
+        share = float(words.removesuffix("%")) / (_PERCENT if percent else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise typer.BadParameter(f"{words!r} is no share: write 5% or 0.05, from 0 to 100%")
+    return share
 
 
 @models.command("list")
@@ -163,6 +176,10 @@ def promote(
     name: Name,
     version: Annotated[int, typer.Argument(min=1, metavar="VERSION", help="Its number.")],
     to: Annotated[AliasName, typer.Option(help="What it becomes.")] = CHAMPION,
+    share: Annotated[
+        float | None,
+        typer.Option(parser=_share, metavar="SHARE", help="Of the callers who name no version, the challenger's part."),
+    ] = None,
     url: Urls = [],  # noqa: B006 - typer copies it
     timeout: Timeout = TIMEOUT_S,
     repository: Repository = DEFAULT_REPOSITORY,
@@ -175,14 +192,21 @@ def promote(
     fpan models promote segm 3 --url http://gateway:8000
 
     fpan models promote segm 4 --to shadow
+
+    fpan models promote segm 4 --to challenger --share 5%
     """
+    if share is not None and to != CHALLENGER:
+        raise typer.BadParameter(f"--share is a challenger's: {to} has none")
     registry = _open(repository)
     _notes(registry, name)
     command = f"fpan models promote {name} {version} --to {to}"
+    if share:
+        command += f" --share {text.percent(share).replace(' ', '')}"
+    part = share or 0.0
     if url:
-        _followed(name, promote_everywhere(registry, name, version, to, command, _replicas(url, timeout)))
+        _followed(name, promote_everywhere(registry, name, version, to, command, _replicas(url, timeout), part))
     else:
-        _moved(name, registry.promote(name, version, to, command))
+        _moved(name, registry.promote(name, version, to, command, part))
 
 
 @models.command()

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from fpan.cli._reference import by_source
 from fpan.contract import Change, Evaluation, GateResult, ModelCard, ReferenceHistogram
+from fpan.contract.aliases import CHALLENGER
 from fpan.contract.figures import AREA
 from fpan.registry import Cleaning, Version
 from fpan.registry.compare import Difference
@@ -27,7 +28,9 @@ def versions_table(versions: Iterable[Version]) -> Table:
         table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     for each in versions:
         card = each.card
-        head = (escape(each.name), str(each.version), ", ".join(each.aliases))
+        share = f" ({percent(each.share)})" if each.share else ""
+        aliases = (alias + share if alias == CHALLENGER else alias for alias in each.aliases)
+        head = (escape(each.name), str(each.version), ", ".join(aliases))
         if card is None or each.fault:
             table.add_row(*head, "", "", amount(each.size, "B"), "", "[bold red]broken[/]")
             continue
@@ -46,6 +49,7 @@ def versions_data(versions: Iterable[Version]) -> list[dict[str, Any]]:
             "name": each.name,
             "version": each.version,
             "aliases": list(each.aliases),
+            "share": each.share,
             "bytes": each.size,
             "fault": each.fault or None,
             "miou": each.card.evaluations[0].miou if each.card and each.card.evaluations else None,
@@ -126,7 +130,13 @@ def moved(change: Change) -> str:
     """A move in a few words."""
     now = "nothing" if change.version is None else f"version {change.version}"
     before = "nothing" if change.before is None else f"version {change.before}"
-    return f"{change.alias} is {now}, was {before}"
+    answers = f", answers {percent(change.share)} of the callers" if change.share else ""
+    return f"{change.alias} is {now}, was {before}{answers}"
+
+
+def percent(share: float) -> str:
+    """A share of 0 to 1 for people: 5 %."""
+    return f"{100 * share:.3g} %"
 
 
 def differences_table(found: Iterable[Difference], before: str, after: str) -> Table:

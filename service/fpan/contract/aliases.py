@@ -19,11 +19,15 @@ ALIASES_FILE = "aliases.json"
 HISTORY_FILE = "history.jsonl"
 
 AliasName = Literal["champion", "challenger", "shadow"]
-"""``champion`` answers when a request names neither version nor alias; the other two answer when they are named."""
+"""``champion`` answers when a request names neither version nor alias, but for the share of callers that ``challenger``
+has; ``challenger`` and ``shadow`` answer when they are named."""
 ALIASES: tuple[AliasName, ...] = get_args(AliasName)
 CHAMPION: AliasName = "champion"
+CHALLENGER: AliasName = "challenger"
+SHADOW: AliasName = "shadow"
 
 VersionNumber = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Change(BaseModel):
@@ -45,6 +49,8 @@ class Change(BaseModel):
     """Version that it has named since; None where the alias was taken away."""
     sha256: str = ""
     """Of that version's network."""
+    share: Share = 0.0
+    """Of the callers who name no version, the part that the alias answers since then, 0 to 1."""
 
 
 class Aliases(BaseModel):
@@ -53,6 +59,8 @@ class Aliases(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     aliases: dict[AliasName, VersionNumber] = {}
+    share: Share = 0.0
+    """Of the callers who name no version, the part that the challenger answers in the champion's place, 0 to 1."""
     change: Change | None = None
     """The move that made it so."""
 
@@ -61,10 +69,11 @@ class Aliases(BaseModel):
         return tuple(alias for alias in ALIASES if self.aliases.get(alias) == version)
 
     def moved(self, change: Change) -> "Aliases":
-        """What they are after a move."""
+        """What they are after a move. A new champion ends the trial of a challenger beside the former."""
         others = {alias: version for alias, version in self.aliases.items() if alias != change.alias}
         moved = others if change.version is None else {**others, change.alias: change.version}
-        return Aliases(aliases=moved, change=change)
+        share = self.share if change.alias == SHADOW else change.share
+        return Aliases(aliases=moved, share=share, change=change)
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,10 @@ class History:
     def last_serial(self) -> int:
         """Number of the last move, 0 where there was none."""
         return self.changes[-1].serial if self.changes else 0
+
+    def last_serial_of(self, alias: AliasName) -> int:
+        """Number of the last move of one alias, 0 where there was none."""
+        return max((change.serial for change in self.changes if change.alias == alias), default=0)
 
     @property
     def highest_version(self) -> int:

@@ -6,10 +6,11 @@ Training publishes with it, ``fpan models`` promotes, takes back and clears up. 
 from fpan.registry.folder import FolderStore
 from fpan.registry.places import fetch, is_remote, open_store
 from fpan.registry.registry import DEFAULT_KEEP, Cleaning, Registry, Version
-from fpan.registry.store import Store, VersionExists, Writer
+from fpan.registry.store import AliasMoved, Store, VersionExists, Writer
 
 __all__ = [
     "DEFAULT_KEEP",
+    "AliasMoved",
     "Cleaning",
     "FolderStore",
     "Registry",

@@ -23,7 +23,7 @@ from fpan.contract import Aliases, History, ModelCard, RepositoryError, sha256_o
 from fpan.contract.aliases import ALIASES_FILE
 from fpan.contract.card import CARD_FILE
 from fpan.contract.repository import Versions, aliases_of, card_of, is_version
-from fpan.registry.store import VersionExists
+from fpan.registry.store import AliasMoved, VersionExists
 
 SCHEME = "s3://"
 INSTALL = "pip install 'mask-fpan-serve[s3]'"
@@ -271,7 +271,7 @@ class ObjectWriter:
         """See :class:`~fpan.registry.store.Writer`.
 
         Raises:
-            RepositoryError: an alias was moved since this writer began.
+            AliasMoved: another writer has moved an alias since this one began.
         """
         data = (aliases.model_dump_json(indent=2) + "\n").encode()
         condition = {"IfMatch": self._seen} if self._seen else {"IfNoneMatch": "*"}
@@ -279,7 +279,7 @@ class ObjectWriter:
             self._seen = self._store.put(self._name, ALIASES_FILE, data, **condition)
         except _ConditionFailed:
             what = f"another command has just moved an alias of {self._name} in {self._store.address}"
-            raise RepositoryError(f"{what}: look at `fpan models list {self._name}` and try again") from None
+            raise AliasMoved(f"{what}: look at `fpan models list {self._name}` and try again") from None
         self.settle()
 
     def sweep(self) -> list[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from fpan.contract import AliasName, Change, ModelCard, Reference, RepositoryError
-from fpan.contract.aliases import CHAMPION
-from fpan.registry.store import Store, VersionExists, Writer
+from fpan.contract.aliases import CHALLENGER, CHAMPION
+from fpan.registry.store import AliasMoved, Store, VersionExists, Writer
 
 DEFAULT_KEEP = 5
 """Newest versions of a model that clearing up leaves, whatever else it leaves."""
@@ -26,6 +26,8 @@ class Version:
     name: str
     version: int
     aliases: tuple[AliasName, ...]
+    share: float
+    """Of the callers who name no version, the part that it answers as challenger, 0 to 1."""
     card: ModelCard | None
     """None where it cannot be read."""
     size: int
@@ -108,7 +110,9 @@ class Registry:
             else:
                 if missing := sorted(set(card.files) - set(sizes)):
                     fault = f"{name} version {version} lacks {', '.join(missing)}: fetch the version again"
-            found.append(Version(name, version, aliases.of(version), card, sum(sizes.values()), fault))
+            named = aliases.of(version)
+            share = aliases.share if CHALLENGER in named else 0.0
+            found.append(Version(name, version, named, share, card, sum(sizes.values()), fault))
         return found
 
     def dangling(self, name: str) -> dict[AliasName, int]:
@@ -136,7 +140,7 @@ class Registry:
             return None
         return self.promote(name, self.store.latest(name), CHAMPION, command)
 
-    def promote(self, name: str, version: int, alias: AliasName, command: str) -> Change:
+    def promote(self, name: str, version: int, alias: AliasName, command: str, share: float = 0.0) -> Change:
         """Makes a version what ``alias`` names, once all of its files are found to be as its card says.
 
         Args:
@@ -144,23 +148,38 @@ class Registry:
             version: which of its versions.
             alias: what it becomes.
             command: for the history.
+            share: of the callers who name no version, the part that a challenger answers, 0 to 1.
 
         Raises:
+            ValueError: something else than a challenger is to have a share.
             RepositoryError: the version is missing or was changed, or cannot be served beside the other aliases'.
         """
+        if share and alias != CHALLENGER:
+            raise ValueError(f"{alias} has no share of the callers: {CHALLENGER} has")
         self.store.resolve(Reference(name, version))  # before anything is made for a model that does not exist
         with self.store.writer(name) as writer:
-            return self._move(writer, name, "promote", alias, version, command)
+            return self._move(writer, name, "promote", alias, version, command, share)
 
-    def rollback(self, name: str, alias: AliasName, command: str) -> Change:
+    def rollback(self, name: str, alias: AliasName, command: str, expect: int | None = None) -> Change:
         """Makes ``alias`` name what it named before; once more, and it names what it named before that.
 
+        Args:
+            name: the model.
+            alias: what goes back. A challenger has no share of the callers then.
+            command: for the history.
+            expect: the version that must be what ``alias`` names, so that of many who want to take one promotion back
+                only the first does; None for whichever it is.
+
         Raises:
+            AliasMoved: it is not ``expect``.
             RepositoryError: there is nothing before, or it is gone or was changed.
         """
         self.store.latest(name)
         with self.store.writer(name) as writer:
-            former = self.store.history(name).former(alias, self.store.aliases(name).aliases.get(alias))
+            now = self.store.aliases(name).aliases.get(alias)
+            if expect is not None and now != expect:
+                raise AliasMoved(f"version {expect} of {name} is not {alias} any more: there is nothing to take back")
+            former = self.store.history(name).former(alias, now)
             if not former or (former[0] is None and alias == CHAMPION):
                 raise RepositoryError(
                     f"the history of {name} knows no {alias} before this one: `fpan models promote {name} VERSION "
@@ -181,6 +200,7 @@ class Registry:
         alias: AliasName,
         version: int | None,
         command: str,
+        share: float = 0.0,
     ) -> Change:
         aliases = self.store.aliases(name)
         sha256 = ""
@@ -199,6 +219,7 @@ class Registry:
             before=aliases.aliases.get(alias),
             version=version,
             sha256=sha256,
+            share=share,
         )
         writer.move(aliases.moved(change))
         return change

@@ -87,7 +87,13 @@ class Replicas:
 
 
 def promote_everywhere(
-    registry: Registry, name: str, version: int, alias: AliasName, command: str, replicas: Replicas
+    registry: Registry,
+    name: str,
+    version: int,
+    alias: AliasName,
+    command: str,
+    replicas: Replicas,
+    share: float = 0.0,
 ) -> Change:
     """Makes a version what ``alias`` names, and takes that back unless every gateway lets it answer.
 
@@ -101,7 +107,7 @@ def promote_everywhere(
         answering = _answering(replicas.look(name))
         if answering is not None and answering != version:
             registry.promote(name, answering, CHAMPION, f"{command} (what answered before)")
-    change = registry.promote(name, version, alias, command)
+    change = registry.promote(name, version, alias, command, share)
     try:
         replicas.until(name, lambda replica: replica.versions.get(alias) == version, version)
     except BaseException as error:

@@ -12,6 +12,10 @@ class VersionExists(RepositoryError):
     """The version is there already; versions are immutable."""
 
 
+class AliasMoved(RepositoryError):
+    """An alias is not any more what the one who would move it has seen."""
+
+
 class Writer(Protocol):
     """Writes to one model. Each call leaves the old state or the new one, wherever it is cut off."""
 

@@ -18,6 +18,8 @@ from fpan.serve.pipeline.parser import FaceParser, Limits
 from fpan.serve.rollout.crew import Crew
 from fpan.serve.rollout.followed import FollowedRepository
 from fpan.serve.rollout.rollout import Rollout
+from fpan.serve.rollout.shadow import Shadow
+from fpan.serve.rollout.watch import Watch
 from fpan.serve.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -33,6 +35,8 @@ class Gateway:
     backend: InferenceBackend
     rollout: Rollout
     """Which versions answer."""
+    shadow: Shadow
+    """Compares a version with the champion."""
     pool: ThreadPoolExecutor
     metrics: Metrics
     draining: bool = field(default=False)
@@ -40,6 +44,11 @@ class Gateway:
     async def run(self, function: Callable[[], T]) -> T:
         """Runs what computes (encoding) in the bounded pool, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, function)
+
+    def drain(self) -> None:
+        """Takes nothing new from now on, and forgets what nobody waits for."""
+        self.draining = True
+        self.shadow.stop()
 
     async def ready(self) -> bool:
         """Whether every model answers and nothing is being shut down."""
@@ -73,10 +82,14 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             settings.max_face_pixels,
             settings.max_alpha_bytes,
         )
-        following = asyncio.create_task(rollout.run(), name="rollout")
-        stack.push_async_callback(_ended, following)
+        watch = Watch(rollout, followed, metrics.watch)
+        shadow = Shadow(lineup, lambda: crew.busy, settings, metrics.shadow)
+        for runner in (rollout, watch, shadow):
+            task = asyncio.create_task(runner.run(), name=type(runner).__name__)
+            stack.push_async_callback(_ended, task)
         _log.info("networks: %s", backend.description)
-        yield Gateway(settings, FaceParser(lineup, bounds, pool), backend, rollout, pool, metrics)
+        parser = FaceParser(lineup, bounds, pool, watch.ended, shadow.offer)
+        yield Gateway(settings, parser, backend, rollout, shadow, pool, metrics)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -97,7 +97,7 @@ async def serve(settings: Settings) -> None:
                 _announce(settings, gateway.backend.description, time.monotonic() - began)
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
-            gateway.draining = True
+            gateway.drain()
             http.should_exit = True
             await asyncio.gather(grpc.drain(settings.drain_timeout_s), running)
 

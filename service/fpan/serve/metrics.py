@@ -2,19 +2,26 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from fpan.contract import ModelCard
+from fpan.contract import AliasName, ModelCard
+from fpan.contract.aliases import CHALLENGER, CHAMPION
+from fpan.serve.pipeline.asked import Asked
 from fpan.serve.pipeline.drift import FaceWindow
-from fpan.serve.served import ServedVersion
+from fpan.serve.served import ServedVersion, Version
 
+Reason = Literal["errors", "latency"]
+"""Why a version is taken back."""
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+_AGREEMENT = (0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1)
+_DIFFERENCE = (-1, -0.25, -0.1, -0.05, -0.025, -0.01, -0.005, 0, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _FACES = (0, 1, 2, 3, 5, 8, 12, 20, 50, 100)
 
 
@@ -39,6 +46,8 @@ class Metrics:
         self.rollout = RolloutCounts(r)
         self.drift = DriftGauges()
         r.register(self.drift)
+        self.watch = WatchCounts(r)
+        self.shadow = ShadowCounts(r)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -127,14 +136,23 @@ class RolloutCounts:
             ("model", "version"),
             registry=registry,
         )
+        self._share = Gauge(
+            "fpan_split_share",
+            "Share of the callers that the challenger answers, 0 to 1.",
+            ("model",),
+            registry=registry,
+        )
         self._reachable = Gauge("fpan_registry_reachable", "1 if the model repository can be read.", registry=registry)
 
     def settled(self, served: Iterable[ServedVersion], refused: Iterable[ModelCard]) -> None:
         """What answers now, and what should and does not."""
         self._served.clear()
+        self._share.clear()
         for each in served:
             for alias in each.aliases or ("",):
                 self._served.labels(each.card.name, str(each.card.version), alias).set(1)
+            if CHALLENGER in each.aliases:
+                self._share.labels(each.card.name).set(each.share)
         self._refused.clear()
         for card in refused:
             self._refused.labels(card.name, str(card.version)).set(1)
@@ -142,3 +160,96 @@ class RolloutCounts:
     def reachable(self, can_be: bool) -> None:
         """Whether the model repository could be read just now."""
         self._reachable.set(can_be)
+
+
+class WatchCounts:
+    """What watches the versions in traffic tells."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        label = ("model", "version")
+        self._requests = Counter(
+            "fpan_version_requests",
+            "Requests that asked a version for faces, by how that ended: ok, failed, late, refused, left.",
+            (*label, "alias", "outcome"),
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "fpan_version_seconds",
+            "Time from a request's question to a version to its answer.",
+            label,
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._taken_back = Counter(
+            "fpan_automatic_rollbacks",
+            "Versions that did badly in traffic and were taken back, by errors or latency.",
+            ("model", "alias", "reason"),
+            registry=registry,
+        )
+        self._unwritten = Gauge(
+            "fpan_rollback_unwritten",
+            "1 for a version that this gateway has taken back, but could not in the registry.",
+            label,
+            registry=registry,
+        )
+
+    def ended(self, asked: Asked) -> None:
+        """A question to a version has ended."""
+        card, version = asked.segmenter.card, str(asked.segmenter.card.version)
+        self._requests.labels(card.name, version, asked.segmenter.alias or "", asked.outcome).inc()
+        if asked.outcome == "ok":
+            self._seconds.labels(card.name, version).observe(asked.seconds)
+
+    def watched(self, model: str) -> None:
+        """Versions of a model may be taken back. A counter that begins with 1 would be no increase to Prometheus."""
+        for alias in (CHAMPION, CHALLENGER):
+            for reason in get_args(Reason):
+                self._taken_back.labels(model, alias, reason)
+
+    def taken_back(self, model: str, alias: AliasName, reason: Reason) -> None:
+        """A version has been taken back."""
+        self._taken_back.labels(model, alias, reason).inc()
+
+    def unwritten(self, versions: Iterable[Version]) -> None:
+        """Those that the registry still has as what they were."""
+        self._unwritten.clear()
+        for model, version in versions:
+            self._unwritten.labels(model, str(version)).set(1)
+
+
+class ShadowCounts:
+    """What compares shadows with champions tells, crop by crop."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        label = ("model", "version")
+        self._agreement = Histogram(
+            "fpan_shadow_agreement",
+            "Share of a crop's pixels to which shadow and champion give the same label.",
+            label,
+            buckets=_AGREEMENT,
+            registry=registry,
+        )
+        self._difference = Histogram(
+            "fpan_shadow_extra_seconds",
+            "Computing time of a crop by the shadow, less that by the champion.",
+            label,
+            buckets=_DIFFERENCE,
+            registry=registry,
+        )
+        self._dropped = Counter(
+            "fpan_shadow_dropped", "Crops that found no place in the shadow's queue.", label, registry=registry
+        )
+        self._failed = Counter("fpan_shadow_failed", "Crops that the shadow failed.", label, registry=registry)
+
+    def compared(self, card: ModelCard, agreement: float, extra_s: float) -> None:
+        """A crop was compared: share of its pixels, 0 to 1, and seconds."""
+        self._agreement.labels(card.name, str(card.version)).observe(agreement)
+        self._difference.labels(card.name, str(card.version)).observe(extra_s)
+
+    def dropped(self, card: ModelCard, crops: int) -> None:
+        """So many crops found no place."""
+        self._dropped.labels(card.name, str(card.version)).inc(crops)
+
+    def failed(self, card: ModelCard) -> None:
+        """The shadow failed a crop."""
+        self._failed.labels(card.name, str(card.version)).inc()

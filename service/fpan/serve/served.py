@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fpan.contract import AliasName, ModelCard, ModelRepository, Reference, RepositoryError
-from fpan.contract.aliases import CHAMPION
+from fpan.contract.aliases import CHALLENGER, CHAMPION
 from fpan.serve.settings import Settings
 
 SEGMENTATION, DETECTION = "segmentation", "detection"
@@ -22,6 +22,12 @@ class ServedVersion:
     """What it is."""
     default: bool = True
     """Whether it answers where the model's name is all that a request says."""
+    share: float = 0.0
+    """Of the callers who say no more, the part that it answers in the default's place, 0 to 1."""
+    former: bool = False
+    """Whether it is what a rollback of the champion would bring back."""
+    serial: int = 0
+    """Number of the move that made it the first of its aliases, 0 where it has none."""
 
     @property
     def version(self) -> Version:
@@ -77,6 +83,8 @@ def _of_model(
     if default.task == DETECTION and name != detector:
         return
     aliases = repository.aliases(name)
+    history = repository.history(name)
+    former = former_champion(repository, name) if default.task == SEGMENTATION else None
     versions = {default.version}
     if default.task == SEGMENTATION:
         versions |= {repository.resolve(Reference(name, alias=alias)) for alias in aliases.aliases}
@@ -87,10 +95,17 @@ def _of_model(
                 f"{name} version {version} has other inputs or outputs than version {default.version}, so that the two "
                 f"cannot be served side by side: give the alias {', '.join(aliases.of(version))} to another version"
             )
-        yield ServedVersion(card, aliases.of(version), version == default.version)
-    former = former_champion(repository, name) if default.task == SEGMENTATION else None
+        named = aliases.of(version)
+        yield ServedVersion(
+            card,
+            named,
+            default=version == default.version,
+            share=aliases.share if CHALLENGER in named and version != default.version else 0.0,
+            former=former is not None and version == former.version,
+            serial=history.last_serial_of(named[0]) if named else 0,
+        )
     if former is not None and former.version not in versions and side_by_side(former, default):
-        yield ServedVersion(former, default=False)
+        yield ServedVersion(former, default=False, former=True)
 
 
 def side_by_side(card: ModelCard, other: ModelCard) -> bool:

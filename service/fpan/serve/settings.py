@@ -37,6 +37,22 @@ class Settings(BaseSettings):
     """How often the aliases in the model repository are read, in seconds; what they name is brought into traffic."""
     golden_agreement: Annotated[float, Field(ge=0, le=1)] = 0.995
     """Least share of the pixels of a version's golden pictures that must have the right label before it may answer."""
+    shadow_share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the requests whose crops go to the version that is shadow too, once the champion has answered."""
+    shadow_queue: Positive = 32
+    """Crops that may wait for the shadow; those beyond are not compared."""
+    watch_window_s: Seconds = 600
+    """How far back the requests go by which a challenger or a new champion is judged, in seconds."""
+    watch_min_requests: Positive = 50
+    """Requests within the window without which nothing is judged."""
+    watch_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
+    """Errors of a version, as a share of its requests and beyond those of the version before, that take it back."""
+    watch_latency_ratio: Annotated[float, Field(ge=1)] = 2.0
+    """Time of a crop (95th percentile), as a multiple of the version's before, that takes a version back."""
+    watch_latency_floor_ms: Annotated[float, Field(ge=0)] = 20.0
+    """How much longer a crop must take besides for a version to be too slow, in milliseconds."""
+    watch_champion_s: Seconds = 600
+    """How long a new champion is judged beside the former, in seconds."""
     segm_model: str = "segm"
     """Name of the segmentation model that answers when a request names none."""
     detector_model: str = "detector"

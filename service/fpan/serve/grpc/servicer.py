@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
+from fpan.serve.caller import CLIENT_ID, caller_of, host_of
 from fpan.serve.errors import BadRequest, GatewayError, Overloaded, TooLarge, Unavailable
 from fpan.serve.grpc.convert import read_options, write_response
 from fpan.serve.grpc.status import status_of
@@ -40,11 +41,13 @@ class FaceParsingServicer:
 
     async def Parse(self, request: pb.ParseRequest, context: Context) -> pb.ParseResponse:  # noqa: N802 (gRPC's name)
         """Parses one picture. A cancelled call, which is a cancelled task, cancels the work."""
-        identity = choose(_offered(context.invocation_metadata() or ()))
+        metadata = context.invocation_metadata() or ()
+        identity = choose(_offered(metadata, HEADER))
+        caller = caller_of(_offered(metadata, CLIENT_ID), host_of(context.peer()))
         with _Measured(self._gateway) as measured:
             try:
                 with self._permit():
-                    response = await self._parse(request, context.time_remaining())
+                    response = await self._parse(request, context.time_remaining(), caller)
             except GatewayError as error:
                 refused = error
             except Exception:
@@ -73,12 +76,12 @@ class FaceParsingServicer:
         finally:
             self._running -= 1
 
-    async def _parse(self, request: pb.ParseRequest, left_s: float | None) -> pb.ParseResponse:
+    async def _parse(self, request: pb.ParseRequest, left_s: float | None, caller: str) -> pb.ParseResponse:
         gateway = self._gateway
         options = self._checked(request)
         if left_s is not None:
             options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
-        result, photo, segmenter = await gateway.parser.parse(request.image, options)
+        result, photo, segmenter = await gateway.parser.parse(request.image, options, caller)
         rules = EncodeRules.of(gateway.settings)
         answer = Answer(result, photo, segmenter.card, options, rules, segmenter.alias)
         watch = Stopwatch()
@@ -118,8 +121,8 @@ class _Measured:
         self._metrics.request_seconds.labels(PARSE_ROUTE).observe(time.perf_counter() - self._began)
 
 
-def _offered(metadata: Iterable[tuple[str, str | bytes]]) -> str | None:
+def _offered(metadata: Iterable[tuple[str, str | bytes]], header: str) -> str | None:
     for key, value in metadata:
-        if key == HEADER and isinstance(value, str):
+        if key == header and isinstance(value, str):
             return value
     return None

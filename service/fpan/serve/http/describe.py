@@ -4,6 +4,7 @@ import json
 from importlib import resources
 from typing import Any
 
+from fpan.serve.caller import CLIENT_ID
 from fpan.serve.http.schema import ParseAnswer, Problem
 from fpan.serve.pipeline.options import DIRECT_OUTPUTS, MAX_TOLERANCE, OUTPUTS, REDACT_STYLES
 
@@ -71,6 +72,15 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("deadline_ms", {"type": "integer", "minimum": 1}, "Time the answer may take, in milliseconds."),
 )
 
+_CLIENT_ID = {
+    "name": CLIENT_ID,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "Who asks, in words of the caller's own. While a new version is tried out, the same caller always "
+    "gets the same version; without this header, callers are told apart by their address. It is not kept.",
+}
+
 
 def _json_body() -> dict[str, Any]:
     members: dict[str, Any] = {"image": {"type": "string", "contentEncoding": "base64", "description": "The picture."}}
@@ -100,7 +110,8 @@ PARSE: dict[str, Any] = {
         "parameters": [
             {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
             for name, schema, text in _OPTIONS
-        ],
+        ]
+        + [_CLIENT_ID],
         "requestBody": {
             "required": True,
             "content": {

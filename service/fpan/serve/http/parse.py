@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
+from fpan.serve.caller import CLIENT_ID, caller_of
 from fpan.serve.errors import BadRequest, DeadlineExceeded, Unavailable
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.answer import JSON, NPZ, PNG, json_answer, with_request
@@ -37,7 +38,9 @@ def parse_routes(gateway: Gateway) -> APIRouter:
         media = negotiate(", ".join(request.headers.getlist("accept")), (JSON, PNG, NPZ))
         upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
         options = _for_media(ParseOptions.read(upload.options), media)
-        work = _within(options.deadline_ms or settings.deadline_ms, _parsed(gateway, upload.data, options, media))
+        caller = caller_of(request.headers.get(CLIENT_ID), request.client.host if request.client else "")
+        parsed = _parsed(gateway, upload.data, options, media, caller)
+        work = _within(options.deadline_ms or settings.deadline_ms, parsed)
         result, timing, body = await _while_connected(request, work)
         for stage, milliseconds in timing.items():
             gateway.metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
@@ -58,10 +61,10 @@ def parse_routes(gateway: Gateway) -> APIRouter:
 
 
 async def _parsed(
-    gateway: Gateway, data: bytes, options: ParseOptions, media: str
+    gateway: Gateway, data: bytes, options: ParseOptions, media: str, caller: str
 ) -> tuple[ParseResult, dict[str, float], bytes]:
     """The result, its milliseconds by stage, and its encoding as ``media``."""
-    result, photo, segmenter = await gateway.parser.parse(data, options)
+    result, photo, segmenter = await gateway.parser.parse(data, options, caller)
     answer = Answer(result, photo, segmenter.card, options, EncodeRules.of(gateway.settings), segmenter.alias)
     encode: dict[str, Callable[[], bytes]] = {
         JSON: lambda: json_answer(answer),

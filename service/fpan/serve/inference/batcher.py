@@ -71,6 +71,9 @@ class Answer:
     """Time of the call during which none of its items was being computed, in seconds."""
     infer_s: float
     """Time during which at least one was, in seconds."""
+    cost_s: float = 0.0
+    """Time of its items: that of every batch, divided evenly among its members, in seconds. Unlike the other two it
+    hardly depends on how much else is going on."""
 
 
 @dataclass(eq=False)
@@ -88,6 +91,7 @@ class _Call:
     batches: "set[_Batch]" = field(default_factory=set)
     computing_since: float = 0.0
     infer_s: float = 0.0
+    cost_s: float = 0.0
 
     def fail(self, error: BaseException) -> None:
         if not self.done.done():
@@ -99,6 +103,7 @@ class _Batch:
     """Items under way: (call, index within it)."""
 
     members: list[tuple[_Call, int]]
+    sent: float
     task: asyncio.Task[None] | None = None
 
     @property
@@ -159,7 +164,13 @@ class Batcher:
         finally:
             self._withdraw(call)
         total = self._loop.time() - now
-        return Answer([call.results[i] for i in range(len(items))], total - call.infer_s, call.infer_s)
+        results = [call.results[i] for i in range(len(items))]
+        return Answer(results, total - call.infer_s, call.infer_s, call.cost_s)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an item waits or is being computed."""
+        return bool(self._calls or self._running)
 
     async def close(self) -> None:
         """Ends it. Whoever still waits gets :class:`Unavailable`."""
@@ -244,7 +255,7 @@ class Batcher:
         self._calls.extendleft(reversed(passed))
         if not members:
             return
-        batch = _Batch(members)
+        batch = _Batch(members, now)
         for call in batch.calls:
             if not call.batches:
                 call.computing_since = now
@@ -283,6 +294,8 @@ class Batcher:
     def _finish(self, batch: _Batch) -> None:
         now = self._loop.time()
         self._running.discard(batch)
+        for call, _ in batch.members:
+            call.cost_s += (now - batch.sent) / len(batch.members)
         for call in batch.calls:
             call.batches.discard(batch)
             if not call.batches:

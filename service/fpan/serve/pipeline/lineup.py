@@ -3,16 +3,15 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.contract import AliasName, AlignmentTemplate, ModelCard, Taxonomy
 from fpan.serve.errors import NotFound
-from fpan.serve.inference.batcher import Batcher
-from fpan.serve.pipeline.drift import FaceWindow
+from fpan.serve.pipeline.segmenter import Segmenter
+from fpan.serve.pipeline.split import Split
 from fpan.serve.pipeline.types import Detection
 
 
@@ -24,30 +23,6 @@ class Detector(Protocol):
     ) -> list[Detection]:
         """Faces of a picture, RGB uint8 (H, W, 3), the largest first."""
         ...
-
-
-@dataclass(frozen=True)
-class Segmenter:
-    """A segmentation model that can be asked."""
-
-    card: ModelCard
-    batcher: Batcher
-    alias: AliasName | None = None
-    """What it is, as the name says by which it was asked for."""
-    window: FaceWindow | None = None
-    """Counts the faces that are parsed with this version, by whatever name; None: nobody counts."""
-
-    @property
-    def taxonomy(self) -> Taxonomy:
-        """Of its label maps."""
-        assert self.card.taxonomy is not None
-        return self.card.taxonomy
-
-    @property
-    def template(self) -> AlignmentTemplate:
-        """Where it expects a face."""
-        assert self.card.alignment is not None
-        return self.card.alignment
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,17 +37,27 @@ class Roster:
     """Finds the faces."""
     careful: Detector
     """Finds the faces that are to be redacted, also such as may be none."""
+    splits: Mapping[str, Split] = field(default_factory=dict)
+    """Name of a model, without a version -> who answers some of those who ask for it so."""
+    shadows: Mapping[str, Segmenter] = field(default_factory=dict)
+    """Name of a model -> what is to be compared with the version that answers for it."""
 
-    def segmenter(self, model: str) -> Segmenter:
+    def segmenter(self, model: str, caller: str | None = None) -> Segmenter:
         """The model that an option names.
+
+        Args:
+            model: what it is called; empty for the default.
+            caller: who asks, where a challenger may answer in the champion's place.
 
         Raises:
             NotFound: it is not served.
         """
-        found = self.segmenters.get(model or self.default)
+        name = model or self.default
+        found = self.segmenters.get(name)
         if found is None:
             raise NotFound(f"there is no model {model[:80]!r}; served are {', '.join(sorted(self.segmenters))}")
-        return found
+        split = self.splits.get(name)
+        return split.challenger if split and caller is not None and split.takes(caller) else found
 
 
 class Lineup:

@@ -11,13 +11,15 @@ from fpan.contract import Taxonomy
 from fpan.serve.errors import BadRequest, GatewayError, Impossible
 from fpan.serve.inference.batcher import Answer, Arrays
 from fpan.serve.pipeline import align
+from fpan.serve.pipeline.asked import Asked, Observer, asking, nobody
 from fpan.serve.pipeline.assemble import Assembled, Assembly
 from fpan.serve.pipeline.decode import decode
 from fpan.serve.pipeline.drift import Bins
-from fpan.serve.pipeline.lineup import Detector, Lineup, Roster, Segmenter
+from fpan.serve.pipeline.lineup import Detector, Lineup, Roster
 from fpan.serve.pipeline.options import ParseOptions
 from fpan.serve.pipeline.order import check_order
 from fpan.serve.pipeline.patience import Patience
+from fpan.serve.pipeline.segmenter import Segmenter
 from fpan.serve.pipeline.stopwatch import Stopwatch
 from fpan.serve.pipeline.targets import SAME_FACE, Cutter, Target, overlap
 from fpan.serve.pipeline.types import Box, Detection, ParseResult, Photo
@@ -53,20 +55,31 @@ class Parsed(NamedTuple):
 class FaceParser:
     """Parses pictures with the models that are served."""
 
-    def __init__(self, lineup: Lineup, limits: Limits, pool: Executor) -> None:
+    def __init__(
+        self, lineup: Lineup, limits: Limits, pool: Executor, ended: Observer = nobody, told: Observer = nobody
+    ) -> None:
         """Takes what it needs.
 
         Args:
             lineup: the networks.
             limits: what a picture may ask for.
             pool: where what computes runs.
+            ended: hears how each question to a version ended.
+            told: hears of each whose answer the caller is about to get.
         """
         self._lineup = lineup
         self._limits = limits
         self._pool = pool
+        self._ended = ended
+        self._told = told
 
-    async def parse(self, data: bytes, options: ParseOptions) -> Parsed:
+    async def parse(self, data: bytes, options: ParseOptions, caller: str | None = None) -> Parsed:
         """Parses every face of a picture.
+
+        Args:
+            data: the picture's file.
+            options: what is asked of it.
+            caller: who asks, see :func:`~fpan.serve.caller.caller_of`; None for somebody whom no challenger answers.
 
         Raises:
             GatewayError: what is wrong with the picture or the options, or why it could not be done now.
@@ -77,16 +90,23 @@ class FaceParser:
         try:
             async with asyncio.timeout_at(deadline):
                 with self._lineup.using() as roster:
-                    return await self._parse(roster, data, options, deadline, patience)
+                    return await self._parse(
+                        roster, roster.segmenter(options.model, caller), data, options, deadline, patience
+                    )
         except TimeoutError:
             raise patience.exceeded from None
         finally:
             patience.end()
 
     async def _parse(
-        self, roster: Roster, data: bytes, options: ParseOptions, deadline: float, patience: Patience
+        self,
+        roster: Roster,
+        segmenter: Segmenter,
+        data: bytes,
+        options: ParseOptions,
+        deadline: float,
+        patience: Patience,
     ) -> Parsed:
-        segmenter = roster.segmenter(options.model)
         kept = kept_classes(options, segmenter.taxonomy)
         check_order(options.taxonomy, segmenter.taxonomy)
         watch = Stopwatch()
@@ -98,7 +118,7 @@ class FaceParser:
             )
         detector = roster.careful if "redact" in options.output else roster.detector
         targets, unparsed, notes = await self._targets(photo, options, segmenter, detector, deadline, patience, watch)
-        answers = await self._segment(segmenter, targets, options, deadline, watch)
+        asked = await self._segment(segmenter, targets, options, deadline, watch)
         with watch("paste"):
             most = self._limits.max_alpha_bytes
             assembly = Assembly(photo, segmenter.taxonomy, kept, options, most, patience.check)
@@ -106,6 +126,7 @@ class FaceParser:
             window = segmenter.window if options.faces == "auto" else None
 
             def finished() -> tuple[Assembled, list[Bins]]:
+                answers = asked.answers
                 return assembly(targets, answers), window.bins_of(targets, answers) if window else []
 
             (labels, confidence, faces), bins = await self._work(finished)
@@ -125,6 +146,8 @@ class FaceParser:
             frame=options.frame,
             timing_ms=watch.milliseconds,
         )
+        if targets:
+            self._told(asked)
         return Parsed(result, photo, segmenter)
 
     async def _targets(
@@ -166,13 +189,15 @@ class FaceParser:
 
     async def _segment(
         self, segmenter: Segmenter, targets: list[Target], options: ParseOptions, deadline: float, watch: Stopwatch
-    ) -> list[Arrays]:
-        """Answers in order. Faces larger than the crop, and soft masks, need logits too."""
+    ) -> Asked:
+        """Answers in the order of the targets. Faces larger than the crop, and soft masks, need logits too."""
+        if not targets:
+            return Asked(segmenter, ())
         answers: list[Arrays] = [{} for _ in targets]
+        crops: list[Arrays] = [{"images": target.crop.pixels} for target in targets]
 
         async def ask(indices: list[int], outputs: tuple[str, ...]) -> Answer:
-            items = [{"images": targets[i].crop.pixels} for i in indices]
-            answer = await segmenter.batcher.infer(items, outputs, deadline)
+            answer = await segmenter.batcher.infer([crops[i] for i in indices], outputs, deadline)
             for i, arrays in zip(indices, answer.items, strict=True):
                 answers[i] = arrays
             return answer
@@ -181,16 +206,19 @@ class FaceParser:
         large = [i for i, logits in enumerate(needed) if logits]
         small = [i for i, logits in enumerate(needed) if not logits]
         wanted = ((large, ("labels", "confidence", "logits")), (small, ("labels", "confidence")))
-        try:
-            async with asyncio.TaskGroup() as group:  # which ends the one when the other fails
-                asked = [group.create_task(ask(indices, outputs)) for indices, outputs in wanted if indices]
-        except ExceptionGroup as failed:
-            told = (error for error in failed.exceptions if isinstance(error, GatewayError))
-            raise next(told, failed.exceptions[0]) from None
+        with asking(segmenter, crops, deadline, self._ended) as asked:
+            try:
+                async with asyncio.TaskGroup() as group:  # which ends the one when the other fails
+                    tasks = [group.create_task(ask(indices, outputs)) for indices, outputs in wanted if indices]
+            except ExceptionGroup as failed:
+                told = (error for error in failed.exceptions if isinstance(error, GatewayError))
+                raise next(told, failed.exceptions[0]) from None
+            said = [task.result() for task in tasks]
+            asked.answered(answers, said)
         # Both wait and compute at the same time, so their times do not add up.
-        watch.add("queue", max((task.result().queued_s for task in asked), default=0.0))
-        watch.add("infer", max((task.result().infer_s for task in asked), default=0.0))
-        return answers
+        watch.add("queue", max(answer.queued_s for answer in said))
+        watch.add("infer", max(answer.infer_s for answer in said))
+        return asked
 
     async def _work(self, function: Callable[[], T]) -> T:
         """Runs what computes in the bounded pool, off the event loop."""

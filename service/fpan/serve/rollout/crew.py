@@ -1,18 +1,24 @@
 """What each loaded version has of its own, and rosters made of them."""
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from fpan.contract import ModelCard
+from fpan.contract.aliases import CHALLENGER, SHADOW
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.batcher import Batcher, BatchLimits
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.detect import FaceDetector
 from fpan.serve.pipeline.drift import DriftRules, FaceWindow
-from fpan.serve.pipeline.lineup import Roster, Segmenter
+from fpan.serve.pipeline.lineup import Roster
+from fpan.serve.pipeline.segmenter import Segmenter
+from fpan.serve.pipeline.split import Split
 from fpan.serve.served import SEGMENTATION, ServedVersion, Version
 from fpan.serve.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,15 @@ class Crew:
             for threshold in (self._settings.detector_threshold, self._settings.redact_detector_threshold)
         )
         segmenters = {name: segmenter for name, segmenter in named.items() if segmenter.card.task == SEGMENTATION}
-        return Roster(segmenters, self._settings.segm_model, detector, careful)
+        splits = {
+            each.card.name: Split(named[f"{each.card.name}@{CHALLENGER}"], each.share) for each in served if each.share
+        }
+        return Roster(segmenters, self._settings.segm_model, detector, careful, splits, _shadows(served, named))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a network is asked something at this moment."""
+        return any(member.batcher.busy for member in self._members.values())
 
     def _member(self, card: ModelCard) -> "_Member":
         key = card.name, card.version
@@ -71,3 +85,22 @@ class Crew:
     async def close(self) -> None:
         """Ends all of them. Whoever still waits gets :class:`~fpan.serve.errors.Unavailable`."""
         await self.dismiss(list(self._members))
+
+
+def _shadows(served: Sequence[ServedVersion], named: Mapping[str, Segmenter]) -> dict[str, Segmenter]:
+    shadows = {}
+    for each in served:
+        if SHADOW not in each.aliases or each.default:
+            continue
+        name, version = each.version
+        if _classes(each.card) == _classes(named[name].card):
+            shadows[name] = named[f"{name}@{SHADOW}"]
+        else:
+            _log.warning(
+                "%s version %d, which is shadow, has other classes than the champion's: no comparison", name, version
+            )
+    return shadows
+
+
+def _classes(card: ModelCard) -> tuple[str, ...]:
+    return tuple(each.name for each in card.taxonomy.classes) if card.taxonomy else ()

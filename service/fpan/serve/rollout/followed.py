@@ -4,8 +4,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from fpan.contract import Aliases, ModelRepository
-from fpan.registry import Store, fetch, is_remote, open_store
+from fpan.contract import Aliases, AliasName, ModelRepository
+from fpan.registry import Registry, Store, fetch, is_remote, open_store
 from fpan.serve.served import ServedVersion, served_versions
 from fpan.serve.settings import Settings
 
@@ -51,6 +51,15 @@ class FollowedRepository:
         self._fetch()
         self._seen = aliases
         return True
+
+    def take_back(self, name: str, alias: AliasName, version: int, command: str) -> None:
+        """Rolls an alias back in the registry, if it still names ``version``. May be called beside the other methods.
+
+        Raises:
+            AliasMoved: it does not: somebody else was faster.
+            RepositoryError: there is nothing to go back to, or the registry cannot be written to.
+        """
+        Registry(self._store).rollback(name, alias, command, expect=version)
 
     def forget(self, name: str, version: int) -> None:
         """Removes the copy of a version that is no longer served; what is the user's own stays."""

@@ -15,6 +15,7 @@ from fpan.serve.pipeline.lineup import Lineup
 from fpan.serve.rollout.crew import Crew
 from fpan.serve.rollout.followed import FollowedRepository
 from fpan.serve.rollout.trial import TrialFailed, try_out
+from fpan.serve.rollout.verdicts import Verdict, Verdicts
 from fpan.serve.served import ServedVersion, Version
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class Rollout:
         self._loaded: dict[Version, ModelCard] = {}
         self._loading = asyncio.Lock()
         self._exchanged = asyncio.Event()
+        self.verdicts = Verdicts()
+        """What is not served as the registry asks, because it failed in traffic."""
         self.served: tuple[ServedVersion, ...] = ()
         """What answers."""
         self.refused: tuple[Refusal, ...] = ()
@@ -107,14 +110,20 @@ class Rollout:
         """Brings into traffic what the registry asks for, as far as it passes its trial."""
         missing = {each.version: each.card for each in wanted if each.version not in self._loaded}
         # What is loaded answers at once: a rollback waits for nothing, though its own former champion must be loaded.
-        self._settle(wanted, dict.fromkeys(missing, ""))
+        self._settle(self.verdicts.applied(wanted), dict.fromkeys(missing, ""))
         self.lineup.exchange(self._crew.roster(self.served))
         if missing:
             async with self._loading:
                 faults = {version: fault for version, card in missing.items() if (fault := await self._load(card))}
-            self._settle(wanted, faults)
+            self._settle(self.verdicts.applied(wanted), faults)
             self.lineup.exchange(self._crew.roster(self.served))
         self._exchanged.set()
+
+    def overrule(self, verdict: Verdict) -> None:
+        """Takes a version out of what it is at once, until the registry makes it something anew."""
+        self.served = self.verdicts.passed(verdict, self.served)
+        self._counts.settled(self.served, [refusal.card for refusal in self.refused])
+        self.lineup.exchange(self._crew.roster(self.served))
 
     async def _load(self, card: ModelCard) -> str:
         """Loads a version beside the others, and returns why it may not answer; then it is not loaded."""

@@ -1,0 +1,121 @@
+"""Asks the shadow what the champion was asked, when nobody waits, and compares."""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpan.serve.errors import GatewayError
+from fpan.serve.metrics import ShadowCounts
+from fpan.serve.pipeline.asked import Asked
+from fpan.serve.pipeline.lineup import Lineup
+from fpan.serve.served import Version
+from fpan.serve.settings import Settings
+
+_IDLE_POLL_S = 0.005
+"""How often a copy that waits looks whether the networks have nothing else to do, in seconds."""
+_LABELS = "labels"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A crop, and what was said of it."""
+
+    champion: Version
+    image: NDArray[np.generic]
+    """RGB, uint8 (S, S, 3)."""
+    labels: NDArray[np.generic]
+    """uint8 (S, S)."""
+    crop_s: float
+
+
+class Shadow:
+    """Copies wait in a short queue; what does not fit is dropped, so that no caller ever waits for them.
+
+    One crop at a time goes out, and only while no network is asked anything else.
+    """
+
+    def __init__(self, lineup: Lineup, busy: Callable[[], bool], settings: Settings, counts: ShadowCounts) -> None:
+        """Takes what it needs.
+
+        Args:
+            lineup: the networks.
+            busy: whether a network is asked something at this moment.
+            settings: which share of the requests is copied, and how many crops wait.
+            counts: where it is told what came of it.
+        """
+        self._lineup = lineup
+        self._busy = busy
+        self._share = settings.shadow_share
+        self._max_queue = settings.shadow_queue
+        self._timeout_s = settings.infer_timeout_s
+        self._counts = counts
+        self._copies: deque[_Copy] = deque()
+        self._filled = asyncio.Event()
+        self._stopped = False
+        self._told: set[Version] = set()
+
+    def __len__(self) -> int:
+        """Crops that wait."""
+        return len(self._copies)
+
+    def offer(self, asked: Asked) -> None:
+        """Takes a copy of what was asked, if it is the champion's; an :data:`~fpan.serve.pipeline.asked.Observer`."""
+        card, roster = asked.segmenter.card, self._lineup.now
+        shadow, champion = roster.shadows.get(card.name), roster.segmenters.get(card.name)
+        if self._stopped or shadow is None or champion is None or champion.card.version != card.version:
+            return
+        if random.random() >= self._share:
+            return
+        room = self._max_queue - len(self)
+        for crop, answer in list(zip(asked.crops, asked.answers, strict=True))[:room]:
+            labels = answer[_LABELS].copy()  # a view of a whole batch, of others' faces too
+            self._copies.append(_Copy((card.name, card.version), crop["images"], labels, asked.crop_s))
+        self._counts.dropped(shadow.card, max(0, len(asked.crops) - room))
+        self._filled.set()
+
+    def stop(self) -> None:
+        """Forgets the copies, and takes no more."""
+        self._stopped = True
+        self._copies.clear()
+
+    async def run(self) -> None:
+        """Compares until it is cancelled."""
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._copies:
+                if self._busy():
+                    await asyncio.sleep(_IDLE_POLL_S)
+                else:
+                    await self._compare(self._copies.popleft())
+
+    async def _compare(self, copy: _Copy) -> None:
+        name, version = copy.champion
+        with self._lineup.using() as roster:
+            shadow = roster.shadows.get(name)
+            if shadow is None or roster.segmenters[name].card.version != version:
+                return  # the alias has moved since
+            deadline = asyncio.get_running_loop().time() + self._timeout_s
+            try:
+                answer = await shadow.batcher.infer([{"images": copy.image}], (_LABELS,), deadline)
+            except Exception as error:  # whatever a version does that nobody relies on
+                self._counts.failed(shadow.card)
+                self._tell(shadow.card.name, shadow.card.version, error)
+                return
+        agreement = float(np.mean(answer.items[0][_LABELS] == copy.labels))
+        self._counts.compared(shadow.card, agreement, answer.cost_s - copy.crop_s)
+
+    def _tell(self, name: str, version: int, error: Exception) -> None:
+        """Once for each version."""
+        if (name, version) in self._told:
+            return
+        self._told.add((name, version))
+        unforeseen = None if isinstance(error, GatewayError) else error
+        _log.error("%s version %d, which is shadow, fails: %s", name, version, error, exc_info=unforeseen)

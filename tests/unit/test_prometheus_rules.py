@@ -1,0 +1,88 @@
+"""The alerting rules: what Prometheus itself says of them, and whether they speak of metrics that there are."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from fpan.serve.metrics import Metrics
+
+RULES = Path(__file__).parents[2] / "deploy/prometheus/rules"
+FILES = sorted(RULES.glob("*.yml"))
+ROLLOUT = RULES / "rollout.yml"
+
+
+def rules(path: Path) -> list[dict]:
+    return [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+
+
+def metrics() -> set[str]:
+    """Names that a scrape may have, those without a sample yet among them."""
+    families = {family.name: family.type for family in Metrics().registry.collect()}
+    names = set()
+    for name, kind in families.items():
+        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(kind, ("",))
+        names |= {name + suffix for suffix in suffixes}
+    return names
+
+
+def test_every_alert_asks_for_metrics_that_the_gateway_has_and_says_what_to_do():
+    assert rules(ROLLOUT)
+    for rule in rules(ROLLOUT):
+        asked = set(re.findall(r"\bfpan_\w+", rule["expr"]))
+        assert asked, rule["alert"]
+        assert asked <= metrics(), rule["alert"]
+        assert rule["labels"]["severity"] in ("info", "warning", "critical")
+        assert {"summary", "description"} <= rule["annotations"].keys()
+
+
+def promtool() -> str:
+    return shutil.which("promtool") or pytest.skip("promtool (Debian's package prometheus) is not installed")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_prometheus_takes_the_rules(path):
+    ended = subprocess.run([promtool(), "check", "rules", str(path)], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_the_alerts_go_off_when_they_should(tmp_path):
+    """Prometheus' own evaluation of made-up series, half an hour of them."""
+    labels = 'model="segm",version="2"'
+    series = {
+        f'fpan_shadow_agreement_bucket{{{labels},le="0.95"}}': "0+30x60",
+        f'fpan_shadow_agreement_bucket{{{labels},le="+Inf"}}': "0+100x60",
+        f"fpan_shadow_agreement_count{{{labels}}}": "0+100x60",
+        f"fpan_shadow_dropped_total{{{labels}}}": "0+300x60",
+        f"fpan_shadow_failed_total{{{labels}}}": "0+0x60",
+        'fpan_automatic_rollbacks_total{model="segm",alias="champion",reason="errors"}': "0x30 1x30",
+        f"fpan_rollback_unwritten{{{labels}}}": "0x60",
+        f"fpan_model_refused{{{labels}}}": "1x60",
+    }
+    firing = {"ShadowDisagrees": 1, "VersionTakenBack": 1, "VersionRefused": 1}
+    expected = {name: bool(firing.get(name)) for name in (rule["alert"] for rule in rules(ROLLOUT))}
+    alerts = [
+        {f"count(ALERTS{{alertname='{name}',alertstate='firing'}}) or vector(0)": on} for name, on in expected.items()
+    ]
+    test = {
+        "rule_files": [str(ROLLOUT)],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": values} for name, values in series.items()],
+                "promql_expr_test": [
+                    {"expr": expr, "eval_time": "40m", "exp_samples": [{"labels": "{}", "value": int(on)}]}
+                    for alert in alerts
+                    for expr, on in alert.items()
+                ],
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(test))
+    told = subprocess.run(
+        [promtool(), "test", "rules", str(tmp_path / "test.yml")], capture_output=True, text=True, timeout=60
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
