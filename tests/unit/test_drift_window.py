@@ -151,7 +151,9 @@ def test_a_card_of_other_edges_is_compared_on_its_own():
 def gateway(card):
     with known_gateway() as gateway:
         window = FaceWindow(card, replace(RULES, window_faces=10, min_faces=2))
-        gateway.parser.segmenters = {"segm": replace(gateway.parser.segmenters["segm"], window=window)}
+        lineup = gateway.rollout.lineup
+        counted = replace(lineup.now.segmenters["segm"], window=window)
+        lineup.exchange(replace(lineup.now, segmenters={"segm": counted}))
         gateway.metrics.drift.watch(window)
         gateway.window = window
         yield gateway
@@ -178,7 +180,7 @@ async def test_faces_that_were_found_count_whatever_is_shown_of_them(gateway, op
 
 async def test_faces_that_only_redact_looks_for_do_not_count(gateway):
     gateway.careful.faces = [FACE, Detection(BOX, 0.7, POINTS.astype(np.float32))]
-    result, _ = await gateway.parser.parse(file_of(photo()), ParseOptions(output=("redact",)))
+    result, *_ = await gateway.parser.parse(file_of(photo()), ParseOptions(output=("redact",)))
     assert len(result.faces) == 2
     assert gateway.window.faces == 1
 

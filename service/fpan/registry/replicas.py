@@ -12,6 +12,7 @@ import httpx
 from fpan.contract import AliasName, Change, RepositoryError
 from fpan.contract.aliases import CHAMPION
 from fpan.registry.registry import Registry
+from fpan.registry.store import AliasMoved
 
 TIMEOUT_S = 120.0
 """How long all gateways together may take to follow, in seconds: they load and try out a network, or just start."""
@@ -111,7 +112,7 @@ def promote_everywhere(
     try:
         replicas.until(name, lambda replica: replica.versions.get(alias) == version, version)
     except BaseException as error:
-        back = _take_back(registry, change, name, alias, command)
+        back = _take_back(registry, name, version, alias, command)
         if isinstance(error, NotFollowed):
             raise NotFollowed(f"{name} version {version} is not {alias}: {error}. {back}") from error
         raise
@@ -130,11 +131,15 @@ def rollback_everywhere(registry: Registry, name: str, alias: AliasName, command
     return change
 
 
-def _take_back(registry: Registry, change: Change, name: str, alias: AliasName, command: str) -> str:
-    if change.before is None and alias == CHAMPION:
-        return f"It was the first {alias}, so there is none to go back to: promote another version"
-    registry.rollback(name, alias, f"{command} (taken back)")
-    return f"It was taken back: {alias} is " + (f"version {change.before}" if change.before else "nothing") + " again"
+def _take_back(registry: Registry, name: str, version: int, alias: AliasName, command: str) -> str:
+    """Makes the alias name what it did before, and says so."""
+    try:
+        back = registry.rollback(name, alias, f"{command} (taken back)", expect=version)
+    except AliasMoved as error:
+        return f"Somebody was faster: {error}"
+    except RepositoryError as error:
+        return f"It cannot be taken back: {error}"
+    return f"It was taken back: {alias} is " + (f"version {back.version}" if back.version else "nothing") + " again"
 
 
 def _answering(replicas: Sequence[Replica]) -> int | None:
