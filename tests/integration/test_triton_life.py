@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from fpan.contract import ModelCard, ModelRepository, RepositoryError
 from fpan.serve.errors import Unavailable
+from fpan.serve.inference.backend import CannotLoad
 from fpan.serve.inference.embedded import EmbeddedBackend
 from fpan.serve.inference.in_process import InProcessBackend
 from fpan.serve.inference.start import open_backend
@@ -23,7 +24,7 @@ from fpan.serve.triton.profiles import ServingOptions
 from fpan.serve.triton.server import TritonError, TritonServer
 from fpan.serve.triton.tree import put_together
 
-from tests.networks import echo, echoed, pictures, publish
+from tests.networks import SIZE, echo, echoed, pictures, publish
 from tests.plans import TARGET, write_plan
 
 SHIPPED = Path(__file__).parents[2] / "model_repository"
@@ -309,3 +310,40 @@ async def words_on(
     await asyncio.wait_for(server.ended(), 30)
     await server.stop()
     return server.log_tail
+
+
+async def test_versions_come_and_go_while_others_answer(tmp_path, card):
+    backend = await opened(tmp_path, card)
+    images, failures = pictures(2), []
+    over = asyncio.Event()
+
+    async def ask():
+        while not over.is_set():
+            try:
+                await backend.infer("echo", 1, {"images": images}, ["labels"], 20)
+            except Exception as error:
+                failures.append(error)
+
+    asking = asyncio.ensure_future(ask())
+    try:
+        second = publish(tmp_path / "models", "echo", echo(), None)
+        await backend.serve([card, second])
+        assert (await backend.infer("echo", 2, {"images": images}, ["labels"], 20))["labels"].shape == (2, SIZE, SIZE)
+        other = publish(tmp_path / "models", "other", echo())
+        broken = publish(tmp_path / "models", "echo", b"no network", None)
+        await backend.serve([card, other])
+        assert not await backend.ready("echo", 2)
+        with pytest.raises(CannotLoad):
+            await backend.serve([card, other, broken])
+        await backend.serve([card])
+        assert not await backend.ready("other", 1)
+        over.set()
+        await asking
+        assert failures == []
+        os.kill(backend.server.pid, signal.SIGKILL)  # what comes back serves what was served, not what failed
+        await until(lambda: backend.server is not None and backend.server.running)
+        await recovered(backend)
+        assert not await backend.ready("echo", 3)
+    finally:
+        over.set()
+        await backend.close()

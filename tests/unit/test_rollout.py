@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from fpan.contract import GOLDEN_FILE, AliasName, Change, GoldenPictures, ModelCard, RepositoryError
 from fpan.registry import FolderStore, Registry
-from fpan.serve.errors import NotFound
+from fpan.serve.errors import NotFound, Unavailable
 from fpan.serve.gateway import Gateway, open_gateway
 from fpan.serve.pipeline.lineup import Lineup, Roster
 from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.rollout import rollout
 from fpan.serve.settings import Settings
 
 from tests.known_face import file_of
@@ -232,3 +233,34 @@ async def test_a_lineup_is_drained_when_nobody_uses_a_former_roster() -> None:
         await asyncio.sleep(0)
         assert not waiting.done()
     await asyncio.wait_for(waiting, 1)
+
+
+async def test_a_version_that_cannot_be_computed_is_refused(gateway: Gateway, root: Path) -> None:
+    card = FolderStore(root).card("segm", 1)
+    broken = root.parent / "model.onnx"
+    broken.write_bytes(b"no network")
+    card = Registry(FolderStore(root)).publish(card, {"model.onnx": broken})
+    promote(root, card.version)
+    await until(lambda: gateway.rollout.refused)
+    assert "cannot be loaded" in gateway.rollout.refused[0].reason
+    assert await said(gateway) == (1, 1, "champion")
+
+
+async def test_a_server_that_is_away_for_a_moment_is_no_reason_to_refuse(
+    gateway: Gateway, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout, "_RETRY_S", 0.05)
+    real, failed = gateway.backend.serve, []
+
+    async def away(cards: list[ModelCard]) -> None:
+        if not failed:
+            failed.append(cards)
+            raise Unavailable("the inference server is starting again")
+        await real(cards)
+
+    monkeypatch.setattr(gateway.backend, "serve", away)
+    promote(root, 2)
+    await until(lambda: failed)
+    assert gateway.rollout.refused == ()
+    await until(lambda: answering(gateway) == 2)
+    assert await said(gateway) == (2, 2, "champion")

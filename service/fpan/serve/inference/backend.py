@@ -11,6 +11,10 @@ from fpan.contract import ModelCard
 Tensors = Mapping[str, NDArray[np.generic]]
 
 
+class CannotLoad(Exception):
+    """A version cannot be computed here, however often it is tried. The message says which; the log, why."""
+
+
 class InferenceBackend(Protocol):
     """Runs versions of the repository's models. Coroutine-safe: many calls may be under way at once."""
 
@@ -40,8 +44,11 @@ class InferenceBackend(Protocol):
         """Makes these versions answer and no others, while those that stay go on answering. One call at a time.
 
         Raises:
-            Unavailable: it did not work; what was served before still is. Its cause is logged.
+            CannotLoad: a version is of no use here.
             RepositoryError: a file of a version is missing or was changed.
+            Unavailable: it did not work now, and may later.
+
+        Whichever it is, what was served before still is.
         """
         ...
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fpan.contract import ModelCard, ModelRepository, RepositoryError
 from fpan.serve.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
-from fpan.serve.inference.backend import Tensors
+from fpan.serve.inference.backend import CannotLoad, Tensors
 from fpan.serve.inference.runtime import Network, version_of
 from fpan.serve.inference.shapes import fits
 from fpan.serve.settings import Settings
@@ -64,7 +64,9 @@ class InProcessBackend:
                 raise
             except Exception as error:  # whatever a runtime raises
                 _log.exception("model %s version %d cannot be loaded", *key)
-                raise Unavailable(f"version {card.version} of model {card.name} cannot be loaded") from error
+                raise CannotLoad(
+                    f"model {card.name} version {card.version} cannot be loaded; the log says why"
+                ) from error
         self._networks = networks
 
     async def infer(

@@ -12,7 +12,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from fpan.contract import ModelCard
 from fpan.serve.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
-from fpan.serve.inference.backend import Tensors
+from fpan.serve.inference.backend import CannotLoad, Tensors
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,8 @@ class TritonBackend:
             timeout_s: how long it may take, in seconds.
 
         Raises:
-            Unavailable: it cannot be loaded, or the server does not answer.
+            CannotLoad: it cannot be loaded.
+            Unavailable: the server does not answer.
         """
         try:
             await self._client.load_model(model, headers=headers, client_timeout=timeout_s)
@@ -131,9 +132,11 @@ class TritonBackend:
         await self._client.close()
 
 
-def _not_done(what: str, model: str, error: InferenceServerException) -> Unavailable:
+def _not_done(what: str, model: str, error: InferenceServerException) -> Exception:
     _log.error("Triton cannot %s model %s: %s", what, model, error)
-    return Unavailable(f"the inference server cannot {what} model {model}; its log says why")
+    if error.status() in ("StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.CANCELLED"):
+        return Unavailable("the inference server does not answer; try again")
+    return CannotLoad(f"the inference server cannot {what} model {model}; the gateway's log says why")
 
 
 def _translated(error: InferenceServerException, model: str, version: int, timeout_s: float) -> GatewayError:

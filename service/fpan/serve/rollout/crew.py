@@ -68,7 +68,7 @@ class Crew:
         key = card.name, card.version
         if key not in self._members:
             batcher = Batcher(self._backend, card, self._limits, self._metrics.batches.of(card.version))
-            window = FaceWindow(card, self._rules) if card.task == SEGMENTATION else None
+            window = FaceWindow(card, self._rules) if card.taxonomy else None
             if window is not None:
                 self._metrics.drift.watch(window)
             self._members[key] = _Member(batcher, window)

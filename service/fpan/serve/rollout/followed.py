@@ -61,6 +61,11 @@ class FollowedRepository:
         """
         Registry(self._store).rollback(name, alias, command, expect=version)
 
+    def bring(self, name: str, version: int) -> None:
+        """Fetches a version whose copy has been removed since it was last asked for."""
+        if self._copy is not None and not (self._copy / name / str(version)).is_dir():
+            self._fetch()
+
     def forget(self, name: str, version: int) -> None:
         """Removes the copy of a version that is no longer served; what is the user's own stays."""
         if self._copy is not None:

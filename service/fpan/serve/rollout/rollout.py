@@ -5,11 +5,12 @@ import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from fpan.contract import ModelCard, RepositoryError
 from fpan.contract.aliases import CHAMPION
 from fpan.serve.errors import GatewayError
-from fpan.serve.inference.backend import InferenceBackend
+from fpan.serve.inference.backend import CannotLoad, InferenceBackend
 from fpan.serve.metrics import RolloutCounts
 from fpan.serve.pipeline.lineup import Lineup
 from fpan.serve.rollout.crew import Crew
@@ -19,6 +20,9 @@ from fpan.serve.rollout.verdicts import Verdict, Verdicts
 from fpan.serve.served import ServedVersion, Version
 
 _log = logging.getLogger(__name__)
+
+_RETRY_S = 5.0
+"""After which a version is loaded again that could not be because the server was away, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Rollout:
         self._loaded: dict[Version, ModelCard] = {}
         self._loading = asyncio.Lock()
         self._exchanged = asyncio.Event()
+        self._untried: dict[Version, ModelCard] = {}
+        self._try_again_at = inf
         self.verdicts = Verdicts()
         """What is not served as the registry asks, because it failed in traffic."""
         self.served: tuple[ServedVersion, ...] = ()
@@ -71,11 +77,15 @@ class Rollout:
         self._loaded = {each.version: each.card for each in wanted}
         faults: dict[Version, str] = {}
         for each in wanted:
-            if fault := await self._fault(each.card):
-                if each.default:
-                    raise RepositoryError(
-                        f"{fault}: `fpan models rollback {each.card.name}` brings back what was before"
-                    )
+            try:
+                fault = await self._fault(each.card)
+            except GatewayError as error:  # a server elsewhere, which may come yet; until then we are not ready
+                _log.warning("%s version %d is not tried out yet: %s", *each.version, error)
+                self._untried[each.version] = each.card
+                continue
+            if fault and each.default:
+                raise RepositoryError(f"{fault}: `fpan models rollback {each.card.name}` brings back what was before")
+            if fault:
                 faults[each.version] = fault
         self._settle(wanted, faults)
         self.lineup = Lineup(self._crew.roster(self.served))
@@ -92,7 +102,9 @@ class Rollout:
         while True:
             await asyncio.sleep(self._settings.registry_poll_s)
             try:
-                if await asyncio.to_thread(self._followed.moved):
+                await self._try_untried()
+                late = asyncio.get_running_loop().time() > self._try_again_at
+                if await asyncio.to_thread(self._followed.moved) or late:
                     held = {each.card.name: each.card.version for each in self.served if each.default}
                     await self._bring(await asyncio.to_thread(self._followed.wanted, held))
             except RepositoryError as error:
@@ -112,10 +124,13 @@ class Rollout:
         # What is loaded answers at once: a rollback waits for nothing, though its own former champion must be loaded.
         self._settle(self.verdicts.applied(wanted), dict.fromkeys(missing, ""))
         self.lineup.exchange(self._crew.roster(self.served))
+        self._try_again_at = inf
         if missing:
             async with self._loading:
-                faults = {version: fault for version, card in missing.items() if (fault := await self._load(card))}
-            self._settle(self.verdicts.applied(wanted), faults)
+                absent = {
+                    version: fault for version, card in missing.items() if (fault := await self._load(card)) is not None
+                }
+            self._settle(self.verdicts.applied(wanted), absent)
             self.lineup.exchange(self._crew.roster(self.served))
         self._exchanged.set()
 
@@ -125,29 +140,47 @@ class Rollout:
         self._counts.settled(self.served, [refusal.card for refusal in self.refused])
         self.lineup.exchange(self._crew.roster(self.served))
 
-    async def _load(self, card: ModelCard) -> str:
-        """Loads a version beside the others, and returns why it may not answer; then it is not loaded."""
+    async def _load(self, card: ModelCard) -> str | None:
+        """Loads a version beside the others. Returns why it is not loaded then: empty where it will be tried again."""
         beside = list(self._loaded.values())
         try:
+            await asyncio.to_thread(self._followed.bring, card.name, card.version)
             await self._backend.serve([*beside, card])
             fault = await self._fault(card)
-        except (GatewayError, RepositoryError) as error:
+        except (CannotLoad, RepositoryError) as error:
             fault = str(error)
-        if fault:
-            with contextlib.suppress(GatewayError):  # what answers does so whether or not the other one goes
-                await self._backend.serve(beside)
-        else:
+        except GatewayError as error:
+            _log.warning("%s version %d is not tried out yet: %s", card.name, card.version, error)
+            self._try_again_at = asyncio.get_running_loop().time() + _RETRY_S
+            return ""
+        if not fault:
             self._loaded[card.name, card.version] = card
+            return None
+        with contextlib.suppress(GatewayError, CannotLoad):  # what answers does so whether or not the other one goes
+            await self._backend.serve(beside)
         return fault
 
+    async def _try_untried(self) -> None:
+        """Tries out what could not be when the gateway started. It answers already, there being nothing else."""
+        with contextlib.suppress(GatewayError):
+            while self._untried:
+                version, card = next(iter(self._untried.items()))
+                if version in self._loaded and (fault := await self._fault(card)):
+                    _log.error("%s version %d answers, but %s", *version, fault)
+                self._untried.pop(version, None)
+
     async def _fault(self, card: ModelCard) -> str:
-        """Why a loaded version may not answer; empty if it may."""
+        """Why a loaded version may not answer; empty if it may.
+
+        Raises:
+            GatewayError: that cannot be told now.
+        """
         settings, folder = self._settings, self._followed.repository.folder(card.name, card.version)
         try:
             await try_out(
                 self._backend, card, folder, settings.golden_agreement, settings.max_batch, settings.infer_timeout_s
             )
-        except (TrialFailed, GatewayError, RepositoryError) as error:
+        except (TrialFailed, RepositoryError) as error:
             return str(error)
         return ""
 
@@ -196,7 +229,7 @@ class Rollout:
         await self._crew.dismiss(going)
         try:
             await self._backend.serve(list(self._loaded.values()))
-        except (GatewayError, RepositoryError) as error:
+        except (GatewayError, CannotLoad, RepositoryError) as error:
             _log.error("former versions stay loaded: %s", error)
             return
         for name, version in going:
