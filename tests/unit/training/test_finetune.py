@@ -24,7 +24,7 @@ from fpan_training.segm.keep import KeepConfig, Keeper
 from fpan_training.segm.lite_fpn import LiteFpnConfig
 from fpan_training.segm.loss import PartialLabels
 from fpan_training.segm.model import build
-from fpan_training.segm.register import load_network, read_config
+from fpan_training.segm.register import Register, load_network, read_config
 from fpan_training.segm.step import SegmStep
 from fpan_training.segm.train import SegmTraining
 from fpan_training.taxonomy import TAXONOMY
@@ -149,13 +149,16 @@ def test_it_is_told_whether_it_was_worth_it(
     assert "this is no better, keep the version that it started from" in capsys.readouterr().out
 
 
-def test_the_run_is_one_that_can_be_registered_with_the_terms_of_all_pictures(tuned: Run) -> None:
-    config = json.loads((tuned.folder / "config.json").read_text())
-    assert config["start_from"] == "segm:1"
-    assert [(source["name"], source["licence"]) for source in config["sources"]] == [
-        ("own", "mine"),
-        ("tiny faces", "CC0"),
-    ]
+def test_the_run_is_registered_with_the_terms_of_all_pictures_and_trained_on(
+    tuned: Run, own: Path, tmp_path: Path
+) -> None:
+    assert json.loads((tuned.folder / "config.json").read_text())["start_from"] == "segm:1"
+    card = Register(tuned.folder, own, str(tmp_path / "models"), mirrored=False)()
+    assert [(data.name, data.licence) for data in card.training_data] == [("own", "mine"), ("tiny faces", "CC0")]
+    assert card.weights_licence == "mine (from own); CC0 (from tiny faces)"
+    assert len(card.evaluations[0].iou) == len(_LABELS)
+    assert card.evaluations[0].iou["hair"] > 0.5
+    assert len(_tuning(tmp_path / "models", own, tmp_path / "next", replace(_TUNING, epochs=1))().history) == 1
 
 
 def test_a_resumed_run_goes_on_from_where_it_began_though_the_champion_has_moved(
@@ -183,8 +186,8 @@ def test_a_missing_split_is_made_and_told(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "split.json").unlink()
     ensure_split(tmp_path, SplitConfig())
     assert json.loads((tmp_path / "split.json").read_text()) == made
+    write_pair(tmp_path / "one", "0", *draw_face(rng))
     with pytest.raises(DataError, match="cannot be divided"):
-        write_pair(tmp_path / "one", "0", *draw_face(rng))
         ensure_split(tmp_path / "one", SplitConfig())
 
 

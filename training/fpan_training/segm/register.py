@@ -17,6 +17,8 @@ from torch import nn
 
 from fpan_training.data.augment import resize_pair
 from fpan_training.data.folder import FaceFolder
+from fpan_training.data.label_space import LabelSpace
+from fpan_training.evaluate.grouped import Grouping
 from fpan_training.evaluate.segmentation import evaluate
 from fpan_training.export.onnx_file import OUTPUTS, export_segm, label_agreement
 from fpan_training.loop import batches_of
@@ -55,7 +57,7 @@ class Register:
     run: Path
     """Folder of the run."""
     data: Path
-    """The labelled pictures; their ``val`` split is evaluated."""
+    """The labelled pictures; their ``val`` split is evaluated, by groups where the masks merge classes."""
     repository: str = "model_repository"
     """The model repository: a folder, made where it is missing, or ``s3://BUCKET/PREFIX``."""
     name: str = "segm"
@@ -140,12 +142,13 @@ class Register:
 
 
 def _evaluate(network: nn.Module, input_size: int, val: FaceFolder, name: str, size: int) -> Evaluation:
-    step = SegmStep(TAXONOMY)
+    step, space = SegmStep(TAXONOMY), LabelSpace.of_folder(val.root)
+    grouping = None if space.plain else Grouping(space)
 
     def label(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return step.label(network, image, input_size)
 
-    return evaluate(label, val, name, size, CELEBA19_CLASSES, TAXONOMY)[0]
+    return evaluate(label, val, name, size, CELEBA19_CLASSES, TAXONOMY, grouping)[0]
 
 
 def read_config(stored: dict[str, Any]) -> SegmConfig:
