@@ -78,11 +78,11 @@ CASES = (
     Case(POSED, 50, "as it is"),
     Case(STREET, 50, "as it is"),
     Case(STREET, 50, "nothing kept"),
-    Case(RENDERED, 50, "as it is"),
+    Case(POSED, 50, "rehearsal"),
     Case(POSED, 50, "nothing kept"),
+    Case(RENDERED, 50, "as it is"),
     Case(STREET, 100, "as it is"),
     Case(STREET, 200, "as it is"),
-    Case(RENDERED, 50, "rehearsal"),
 )
 
 

@@ -36,7 +36,7 @@ _NO_NAME = re.compile(r"[^\w\-. :/]", re.ASCII)
 """What may not stand in the name of a param or metric."""
 _PARAMS_AT_ONCE, _VALUE_LENGTH = 100, 500
 """Limits of MLflow's servers: params of a request, characters of a value."""
-_MESSAGE_LENGTH = 300
+_MESSAGE_LENGTH = 200
 _GONE = "RESOURCE_DOES_NOT_EXIST"
 """MLflow's code for a run that is not there."""
 
