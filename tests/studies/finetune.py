@@ -2,7 +2,7 @@
 
     FPAN_DATA=... python -m tests.studies.finetune --out RUNS
 
-takes 50, 100 and 200 pictures of data sets that the shipped network has never seen, fine-tunes it on them, and
+takes 50 pictures of data sets that the shipped network has never seen, fine-tunes it on them, and
 compares it with itself before: on pictures of the same set that were held out (of other people, where it is known who
 is who), and on the validation pictures that it was chosen by. Runs and counts that are there already are not made
 again. Writes ``docs/results/finetune.md``.
@@ -36,6 +36,8 @@ from tests.service import ROOT
 RESULT = ROOT / "docs" / "results" / "finetune.md"
 HELD_OUT = 200
 """Pictures of a large set that are held out; of others what is left."""
+HALF_AS_MANY = 10
+"""Passes over 40 pictures: with rehearsal, which doubles a pass, the time is that of a run without."""
 SEED = 0
 
 
@@ -68,21 +70,18 @@ STREET = Domain("ccp", "heads from street photos, 224 px; skin and features are 
 POSED = Domain(
     "fasseg_posed", "7 people at yaws of -90 to 90 degrees; 6 groups", lambda name: name.removeprefix("train_")[:10]
 )
-RENDERED = Domain("facesynthetics100", "rendered faces, strong poses; every class but glasses")
 WAYS: dict[str, Callable[[Finetune], Finetune]] = {
     "as it is": lambda tuning: tuning,
     "nothing kept": lambda tuning: replace(tuning, keep=KeepConfig()),
-    "rehearsal": lambda tuning: replace(tuning, extra=(str(_data() / "celeba19"),)),
+    "rehearsal": lambda tuning: replace(
+        tuning, extra=(str(_data() / "celeba19"),), loop=replace(tuning.loop, epochs=HALF_AS_MANY)
+    ),
 }
 CASES = (
     Case(POSED, 50, "as it is"),
     Case(STREET, 50, "as it is"),
     Case(STREET, 50, "nothing kept"),
     Case(POSED, 50, "rehearsal"),
-    Case(POSED, 50, "nothing kept"),
-    Case(RENDERED, 50, "as it is"),
-    Case(STREET, 100, "as it is"),
-    Case(STREET, 200, "as it is"),
 )
 
 
@@ -93,11 +92,14 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=len(CASES), help="the first so many")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = []
+    rows, classes = [], {}
     for case in CASES[: options.cases]:
-        rows.append(_row(case, options.out))
-        print(rows[-1], flush=True)
-        RESULT.write_text(_report(rows))
+        row, (before, after) = _row(case, options.out)
+        rows.append(row)
+        print(row, flush=True)
+        classes["start"] = before.confusion.scores().iou
+        classes[f"{case.domain.name}, {case.how}"] = after.confusion.scores().iou
+        RESULT.write_text(_report(rows, classes))
 
 
 def _data() -> Path:
@@ -137,7 +139,8 @@ def folder_of(case: Case, out: Path) -> Path:
     return folder
 
 
-def _row(case: Case, out: Path) -> str:
+def _row(case: Case, out: Path) -> tuple[str, list[Measured]]:
+    """The line of the table, and the counts on the usual pictures before and after."""
     folder = folder_of(case, out)
     run = out / case.name
     tuning = WAYS[case.how](Finetune(folder, run, repository=str(ROOT / "model_repository")))
@@ -160,7 +163,7 @@ def _row(case: Case, out: Path) -> str:
         *_difference(*own),
         *_difference(*usual),
     )
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cells)} |", usual
 
 
 def _counts(checkpoint: Path, root: Path, split: str | None, out: Path, groups: Grouping | None) -> Measured:
@@ -194,7 +197,7 @@ def _difference(before: Measured, after: Measured) -> tuple[str, str]:
     return f"{first:.3f} -> {second:.3f}", f"{second - first:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
 
 
-def _report(rows: list[str]) -> str:
+def _report(rows: list[str], classes: dict[str, np.ndarray]) -> str:
     domains = dict.fromkeys(case.domain for case in CASES)
     return "\n".join(
         [
@@ -211,6 +214,22 @@ def _report(rows: list[str]) -> str:
             "| set | pictures | how | epochs | best val score | held out: mIoU | gain | celeba19 val: mIoU | change |",
             "|---|---|---|---|---|---|---|---|---|",
             *rows,
+            "",
+            "`nothing kept`: `--keep.weight 0 --keep.no-norms`. `rehearsal`: `--extra celeba19`, whose training "
+            f"pictures make up half of an epoch, with {HALF_AS_MANY} passes over the 40 instead of 20: the same time.",
+            "",
+            "What `ccp` merges (all features are skin there) is kept: with nothing kept several times as much is lost, "
+            "and the gain is about the same. What `fasseg_posed` rules out (glasses, hats) or draws otherwise (eyes, "
+            "brows) is forgotten in part where nothing is rehearsed; ears, lips and neck, which it merges, are kept.",
+            "",
+            "## celeba19 val, IoU by class",
+            "",
+            f"| class | {' | '.join(classes)} |",
+            "|" + "---|" * (len(classes) + 1),
+            *(
+                f"| {TAXONOMY.classes[c].title} | {' | '.join(f'{iou[c]:.2f}' for iou in classes.values())} |"
+                for c in range(CELEBA19_CLASSES)
+            ),
             "",
         ]
     )
