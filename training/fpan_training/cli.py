@@ -37,9 +37,11 @@ from fpan_training.routing.answers import Answers
 from fpan_training.routing.route import RouteData
 from fpan_training.segm.compare import Compare
 from fpan_training.segm.draw_weights import DrawWeights
+from fpan_training.segm.finetune import Finetune
 from fpan_training.segm.gate import Gate
 from fpan_training.segm.register import Register
 from fpan_training.segm.train import SegmTraining
+from fpan_training.tracking import TrackingError
 from fpan_training.uvm.pose_folder import PoseAugmentFolder
 from fpan_training.uvm.report import UvmReport
 from fpan_training.uvm.train import UvmTraining
@@ -52,6 +54,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "check": Check,
     "shard": Sharding,
     "segm": SegmTraining,
+    "finetune": Finetune,
     "weights": DrawWeights,
     "ablate": Ablation,
     "figures": Figures,
@@ -80,7 +83,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "alignment": AlignmentFit,
 }
 
-_EXPECTED = (DataError, RepositoryError, GateError, ServiceError, ValueError, FileNotFoundError)
+_EXPECTED = (DataError, RepositoryError, GateError, ServiceError, TrackingError, ValueError, FileNotFoundError)
 """What is wrong with data, options or paths; their messages say what to do."""
 
 

@@ -9,7 +9,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -23,6 +24,10 @@ from torch.utils.data import DataLoader
 
 from fpan_training.data.loader import EpochSampler
 from fpan_training.progress import track
+from fpan_training.tracking import Tracker, tracked
+
+CONFIG_FILE = "config.json"
+"""In a run's folder: the settings of the command that trains it."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +130,31 @@ def fit(
         RuntimeError: a gradient (under ``16-mixed`` a loss) or a validation score is not finite. What was kept until
             then stays: the same call tries the epoch again.
 
+    With ``MLFLOW_TRACKING_URI`` the run is recorded there too (:mod:`fpan_training.tracking`).
+
     Several processes (``devices``, or ``torchrun``) share every batch, and the run's folder, which all of them read.
     """
     if len(dataset) < config.batch_size:
         raise ValueError(f"{len(dataset)} pictures do not fill a batch of {config.batch_size}")
     run.folder.mkdir(parents=True, exist_ok=True)
     fabric = launch(config)
+    settings = _settings(run, config, describe)
+    with tracked(run.folder, settings, lambda: run.history) if fabric.global_rank == 0 else nullcontext() as tracker:
+        return _train(fabric, network, module, dataset, validate, run, config, collate, describe, tracker)
+
+
+def _train(
+    fabric: Fabric,
+    network: nn.Module,
+    module: Module,
+    dataset: Any,
+    validate: Validate,
+    run: Run,
+    config: LoopConfig,
+    collate: Callable[[Any], Any],
+    describe: dict[str, Any],
+    tracker: Tracker | None,
+) -> Run:
     fabric.seed_everything(config.seed, workers=True, verbose=False)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         network = cast(Any, nn.SyncBatchNorm).convert_sync_batchnorm(network)
@@ -196,6 +220,8 @@ def fit(
             parts = {name: part.state_dict() for name, part in state.items()}
             parts["precision"] = fabric.strategy.precision.state_dict()
             save(run.last, {**parts, "epoch": epoch, "history": run.history, **describe})
+            if tracker is not None:
+                tracker.epoch(run.history)
         fabric.print("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
         fabric.barrier()
     return run
@@ -241,6 +267,13 @@ def parameter_groups(network: nn.Module, config: LoopConfig) -> list[dict[str, A
         }
         for (factor, decays), parameters in sorted(groups.items(), key=lambda item: (-item[0][0], item[0][1]))
     ]
+
+
+def _settings(run: Run, config: LoopConfig, describe: dict[str, Any]) -> dict[str, Any]:
+    """What a run is told to do: its own ``config.json`` or that of the run that it is a stage of, and the loop's."""
+    files = (run.folder / CONFIG_FILE, run.folder.parent / CONFIG_FILE)
+    said: dict[str, Any] = next((json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()), {})
+    return {**said, **describe, "loop": asdict(config)}
 
 
 def _epoch_seed(seed: int, epoch: int, rank: int) -> int:

@@ -7,7 +7,7 @@ augmentation moves and mirrors (:attr:`LabelSpace.coded`) and what the loss read
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -290,6 +290,13 @@ class LabelSpace:
         if 2 * len(members) > len(self.taxonomy):
             return "not " + "+".join(c.name for c in self.taxonomy.classes if c.id not in members)
         return "+".join(self.taxonomy.classes[i].name for i in members)
+
+    @cached_property
+    def of_codes(self) -> "LabelSpace":
+        """The same space for masks that hold codes instead of values."""
+        members = dict.fromkeys(members for _, members in self.declared)
+        declared = tuple(sorted((self.code_of(each), each) for each in members))
+        return replace(self, declared=declared, ignored=(self.taxonomy.ignore,))
 
     def encode(self, labels: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
         """A mask's values, uint8 (H, W), as codes, uint8 (H, W).

@@ -1,6 +1,6 @@
 """Evaluation of anything that labels pictures: a network, an ONNX file, a running service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from fpan.contract import Evaluation, Taxonomy
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fpan_training.data.augment import resize_pair
 from fpan_training.data.folder import FaceFolder
 from fpan_training.evaluate.confusion import Confusion
+from fpan_training.evaluate.grouped import Grouping
 from fpan_training.progress import track
 
 Labeller = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
@@ -16,7 +17,13 @@ Labeller = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 
 def evaluate(
-    label: Labeller, folder: FaceFolder, name: str, size: int, classes: int, taxonomy: Taxonomy
+    label: Labeller,
+    folder: FaceFolder,
+    name: str,
+    size: int,
+    classes: int,
+    taxonomy: Taxonomy,
+    grouping: Grouping | None = None,
 ) -> tuple[Evaluation, Confusion]:
     """Compares label maps with the truth at ``size`` pixels (0: at the masks' own size).
 
@@ -27,22 +34,27 @@ def evaluate(
         size: side in pixels at which both are compared.
         classes: how many of the taxonomy's classes the truth can tell apart.
         taxonomy: names of the classes.
+        grouping: where the truth tells only groups of classes apart, which then count instead of classes.
     """
-    confusion = Confusion(classes, taxonomy.ignore)
+    names = [c.name for c in taxonomy.classes[:classes]] if grouping is None else grouping.names
+    confusion = Confusion(len(names), taxonomy.ignore)
     shown = size
     for i in track(range(len(folder)), f"evaluating {name}"):
         sample = folder[i]
         side = size or sample.labels.shape[0]
         shown = side
         image, truth = resize_pair(sample.image, sample.labels, side)
-        confusion.add(truth, label(image))
-    return summary(confusion, name, shown, taxonomy), confusion
+        labels = label(image)
+        if grouping is not None:
+            truth = grouping.truth(truth)
+            labels = grouping.predicted(labels, truth)
+        confusion.add(truth, labels)
+    return summary(confusion, name, shown, names), confusion
 
 
-def summary(confusion: Confusion, name: str, size: int, taxonomy: Taxonomy) -> Evaluation:
-    """The figures of a confusion as they stand in a card."""
+def summary(confusion: Confusion, name: str, size: int, names: Sequence[str]) -> Evaluation:
+    """The figures of a confusion of classes of these names as they stand in a card."""
     scores, intervals = confusion.scores(), confusion.intervals()
-    names = [c.name for c in taxonomy.classes[: confusion.classes]]
     return Evaluation(
         data=name,
         pictures=len(confusion.matrices),

@@ -45,7 +45,7 @@ class Candidacy:
     run: Path
     """Folder of the run."""
     data: Path
-    """The labelled pictures; their ``val`` split is evaluated."""
+    """The labelled pictures; their ``val`` split is evaluated, by groups where the masks merge classes."""
     repository: str = "model_repository"
     """The model repository: a folder, or ``s3://BUCKET/PREFIX``."""
     name: str = "segm"

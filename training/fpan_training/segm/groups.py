@@ -60,6 +60,17 @@ class Groups:
         return rows
 
     @cached_property
+    def possible(self) -> Tensor:
+        """For each space and code the classes that may be there, all of them where nothing is known; bool (spaces, 256,
+        classes).
+        """
+        possible = torch.ones(len(self.spaces), _CODES, self.classes, dtype=torch.bool)
+        for row, space in zip(possible, self.spaces, strict=True):
+            for code, members in enumerate(space.groups):
+                row[code] = torch.isin(torch.arange(self.classes), torch.tensor(members))
+        return possible
+
+    @cached_property
     def relations(self) -> tuple["_Relations", ...]:
         """How the groups of each space lie to each other."""
         return tuple(_Relations.of(space, self) for space in self.spaces)

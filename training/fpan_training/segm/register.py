@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fpan_training.data.folder import FaceFolder
+from fpan_training.data.label_space import LabelSpace
+from fpan_training.evaluate.grouped import Grouping
 from fpan_training.evaluate.segmentation import evaluate
 from fpan_training.export.golden import golden_pictures
 from fpan_training.export.onnx_file import OUTPUTS
@@ -124,12 +126,13 @@ class Register(Candidacy):
 
 
 def _evaluate(network: nn.Module, input_size: int, val: FaceFolder, name: str, size: int) -> Evaluation:
-    step = SegmStep(TAXONOMY)
+    step, space = SegmStep(TAXONOMY), LabelSpace.of_folder(val.root)
+    grouping = None if space.plain else Grouping(space)
 
     def label(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return step.label(network, image, input_size)
 
-    return evaluate(label, val, name, size, CELEBA19_CLASSES, TAXONOMY)[0]
+    return evaluate(label, val, name, size, CELEBA19_CLASSES, TAXONOMY, grouping)[0]
 
 
 def _git_commit() -> str:

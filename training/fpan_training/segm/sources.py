@@ -35,6 +35,17 @@ def sources_of(
     return (*own, *before)
 
 
+def started_from(checkpoint: Path | None) -> str | None:
+    """A checkpoint as a run's ``config.json`` has it: ``NAME:VERSION`` of a registered one, else the file's name."""
+    if checkpoint is None:
+        return None
+    card = checkpoint.parent / CARD_FILE
+    if not card.is_file():
+        return checkpoint.name
+    said = ModelCard.model_validate_json(card.read_bytes())
+    return f"{said.name}:{said.version}"
+
+
 def read_sources(run: Path, name: str, licence: str, pictures: int) -> tuple[TrainingData, ...]:
     """What a run learnt from, for the card of the version that it becomes.
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fpan_training.evaluate.confusion import Confusion
+from fpan_training.evaluate.grouped import Grouping
 from fpan_training.evaluate.measure import Answer
 from fpan_training.segm.groups import Groups
 from fpan_training.segm.interface import SegmNetwork, SegmOutput
+from fpan_training.segm.keep import Keeper
 from fpan_training.segm.loss import LossConfig, PartialLabels, segm_loss
 from fpan_training.segm.preprocess import Normalise
 
@@ -41,12 +43,22 @@ class SegmStep:
     groups: Groups | None = None
     """Of the label spaces that it is trained on; None: labels tell every class apart."""
     normalise: Normalise = field(default_factory=Normalise)
+    keeper: Keeper | None = None
+    """What is kept of the network that the run started from; None: nothing."""
 
     def train(self, network: nn.Module, batch: tuple[Any, ...]) -> dict[str, Tensor]:
         """The losses of a :class:`SegmBatch`."""
         images, labels, weights, spaces = SegmBatch(*batch)
         partial = None if self.groups is None or spaces is None else PartialLabels(self.groups, spaces)
-        return segm_loss(self._forward(network, images), labels, self.loss, self.taxonomy.ignore, weights, partial)
+        if self.keeper is not None:
+            self.keeper.hold(network)
+        x = self._input(network, images)
+        output = cast(SegmNetwork, network)(x)
+        losses = segm_loss(output, labels, self.loss, self.taxonomy.ignore, weights, partial)
+        if self.keeper is None or not self.keeper.config.weight or partial is None:
+            return losses
+        kept = self.keeper.loss(output.logits, x, labels, partial)
+        return losses | {"loss": losses["loss"] + self.keeper.config.weight * kept, "kept": kept}
 
     def predict(self, network: nn.Module, images_bhwc: Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Labels at the size of the pictures or at ``size`` (height, width), uint8 (B, H, W)."""
@@ -72,18 +84,34 @@ class SegmStep:
             confidence, labels = shown.softmax(1)[0].max(0)
         return Answer(labels.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
 
-    def validate(self, network: nn.Module, batch: tuple[Tensor, Tensor], confusion: Confusion) -> Tensor:
-        """Adds a batch to the confusion matrices, one row a picture; returns the predicted labels, in main memory."""
+    def validate(
+        self,
+        network: nn.Module,
+        batch: tuple[Tensor, Tensor],
+        confusion: Confusion,
+        grouping: Grouping | None = None,
+    ) -> Tensor:
+        """Adds a batch to the confusion matrices, one row a picture; returns the predicted labels, in main memory.
+
+        With a ``grouping`` labels are values of its space, and what counts is which group each pixel is of.
+        """
         predicted = self.predict(network, batch[0]).cpu()
         for truth, guess in zip(batch[1].cpu().numpy(), predicted.numpy(), strict=True):
-            confusion.add(truth, guess)
+            if grouping is None:
+                confusion.add(truth, guess)
+            else:
+                groups = grouping.truth(truth)
+                confusion.add(groups, grouping.predicted(guess, groups))
         return predicted
 
     def _forward(self, network: nn.Module, images_bhwc: Tensor) -> SegmOutput:
+        return cast(SegmNetwork, network)(self._input(network, images_bhwc))
+
+    def _input(self, network: nn.Module, images_bhwc: Tensor) -> Tensor:
         # Validation's pictures come from main memory, wherever the network is.
         device = next(network.parameters()).device
-        x = self.normalise.to(device)(images_bhwc.to(device))
-        return cast(SegmNetwork, network)(x.contiguous(memory_format=torch.channels_last))
+        x = cast(Tensor, self.normalise.to(device)(images_bhwc.to(device)))
+        return x.contiguous(memory_format=torch.channels_last)
 
 
 def to_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

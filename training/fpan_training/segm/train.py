@@ -16,17 +16,20 @@ from fpan_training import plots
 from fpan_training.data import Augment, AugmentConfig, FaceFolder, SegmentationData
 from fpan_training.data.assets import Assets
 from fpan_training.data.check import check, check_labelled
+from fpan_training.data.label_space import LabelSpace
 from fpan_training.data.loader import repeat_factors
 from fpan_training.data.mixture import MixedData, Part
 from fpan_training.evaluate import Confusion
+from fpan_training.evaluate.grouped import Grouping
 from fpan_training.loop import LoopConfig, Run, fit
 from fpan_training.routing.answers import AnswerStore
 from fpan_training.segm.data import SegmData, collate_segm, name_of, open_stores, share_out
 from fpan_training.segm.groups import Groups
 from fpan_training.segm.in_loop import RouteInLoop
+from fpan_training.segm.keep import KeepConfig, Keeper
 from fpan_training.segm.loss import LossConfig
 from fpan_training.segm.model import SegmConfig, build
-from fpan_training.segm.sources import SOURCES, sources_of
+from fpan_training.segm.sources import SOURCES, sources_of, started_from
 from fpan_training.segm.step import SegmStep
 from fpan_training.segm.weights import WeightConfig
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
@@ -38,7 +41,8 @@ class SegmTraining:
 
     data: str | Path
     """Data set of aligned faces: a folder with ``images/``, ``masks/`` and ``split.json`` (``train``, ``val``), or
-    shards at a path or URL. Its masks tell every class apart that ``labelled_classes`` counts."""
+    shards at a path or URL. Its masks tell every class apart that ``labelled_classes`` counts; a run that starts from a
+    checkpoint may also learn from masks that tell less apart, and is validated in their groups."""
     run: Path
     """Folder of the run: checkpoints, log, curve and contact sheet."""
     backgrounds: Path | None = None
@@ -59,6 +63,8 @@ class SegmTraining:
     """Routing in the loop; `fpan-train route` does the same ahead of training."""
     start_from: Path | None = None
     """Checkpoint whose weights a new run starts from."""
+    keep: KeepConfig = field(default_factory=KeepConfig)
+    """What is kept of that checkpoint."""
     labelled_classes: int = CELEBA19_CLASSES
     """Classes that the masks tell apart: ids 0 to one less. Validation counts those."""
     rare: float = 0.0
@@ -74,7 +80,10 @@ class SegmTraining:
         Raises:
             DataError: something is wrong with the data; all of it is named.
         """
-        check_labelled(self.data)
+        if self.start_from is None:
+            check_labelled(self.data)
+        else:
+            check(self.data)
         check(*self.extra)
         return self.fit()
 
@@ -104,16 +113,21 @@ class SegmTraining:
         val = MixedData((Part.open(self.data, "val"),), size)
         torch.manual_seed(self.loop.seed)
         network = build(self.segm)
+        keeper = None
         if self.start_from is not None:
             network.load_state_dict(torch.load(self.start_from, map_location="cpu", weights_only=True)["network"])
+            keeper = Keeper(network, self.keep)
+        elif self.keep != KeepConfig():
+            raise ValueError("without --start-from there is nothing to keep")
         run = Run(self.run)
         run.folder.mkdir(parents=True, exist_ok=True)
         named: dict[str, object] = {"data": name_of(self.data), "extra": [name_of(location) for location in self.extra]}
         known = sources_of(locations, [len(part.pictures) for part in parts], self.start_from)
+        named["start_from"] = started_from(self.start_from)
         named |= {SOURCES: [source.model_dump() for source in known]}
         config = json.dumps(asdict(self) | named, indent=2, default=name_of)
         (run.folder / "config.json").write_text(config + "\n")
-        step = SegmStep(TAXONOMY, self.loss, Groups(train.mixed.spaces))
+        step = SegmStep(TAXONOMY, self.loss, Groups(train.mixed.spaces), keeper=keeper)
 
         def validate(average: nn.Module) -> dict[str, float]:
             plots.curve(run.history, run.folder / "curve.png")
@@ -135,17 +149,23 @@ def validate_segm(
     sheet: Path | None,
     batch_size: int = 8,
 ) -> dict[str, float]:
-    """Scores, mIoU and mean F1, on the validation pictures; their mean is the score. Draws a contact sheet."""
-    confusion = Confusion(classes, TAXONOMY.ignore)
+    """Scores, mIoU and mean F1, on the validation pictures; their mean is the score. Draws a contact sheet.
+
+    What counts are the first ``classes`` classes, or the groups of a data set whose masks merge classes.
+    """
+    space = val.parts[0].space if isinstance(val, MixedData) else LabelSpace.full()
+    grouping = None if space.plain else Grouping(space.of_codes)
+    names = [c.name for c in TAXONOMY.classes[:classes]] if grouping is None else grouping.names
+    confusion = Confusion(len(names), TAXONOMY.ignore)
     rows = []
     with torch.inference_mode():
         for images, labels, *_ in DataLoader(cast(Dataset[tuple[Tensor, ...]], val), batch_size):
-            predicted = step.validate(network, (images, labels), confusion)
+            predicted = step.validate(network, (images, labels), confusion, grouping)
             rows += list(zip(images.numpy(), labels.numpy(), predicted.numpy(), strict=True))
     if sheet is not None:
-        plots.contact_sheet(rows[:: max(1, len(rows) // 12)][:12], TAXONOMY, sheet)
+        plots.contact_sheet(rows[:: max(1, len(rows) // 12)][:12], space.coded, sheet)
     scores = confusion.scores()
     # Without the classes that no picture has: NaN is no JSON.
-    known = [(c, float(f)) for c, f in zip(TAXONOMY.classes, scores.f1, strict=False) if not np.isnan(f)]
-    named = {f"f1/{c.name}": f for c, f in known}
+    known = [(name, float(f)) for name, f in zip(names, scores.f1, strict=True) if not np.isnan(f)]
+    named = {f"f1/{name}": f for name, f in known}
     return {"score": (scores.miou + scores.mean_f1) / 2, "miou": scores.miou, "mean_f1": scores.mean_f1, **named}
