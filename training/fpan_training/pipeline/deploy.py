@@ -22,7 +22,7 @@ from fpan_training.segm.register import Register
 _COMMAND = "fpan-train deploy"
 _FIRST, _FIRST_EPOCHS = "segm_first", 1
 """Folder and length of the training that gives a smoke run something to be better than."""
-_SMOKE_GATES = Gates(metrics=Metrics(margin=0.1), calibration=CalibrationLimit(1), int8=Int8(margin=1))
+_SMOKE_GATES = Gates(metrics=Metrics(margin=0.02), calibration=CalibrationLimit(1), int8=Int8(margin=1))
 """A minute of training on a few pictures makes no network that is fit to be served; that it is better than one that is
 worse can be told all the same."""
 

@@ -39,7 +39,7 @@ RENDERED_SIDE = 64
 DEPTHS: Mapping[Preset, Depth] = {
     "smoke": Depth(
         SegmConfig(input_size=RENDERED_SIDE, lite_fpn=LiteFpnConfig((8, 8, 8, 8, 8), pretrained=False, dropout=0)),
-        LoopConfig(epochs=6, batch_size=8, lr=1e-2, ema_decay=0.5, workers=0, precision="32-true", accelerator="cpu"),
+        LoopConfig(epochs=24, batch_size=8, lr=1e-2, ema_decay=0.8, workers=0, precision="32-true", accelerator="cpu"),
         variants=1,
     ),
     # Some 12 pictures a second on two cores: about 100 minutes.
