@@ -28,6 +28,7 @@ class Service:
     lines: list[str]
     """What it has printed so far."""
     started_after_s: float
+    killed: bool = False
 
     @property
     def url(self) -> str:
@@ -39,6 +40,12 @@ class Service:
         """What it printed when it was ready: the lines up to the one that names the networks."""
         last = next(i for i, line in enumerate(self.lines) if line.startswith(LAST_LINE))
         return self.lines[: last + 1]
+
+    def kill(self) -> None:
+        """Ends it as a power cut would."""
+        self.process.kill()
+        self.process.wait(STOP_TIMEOUT_S)
+        self.killed = True
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Sends a signal and returns the exit status."""
@@ -80,8 +87,9 @@ def running(settings: Mapping[str, str] | None = None, flags: tuple[str, ...] = 
     reader.start()
     try:
         _await_ready(process, lines)
-        yield Service(process, port, grpc_port, lines, time.monotonic() - began)
-        if process.poll() not in (None, 0):
+        service = Service(process, port, grpc_port, lines, time.monotonic() - began)
+        yield service
+        if process.poll() not in (None, 0) and not service.killed:
             raise AssertionError(f"the service ended with {process.returncode}:\n" + "\n".join(lines))
     finally:
         if process.poll() is None:

@@ -16,11 +16,14 @@ from fpan.registry.replicas import Replicas, promote_everywhere
 from tests import service as services
 from tests.callers import asking, capacity, champion, settled, wait_for_champion
 from tests.networks import SIZE, pictures, publish_saying
+from tests.processes import descendants
 
 VERSIONS = 3
 COUNTS = {False: (3, 1), True: (10, 3)}
 """Swaps and rollbacks under traffic, in short and with ``--full``."""
 BACK_WITHIN_S = 2.0
+STARTED_WORKERS = 2
+"""Of the embedded Triton: for the detector and the champion."""
 
 
 @pytest.fixture
@@ -99,3 +102,24 @@ def test_a_promotion_of_a_version_that_fails_its_golden_pictures_is_taken_back(r
         assert "golden pictures" in done.stderr
         assert "champion is version 1 again" in done.stderr
         wait_for_champion(service.url, 1)
+
+
+def test_a_gateway_that_is_killed_while_it_loads_a_version_serves_it_when_it_comes_back(root: Path) -> None:
+    settings = {"MODEL_REPOSITORY": str(root), "BACKEND": "triton", "RUNTIME_THREADS": "1"}
+    with services.running(settings) as service:
+        Registry(FolderStore(root)).promote("segm", 2, "champion", "test")
+        until = time.monotonic() + 10
+        while not loading(service):
+            assert time.monotonic() < until
+            time.sleep(0.002)
+        service.kill()
+    with services.running(settings) as service:
+        assert champion(service.url) == 2
+        Registry(FolderStore(root)).rollback("segm", "champion", "test")
+        wait_for_champion(service.url, 1)
+
+
+def loading(service: services.Service) -> bool:
+    """Whether the gateway's Triton is at work on another version: it has more than the processes of its start."""
+    workers = [name for name in descendants(service.process.pid).values() if name.startswith("triton_python")]
+    return len(workers) > STARTED_WORKERS

@@ -35,7 +35,7 @@ def test_the_default_repository_is_the_gateways(fpan, root, monkeypatch):
     status, out, _ = fpan("list")
     assert status == 0
     assert Settings().model_repository == Path("model_repository")
-    assert re.search(r"segm +2 .*0\.708 +0\.799 +20\.1 MB +20\d\d-\d\d-\d\d \d\d:\d\d +non-commercial", out)
+    assert re.search(r"segm +2 .*0\.708 +0\.799 +21\.\d MB +20\d\d-\d\d-\d\d \d\d:\d\d +non-commercial", out)
     assert re.search(r"detector +1 .*MIT", out)
 
 
