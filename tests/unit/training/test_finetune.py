@@ -18,13 +18,14 @@ from fpan_training.data.label_space import DatasetFile, LabelSpace, write_datase
 from fpan_training.data.split import SplitConfig, ensure_split
 from fpan_training.loop import LoopConfig, Run
 from fpan_training.segm import SegmConfig
+from fpan_training.segm.checkpoint import load_network, read_config
 from fpan_training.segm.finetune import Finetune, passes
 from fpan_training.segm.groups import Groups
 from fpan_training.segm.keep import KeepConfig, Keeper
 from fpan_training.segm.lite_fpn import LiteFpnConfig
 from fpan_training.segm.loss import PartialLabels
 from fpan_training.segm.model import build
-from fpan_training.segm.register import Register, load_network, read_config
+from fpan_training.segm.register import Register
 from fpan_training.segm.step import SegmStep
 from fpan_training.segm.train import SegmTraining
 from fpan_training.taxonomy import TAXONOMY

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import httpx
@@ -29,11 +29,9 @@ class Service:
     _process: "subprocess.Popen[bytes]"
 
     def wait(self) -> None:
-        """Returns when it ends, which it does on Ctrl-C."""
-        try:
+        """Returns when it ends, or on Ctrl-C."""
+        with suppress(KeyboardInterrupt):
             self._process.wait()
-        except KeyboardInterrupt:  # which it has been sent too
-            self._process.wait(_STOP_TIMEOUT_S)
 
 
 @contextmanager
