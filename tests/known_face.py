@@ -90,7 +90,7 @@ def known_gateway() -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(
             settings=settings,
             parser=FaceParser(lineup, limits, pool),
-            rollout=SimpleNamespace(lineup=lineup, served=(ServedVersion(CARD),), refused=()),
+            rollout=SimpleNamespace(lineup=lineup, served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
             metrics=Metrics(),
             draining=False,
             run=work,

@@ -15,8 +15,9 @@ import pytest
 from fpan.registry import FolderStore, Registry
 from fpan_training.data.folder import FaceFolder
 from fpan_training.gates import GateError
-from fpan_training.pipeline.deploy import Deploy
+from fpan_training.pipeline.deploy import SMOKE_GATES, Deploy
 from fpan_training.pipeline.train import Train
+from fpan_training.segm.register import Register
 from PIL import Image
 
 from tests import service as services
@@ -75,6 +76,7 @@ def test_a_version_that_learnt_shuffled_labels_is_refused_and_the_champion_stays
     smoke_run: Path, registry: Path, service: services.Service, tmp_path: Path
 ) -> None:
     store = FolderStore(registry)
+    Register(smoke_run / "segm", smoke_run / "rendered", str(registry), data_licence="none", gates=SMOKE_GATES)()
     Registry(store).promote("segm", 2, "champion", "test")
     wait_for_champion(service.url, 2)
     before, versions, answering = store.aliases("segm"), store.versions("segm"), champion(service.url)

@@ -83,6 +83,7 @@ def gateway():
         rollout=SimpleNamespace(
             served=(ServedVersion(CARD),),
             refused=(),
+            untried=frozenset(),
             lineup=SimpleNamespace(now=Roster({"": SEGMENTER}, "", None, None)),
         ),
         metrics=Metrics(),

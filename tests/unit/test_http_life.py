@@ -67,7 +67,7 @@ async def gateway():
         yield SimpleNamespace(
             settings=Settings(body_timeout_s=0.2, deadline_ms=5000),
             parser=Parser(),
-            rollout=SimpleNamespace(served=(ServedVersion(CARD),), refused=()),
+            rollout=SimpleNamespace(served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
             metrics=Metrics(),
             draining=False,
             run=work,

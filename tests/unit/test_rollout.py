@@ -38,8 +38,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def gateway(root: Path) -> AsyncIterator[Gateway]:
-    chosen = Settings(model_repository=root, backend="in-process", runtime_threads=1, registry_poll_s=0.02)
-    async with open_gateway(chosen) as gateway:
+    async with open_gateway(chosen(root)) as gateway:
         yield gateway
 
 
@@ -71,6 +70,23 @@ def answering(gateway: Gateway, name: str = "segm") -> int | None:
 
 def loaded(gateway: Gateway) -> set[int]:
     return {version for name, version in gateway.rollout._loaded if name == "segm"}
+
+
+def golden(card: ModelCard, label: int, tmp_path: Path) -> Path:
+    size = card.input_size
+    path = tmp_path / GOLDEN_FILE
+    GoldenPictures(pictures(3, size=size), np.full((3, size, size), label, np.uint8)).write(path)
+    return path
+
+
+def with_golden(root: Path, tmp_path: Path, label: int, must: int) -> int:
+    """Publishes a version that says ``label`` where its golden pictures want ``must``."""
+    card = FolderStore(root).card("segm", 1)
+    return publish_saying(root, label, {GOLDEN_FILE: golden(card, must, tmp_path)}).version
+
+
+def chosen(root: Path) -> Settings:
+    return Settings(model_repository=root, backend="in-process", runtime_threads=1, registry_poll_s=0.02)
 
 
 async def test_a_promotion_and_a_rollback_reach_a_gateway_that_runs(gateway: Gateway, root: Path) -> None:
@@ -140,13 +156,6 @@ async def test_a_version_is_not_unloaded_while_a_request_uses_it(gateway: Gatewa
     await until(lambda: loaded(gateway) == {2, 3})
 
 
-def golden(card: ModelCard, label: int, tmp_path: Path) -> Path:
-    size = card.input_size
-    path = tmp_path / GOLDEN_FILE
-    GoldenPictures(pictures(3, size=size), np.full((3, size, size), label, np.uint8)).write(path)
-    return path
-
-
 async def test_a_version_that_fails_its_golden_pictures_never_answers(
     gateway: Gateway, root: Path, tmp_path: Path
 ) -> None:
@@ -189,8 +198,7 @@ async def test_a_version_that_is_changed_after_its_promotion_is_refused(
 async def test_a_model_without_a_champion_is_not_taken_over_by_a_new_version(root: Path) -> None:
     (root / "segm/aliases.json").unlink()
     (root / "segm/history.jsonl").unlink()
-    chosen = Settings(model_repository=root, backend="in-process", runtime_threads=1, registry_poll_s=0.02)
-    async with open_gateway(chosen) as gateway:
+    async with open_gateway(chosen(root)) as gateway:
         assert answering(gateway) == 3
         publish_saying(root, 4)
         promote(root, 2, "challenger")
@@ -213,10 +221,12 @@ async def test_a_registry_that_cannot_be_read_changes_nothing_and_is_told(gatewa
 
 
 async def test_a_champion_that_fails_its_trial_is_refused_at_start(root: Path, tmp_path: Path) -> None:
-    card = publish_saying(root, 4, {GOLDEN_FILE: golden(FolderStore(root).card("segm", 1), 5, tmp_path)})
-    promote(root, card.version)
+    bad = with_golden(root, tmp_path, 4, 5)
+    for name in ("aliases.json", "history.jsonl"):
+        (root / "segm" / name).unlink()
+    promote(root, bad)
     with pytest.raises(RepositoryError, match=r"golden pictures .* `fpan models rollback segm`"):
-        async with open_gateway(Settings(model_repository=root, backend="in-process", runtime_threads=1)):
+        async with open_gateway(chosen(root)):
             pass
 
 
@@ -264,3 +274,113 @@ async def test_a_server_that_is_away_for_a_moment_is_no_reason_to_refuse(
     assert gateway.rollout.refused == ()
     await until(lambda: answering(gateway) == 2)
     assert await said(gateway) == (2, 2, "champion")
+
+
+async def test_what_is_refused_at_the_start_is_refused_later_too(root: Path, tmp_path: Path) -> None:
+    bad = with_golden(root, tmp_path, 4, 5)
+    promote(root, bad, "shadow")
+    async with open_gateway(chosen(root)) as gateway:
+        assert [refusal.card.version for refusal in gateway.rollout.refused] == [bad]
+        promote(root, 2, "challenger")
+        await until(lambda: answering(gateway, "segm@challenger") == 2)
+        assert answering(gateway, "segm@shadow") is None
+        promote(root, bad)
+        await until(lambda: [refusal.card.version for refusal in gateway.rollout.refused] == [bad])
+        assert await said(gateway) == (1, 1, "champion")
+
+
+async def test_a_former_champion_stands_in_for_one_that_fails_at_the_start(root: Path, tmp_path: Path) -> None:
+    bad = with_golden(root, tmp_path, 4, 5)
+    promote(root, bad)
+    async with open_gateway(chosen(root)) as gateway:
+        assert [refusal.card.version for refusal in gateway.rollout.refused] == [bad]
+        assert (await said(gateway))[:2] == (1, 1)
+        rollback(root)
+        await until(lambda: gateway.rollout.refused == ())
+        assert await said(gateway) == (1, 1, "champion")
+
+
+async def test_a_version_that_arrives_after_its_alias_is_served_once_it_is_there(gateway: Gateway, root: Path) -> None:
+    away = root.parent / "on its way"
+    promote(root, 2)
+    await until(lambda: answering(gateway) == 2)
+    (root / "segm/3").rename(away)
+    store = FolderStore(root)
+    change = Change(serial=9, at="now", command="test", action="promote", alias="champion", before=2, version=3)
+    with store.writer("segm") as writer:  # as a copy does that brings the small files first
+        writer.move(store.aliases("segm").moved(change))
+    await until(lambda: "fpan_registry_reachable 0.0" in gateway.metrics.exposition().decode())
+    assert await said(gateway) == (2, 2, "champion")
+    away.rename(root / "segm/3")
+    await until(lambda: answering(gateway) == 3)
+
+
+async def test_a_rollback_waits_for_no_version_that_loads_and_that_never_answers(
+    gateway: Gateway, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(root, 2)
+    await until(lambda: answering(gateway) == 2)
+    real, loads, go_on = gateway.backend.serve, asyncio.Event(), asyncio.Event()
+
+    async def slow(cards: list[ModelCard]) -> None:
+        if any(card.version == 3 for card in cards):
+            loads.set()
+            await go_on.wait()
+        await real(cards)
+
+    monkeypatch.setattr(gateway.backend, "serve", slow)
+    promote(root, 3)
+    await asyncio.wait_for(loads.wait(), SOON_S)
+    rollback(root)
+    rollback(root)
+    await until(lambda: answering(gateway) == 1)
+    versions: set[int] = set()
+    exchange = gateway.rollout.lineup.exchange
+    monkeypatch.setattr(
+        gateway.rollout.lineup,
+        "exchange",
+        lambda roster: (versions.add(roster.segmenters["segm"].card.version), exchange(roster)),
+    )
+    go_on.set()
+    await until(lambda: loaded(gateway) == {1})
+    assert versions <= {1}
+    assert await said(gateway) == (1, 1, "champion")
+
+
+async def test_a_fault_of_ours_while_unloading_does_not_end_the_following(
+    gateway: Gateway, root: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rollout, "_RETRY_S", 0.05)
+    real, failed = gateway.backend.serve, []
+
+    async def full(cards: list[ModelCard]) -> None:
+        if not failed and 1 not in {card.version for card in cards if card.name == "segm"}:
+            failed.append(cards)
+            raise OSError(28, "No space left on device")
+        await real(cards)
+
+    monkeypatch.setattr(gateway.backend, "serve", full)
+    for version in (2, 3):
+        promote(root, version)
+        await until(lambda version=version: answering(gateway) == version)
+    await until(lambda: failed)
+    promote(root, 2)
+    await until(lambda: answering(gateway) == 2)
+    assert "No space left" in caplog.text
+
+
+async def test_a_model_of_which_nothing_answers_is_in_no_other_models_way(gateway: Gateway, root: Path) -> None:
+    for version in (1, 2):
+        card = FolderStore(root).card("segm", version).model_copy(update={"name": "hair"})
+        network = root / "segm" / str(version) / "model.onnx"
+        Registry(FolderStore(root)).publish(card, {"model.onnx": network})
+    broken = root.parent / "model.onnx"
+    broken.write_bytes(b"no network")
+    bad = Registry(FolderStore(root)).publish(card, {"model.onnx": broken}).version
+    for version, alias in ((bad, "champion"), (2, "shadow")):
+        Registry(FolderStore(root)).promote("hair", version, alias, "test")
+    promote(root, 2)
+    await until(lambda: answering(gateway) == 2)
+    await until(lambda: [refusal.card.name for refusal in gateway.rollout.refused] == ["hair"])
+    assert await said(gateway) == (2, 2, "champion")
+    assert answering(gateway, "hair@shadow") is None

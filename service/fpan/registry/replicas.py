@@ -24,6 +24,10 @@ class NotFollowed(RepositoryError):
     """A gateway does not serve what it should. The message says which, why, and what has been done about it."""
 
 
+class Refused(NotFollowed):
+    """A gateway has tried it out, and does not let it answer."""
+
+
 @dataclass(frozen=True)
 class Replica:
     """One gateway."""
@@ -77,7 +81,7 @@ class Replicas:
             replicas = self.look(name)
             for replica in replicas:
                 if refused in replica.refused:
-                    raise NotFollowed(f"{replica.address} refuses it: {replica.refused[refused]}")
+                    raise Refused(f"{replica.address} refuses it: {replica.refused[refused]}")
             late = [replica for replica in replicas if replica.fault or not served(replica)]
             if replicas and not late:
                 return
@@ -98,23 +102,28 @@ def promote_everywhere(
 ) -> Change:
     """Makes a version what ``alias`` names, and takes that back unless every gateway lets it answer.
 
-    A model without a champion gets one first: the version that answers now, which a rollback goes back to.
+    A model without a champion gets one first: the version that answers now, which a rollback goes back to. What the
+    alias named already stays, unless a gateway refuses it: this is how a promotion that was cut off is ended.
 
     Raises:
-        NotFollowed: a gateway does not; the alias names again what it named before.
+        NotFollowed: a gateway does not follow; the message says what the alias names now.
         RepositoryError: the version cannot be promoted.
     """
     if alias == CHAMPION and CHAMPION not in registry.store.aliases(name).aliases:
-        answering = _answering(replicas.look(name))
-        if answering is not None and answering != version:
+        answering = _answering(name, replicas.look(name))
+        if answering != version:
             registry.promote(name, answering, CHAMPION, f"{command} (what answered before)")
     change = registry.promote(name, version, alias, command, share)
     try:
         replicas.until(name, lambda replica: replica.versions.get(alias) == version, version)
-    except BaseException as error:
+    except NotFollowed as error:
+        if change.before == version and not isinstance(error, Refused):
+            raise NotFollowed(f"{error}. Version {version} was {alias} already, and stays so") from error
         back = _take_back(registry, name, version, alias, command)
-        if isinstance(error, NotFollowed):
-            raise NotFollowed(f"{name} version {version} is not {alias}: {error}. {back}") from error
+        raise NotFollowed(f"{name} version {version} is not {alias}: {error}. {back}") from error
+    except BaseException:
+        if change.before != version:
+            _take_back(registry, name, version, alias, command)
         raise
     return change
 
@@ -142,10 +151,22 @@ def _take_back(registry: Registry, name: str, version: int, alias: AliasName, co
     return f"It was taken back: {alias} is " + (f"version {back.version}" if back.version else "nothing") + " again"
 
 
-def _answering(replicas: Sequence[Replica]) -> int | None:
-    """The version that answers at all of them; None where they do not agree, or nobody is there."""
-    versions = {replica.versions.get(None) for replica in replicas if not replica.fault}
-    return versions.pop() if len(versions) == 1 else None
+def _answering(name: str, replicas: Sequence[Replica]) -> int:
+    """The version that answers at all of them.
+
+    Raises:
+        NotFollowed: they do not agree, or one does not say: there would be nothing to go back to.
+    """
+    said = {replica.versions.get(None) for replica in replicas if not replica.fault}
+    faults = [f"{replica.address} {replica.fault}" for replica in replicas if replica.fault]
+    version = said.pop() if len(said) == 1 and not faults else None
+    if version is None:
+        why = "; ".join(faults) or "they answer with different versions"
+        raise NotFollowed(
+            f"{name} has no champion, and which version answers now cannot be told ({why}): `fpan models promote "
+            f"{name} VERSION` without --url makes that one champion first"
+        )
+    return version
 
 
 def _versions(replica: Replica) -> str:
@@ -184,7 +205,7 @@ def _ask(scheme: str, host: str, address: str, port: int) -> Any:
 def _read(answer: Any, name: str) -> tuple[dict[AliasName | None, int], dict[int, str]]:
     versions: dict[AliasName | None, int] = {}
     for model in answer["models"]:
-        if model["name"] == name:
+        if model["name"] == name and model["tried"]:
             versions |= dict.fromkeys(model["aliases"], model["version"])
             if model["default"]:
                 versions[None] = model["version"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from fpan.contract import Change, ModelCard
+from fpan.contract import Change, ModelCard, Reference
 from fpan.contract.aliases import CHAMPION
 from fpan.registry import Registry, open_store
 from fpan.registry.replicas import TIMEOUT_S, Replicas, promote_everywhere
@@ -22,7 +22,7 @@ from fpan_training.segm.register import Register
 _COMMAND = "fpan-train deploy"
 _FIRST, _FIRST_EPOCHS = "segm_first", 1
 """Folder and length of the training that gives a smoke run something to be better than."""
-_SMOKE_GATES = Gates(metrics=Metrics(margin=0.02), calibration=CalibrationLimit(1), int8=Int8(margin=1))
+SMOKE_GATES = Gates(metrics=Metrics(margin=0.02), calibration=CalibrationLimit(1), int8=Int8(margin=1))
 """A minute of training on a few pictures makes no network that is fit to be served; that it is better than one that is
 worse can be told all the same."""
 
@@ -90,7 +90,7 @@ class Deploy:
         register = Register(run, data, self.repository, self.name, data_licence=self.data_licence, gates=self.gates)
         if self.train.preset != "smoke":
             return register
-        return replace(register, gates=_SMOKE_GATES, data_licence=self.data_licence or "none: nobody is shown")
+        return replace(register, gates=SMOKE_GATES, data_licence=self.data_licence or "none: nobody is shown")
 
     def _publish_first(self, registry: Registry, run: Path) -> None:
         Stages(run, self.train.sources, self.train.preset, self.train.seed).segm(_FIRST, _FIRST_EPOCHS)
@@ -109,8 +109,7 @@ class Deploy:
         if registry.store.versions(detector):
             return
         shipped = Registry(open_store(self.detector_from))
-        version = shipped.store.latest(detector)
-        card = shipped.store.card(detector, version)
+        card = shipped.verified(Reference(detector))
         folder = self.train.run / detector
         folder.mkdir(exist_ok=True)
         for file in card.files:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ _START_TIMEOUT_S = 120.0
 _POLL_S = 0.2
 _STOP_TIMEOUT_S = 30.0
 _DEFAULT_PORT = "8000"
+_HOST = "127.0.0.1"
 
 
 class ServiceError(Exception):
@@ -46,7 +48,11 @@ def started(repository: str) -> Iterator[Service]:
     Raises:
         ServiceError: it has ended, or takes too long.
     """
-    url = f"http://127.0.0.1:{os.environ.get('PORT') or _DEFAULT_PORT}"
+    port = os.environ.get("PORT") or _DEFAULT_PORT
+    url = f"http://{_HOST}:{port}"
+    with socket.socket() as taken:
+        if taken.connect_ex((_HOST, int(port))) == 0:
+            raise ServiceError(f"something answers at {url} already: name it with --url, or choose another PORT")
     process = subprocess.Popen(
         [sys.executable, "-m", "fpan.cli", "serve"], env={**os.environ, "MODEL_REPOSITORY": repository}
     )
@@ -67,7 +73,6 @@ def _await_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
     until = time.monotonic() + _START_TIMEOUT_S
     with httpx.Client(timeout=_START_TIMEOUT_S) as client:
         while time.monotonic() < until:
-            # Looked at first: what answers at this port may be another service, for which this one has made way.
             if process.poll() is not None:
                 raise ServiceError(f"the service ended with status {process.returncode}: what it said is above")
             try:

@@ -87,7 +87,7 @@ class Register(Candidacy):
         """The version that a checkpoint was written as before, mirrored or not as it is to be now."""
         if not registry.store.versions(self.name):
             return None
-        cards = (version.card for version in registry.versions(self.name))
+        cards = (version.card for version in registry.versions(self.name) if not version.fault)
         return next(
             (c for c in cards if c and c.checkpoint == checkpoint and (_MIRRORED in c.title) == self.mirrored), None
         )

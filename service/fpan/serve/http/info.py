@@ -11,6 +11,7 @@ from fpan.serve.gateway import Gateway
 from fpan.serve.http.schema import Drift, Health, Labels
 from fpan.serve.metrics import CONTENT_TYPE
 from fpan.serve.pipeline.drift import FaceWindow
+from fpan.serve.rollout.rollout import Rollout
 from fpan.serve.served import ServedVersion
 
 _SIDES = "l_ and r_ are the person's own left and right; l_eye is to the right in an unmirrored picture"
@@ -31,7 +32,7 @@ def info_routes(gateway: Gateway) -> APIRouter:
         """The cards of all versions that are served, their aliases, and what the registry asks for in vain."""
         rollout = gateway.rollout
         refused = [{"name": r.card.name, "version": r.card.version, "reason": r.reason} for r in rollout.refused]
-        return {"models": [_told(served) for served in rollout.served], "refused": refused}
+        return {"models": [_told(served, rollout) for served in rollout.served], "refused": refused}
 
     @router.get("/v1/models/{name}", tags=["models"])
     async def model_card(name: str) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def info_routes(gateway: Gateway) -> APIRouter:
         named = {known: served for served in gateway.rollout.served for known in served.names}
         if name not in named:
             raise NotFound(f"there is no model {name[:80]!r}; served are {', '.join(sorted(named))}")
-        return _told(named[name])
+        return _told(named[name], gateway.rollout)
 
     @router.get("/v1/drift", response_model=Drift, tags=["models"])
     async def drift() -> dict[str, Any]:
@@ -65,8 +66,8 @@ def info_routes(gateway: Gateway) -> APIRouter:
     return router
 
 
-def _told(served: ServedVersion) -> dict[str, Any]:
-    told = {"aliases": list(served.aliases), "default": served.default}
+def _told(served: ServedVersion, rollout: Rollout) -> dict[str, Any]:
+    told = {"aliases": list(served.aliases), "default": served.default, "tried": served.version not in rollout.untried}
     return {**served.card.model_dump(mode="json"), **told}
 
 

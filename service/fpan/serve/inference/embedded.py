@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fpan.contract import ModelCard, ModelRepository
 from fpan.serve.errors import Unavailable
-from fpan.serve.inference.backend import Tensors
+from fpan.serve.inference.backend import CannotLoad, Tensors
 from fpan.serve.inference.runtime import version_of
 from fpan.serve.inference.triton import TritonBackend
 from fpan.serve.settings import Settings
@@ -103,8 +103,15 @@ class EmbeddedBackend:
                 return
             try:
                 await self._put_together(wanted)
+            except ValueError as error:
+                await self._put_together(former)
+                raise CannotLoad(str(error)) from error
+            except Exception:
+                await self._put_together(former)
+                raise
+            try:
                 await self._follow(former, wanted)
-            except BaseException:
+            except Exception:
                 await self._put_together(former)
                 await self._follow(wanted, former)
                 raise
@@ -116,15 +123,16 @@ class EmbeddedBackend:
 
     async def _follow(self, before: _Versions, now: _Versions) -> None:
         """Makes the running server do as the tree says. One that is being started again does so by itself."""
-        if self._server is None or self._client is None:
+        server, client = self._server, self._client
+        if server is None or client is None:
             return
-        self._server.started(0)  # processes come and go for a while
-        for model in sorted({name for name, _ in before ^ now}):
-            if model in _names(now):
-                await self._client.load(model, self._server.grpc_headers, self._start_timeout_s)
-            else:
-                await self._client.unload(model, self._server.grpc_headers, self._start_timeout_s)
-        self._server.started(self._workers)
+        server.started(0)  # processes come and go for a while
+        try:
+            for model in sorted({name for name, _ in before ^ now}):
+                act = client.load if model in _names(now) else client.unload
+                await act(model, server.grpc_headers, self._start_timeout_s)
+        finally:
+            server.started(self._workers)
 
     @property
     def _workers(self) -> int:
@@ -191,7 +199,8 @@ class EmbeddedBackend:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
                 try:
-                    await self._start()
+                    async with self._changing:  # what is served must not change under it
+                        await self._start()
                 except (TritonError, OSError) as error:
                     _log.error("%s", error)
             _log.warning("the embedded Triton is back")

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,22 +57,17 @@ class TritonBackend:
             tensor = InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
             tensors.append(tensor.set_data_from_numpy(array))
         try:
-            result = await self._client.infer(
-                model,
-                tensors,
-                model_version=str(version),
-                outputs=[InferRequestedOutput(name) for name in outputs],
-                timeout=int(timeout_s * 1e6),
-                client_timeout=timeout_s,
-            )
+            with _unclosed():
+                result = await self._client.infer(
+                    model,
+                    tensors,
+                    model_version=str(version),
+                    outputs=[InferRequestedOutput(name) for name in outputs],
+                    timeout=int(timeout_s * 1e6),
+                    client_timeout=timeout_s,
+                )
         except InferenceServerException as error:
             raise _translated(error, model, version, timeout_s) from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Not the caller was cancelled but the call: the connection was closed under it.
-            raise Unavailable("the inference server went away; try again") from None
         arrays = {name: result.as_numpy(name) for name in outputs}
         if missing := [name for name, array in arrays.items() if array is None]:
             _log.error("Triton left out %s of model %s version %d", missing, model, version)
@@ -81,8 +77,9 @@ class TritonBackend:
     async def ready(self, model: str, version: int) -> bool:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`."""
         try:
-            return bool(await self._client.is_model_ready(model, str(version), client_timeout=_CHECK_TIMEOUT_S))
-        except InferenceServerException:
+            with _unclosed():
+                return bool(await self._client.is_model_ready(model, str(version), client_timeout=_CHECK_TIMEOUT_S))
+        except (InferenceServerException, Unavailable):
             return False
 
     async def serve(self, cards: Sequence[ModelCard]) -> None:
@@ -106,30 +103,45 @@ class TritonBackend:
             Unavailable: the server does not answer.
         """
         try:
-            await self._client.load_model(model, headers=headers, client_timeout=timeout_s)
+            with _unclosed():
+                await self._client.load_model(model, headers=headers, client_timeout=timeout_s)
         except InferenceServerException as error:
             raise _not_done("load", model, error) from error
 
     async def unload(self, model: str, headers: Mapping[str, str], timeout_s: float) -> None:
         """Has the server take a model away, once what it computes is done; see :meth:`load`."""
         try:
-            await self._client.unload_model(model, headers=headers, client_timeout=timeout_s)
+            with _unclosed():
+                await self._client.unload_model(model, headers=headers, client_timeout=timeout_s)
         except InferenceServerException as error:
             raise _not_done("unload", model, error) from error
 
     async def server(self) -> tuple[str, str] | None:
         """The server's name for itself and its version once all its models are ready, else None."""
         try:
-            if not await self._client.is_server_ready(client_timeout=_CHECK_TIMEOUT_S):
-                return None
-            metadata = await self._client.get_server_metadata(client_timeout=_CHECK_TIMEOUT_S)
-        except InferenceServerException:
+            with _unclosed():
+                if not await self._client.is_server_ready(client_timeout=_CHECK_TIMEOUT_S):
+                    return None
+                metadata = await self._client.get_server_metadata(client_timeout=_CHECK_TIMEOUT_S)
+        except (InferenceServerException, Unavailable):
             return None
         return str(metadata.name), str(metadata.version)
 
     async def close(self) -> None:
         """Closes the connection. Calls under way end with :class:`Unavailable`."""
         await self._client.close()
+
+
+@contextmanager
+def _unclosed() -> Iterator[None]:
+    """Tells a call whose connection was closed under it, which ends as if its task had been cancelled, from that."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Unavailable("the inference server went away; try again") from None
 
 
 def _not_done(what: str, model: str, error: InferenceServerException) -> Exception:

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from typing import Any
 
 from fpan.contract import ModelCard, RepositoryError
 from fpan.contract.aliases import CHAMPION
@@ -22,7 +22,7 @@ from fpan.serve.served import ServedVersion, Version
 _log = logging.getLogger(__name__)
 
 _RETRY_S = 5.0
-"""After which a version is loaded again that could not be because the server was away, in seconds."""
+"""After which what could not be done because the server was away is tried again, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Rollout:
     """Follows the registry: loads what it asks for beside what answers, tries it out, lets it answer, and unloads what
     nothing uses any more.
 
-    A version that fails its trial never answers; what answered before goes on.
+    A version that fails its trial never answers; what answered before goes on. One task looks at the registry and
+    decides at once about what is loaded; another loads and unloads, however long that takes.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Rollout:
         self._backend = backend
         self._crew = crew
         self._counts = counts
+        self._wanted: tuple[ServedVersion, ...] = ()
         self._loaded: dict[Version, ModelCard] = {}
-        self._loading = asyncio.Lock()
-        self._exchanged = asyncio.Event()
-        self._untried: dict[Version, ModelCard] = {}
-        self._try_again_at = inf
+        self._faults: dict[Version, str] = {}
+        self._late: set[Version] = set()
+        self._changed = asyncio.Event()
+        self.untried: set[Version] = set()
+        """What the gateway started with and could not try out yet, because the server was away."""
         self.verdicts = Verdicts()
         """What is not served as the registry asks, because it failed in traffic."""
         self.served: tuple[ServedVersion, ...] = ()
@@ -69,105 +72,138 @@ class Rollout:
         """What should and does not."""
 
     async def begin(self, wanted: Sequence[ServedVersion]) -> Lineup:
-        """Tries out what is loaded, and returns the first lineup.
+        """Tries out what is loaded, and returns the first lineup. A former champion stands in for one that fails.
 
         Raises:
-            RepositoryError: the version that is to answer for a model fails its trial.
+            RepositoryError: the version that is to answer for a model fails its trial, and there is no other.
         """
-        self._loaded = {each.version: each.card for each in wanted}
-        faults: dict[Version, str] = {}
+        self._wanted = tuple(wanted)
         for each in wanted:
             try:
                 fault = await self._fault(each.card)
             except GatewayError as error:  # a server elsewhere, which may come yet; until then we are not ready
                 _log.warning("%s version %d is not tried out yet: %s", *each.version, error)
-                self._untried[each.version] = each.card
-                continue
-            if fault and each.default:
-                raise RepositoryError(f"{fault}: `fpan models rollback {each.card.name}` brings back what was before")
+                self.untried.add(each.version)
+                fault = ""
             if fault:
-                faults[each.version] = fault
-        self._settle(wanted, faults)
-        self.lineup = Lineup(self._crew.roster(self.served))
+                self._faults[each.version] = fault
+            else:
+                self._loaded[each.version] = each.card
+        for each in wanted:
+            if each.default and each.version in self._faults and self._stand_in(each) is None:
+                raise RepositoryError(
+                    f"{self._faults[each.version]}: `fpan models rollback {each.card.name}` brings back what was before"
+                )
+        served, refused = self._decide()
+        self.lineup = Lineup(self._crew.roster(served))
+        self._tell(served, refused)
+        self._changed.set()
         return self.lineup
 
     async def run(self) -> None:
         """Follows the registry until it is cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(), name="follows the registry")
-            group.create_task(self._retire(), name="unloads former versions")
+            group.create_task(self._tend(), name="loads and unloads versions")
 
     async def _follow(self) -> None:
-        told = ""
+        told, behind = "", False
         while True:
             await asyncio.sleep(self._settings.registry_poll_s)
             try:
-                await self._try_untried()
-                late = asyncio.get_running_loop().time() > self._try_again_at
-                if await asyncio.to_thread(self._followed.moved) or late:
+                behind = await asyncio.to_thread(self._followed.moved) or behind
+                if behind:
                     held = {each.card.name: each.card.version for each in self.served if each.default}
-                    await self._bring(await asyncio.to_thread(self._followed.wanted, held))
-            except RepositoryError as error:
+                    self._wanted = await asyncio.to_thread(self._followed.wanted, held)
+                    self._faults.clear()
+                    self._settle()
+                    behind = False
+            except Exception as error:  # also a fault of ours: it must not end the following
                 self._counts.reachable(False)
                 if str(error) != told:
-                    _log.error("%s; what is served stays as it is", error)
+                    known = isinstance(error, RepositoryError)
+                    _log.error("%s; what is served stays as it is", error, exc_info=None if known else error)
                 told = str(error)
-            except Exception:  # a fault of ours must not end the following
-                _log.exception("what the registry asks for cannot be brought into traffic")
             else:
                 self._counts.reachable(True)
                 told = ""
 
-    async def _bring(self, wanted: Sequence[ServedVersion]) -> None:
-        """Brings into traffic what the registry asks for, as far as it passes its trial."""
-        missing = {each.version: each.card for each in wanted if each.version not in self._loaded}
-        # What is loaded answers at once: a rollback waits for nothing, though its own former champion must be loaded.
-        self._settle(self.verdicts.applied(wanted), dict.fromkeys(missing, ""))
-        self.lineup.exchange(self._crew.roster(self.served))
-        self._try_again_at = inf
-        if missing:
-            async with self._loading:
-                absent = {
-                    version: fault for version, card in missing.items() if (fault := await self._load(card)) is not None
-                }
-            self._settle(self.verdicts.applied(wanted), absent)
-            self.lineup.exchange(self._crew.roster(self.served))
-        self._exchanged.set()
-
     def overrule(self, verdict: Verdict) -> None:
         """Takes a version out of what it is at once, until the registry makes it something anew."""
-        self.served = self.verdicts.passed(verdict, self.served)
-        self._counts.settled(self.served, [refusal.card for refusal in self.refused])
-        self.lineup.exchange(self._crew.roster(self.served))
+        self.verdicts.stand(verdict)
+        self._settle()
 
-    async def _load(self, card: ModelCard) -> str | None:
-        """Loads a version beside the others. Returns why it is not loaded then: empty where it will be tried again."""
-        beside = list(self._loaded.values())
+    async def _tend(self) -> None:
+        """Loads what is wanted, tries out what could not be, and unloads what nobody uses or wants."""
+        while True:
+            self._changed.clear()
+            self._late.clear()
+            try:
+                while (missing := self._missing()) is not None:
+                    await self._load(missing)
+                await self._try_untried()
+                if not self.lineup.in_use_before:
+                    await self._unload(self._going)
+            except Exception:  # a fault of ours must not end the tending
+                _log.exception("versions cannot be loaded or unloaded")
+                self._late.update(each.version for each in self._wanted)
+            await self._rest()
+
+    async def _rest(self) -> None:
+        """Waits until something changes: what is wanted, what requests use, or that it is time to try again."""
+        waiting: set[asyncio.Task[Any]] = {asyncio.create_task(self._changed.wait())}
+        if self._going:
+            waiting.add(asyncio.create_task(self.lineup.drained()))
         try:
-            await asyncio.to_thread(self._followed.bring, card.name, card.version)
+            timeout = _RETRY_S if self._late or self.untried else None
+            await asyncio.wait(waiting, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    def _missing(self) -> ServedVersion | None:
+        """The next version to load."""
+        kept = {*self._loaded, *self._faults, *self._late}
+        return next((each for each in self._wanted if each.version not in kept), None)
+
+    @property
+    def _going(self) -> set[Version]:
+        """What is loaded, and neither asked for nor served."""
+        return set(self._loaded) - {each.version for each in (*self._wanted, *self.served)}
+
+    async def _load(self, each: ServedVersion) -> None:
+        """Loads a version beside the others, and lets it answer if it may."""
+        beside, card = list(self._loaded.values()), each.card
+        try:
+            await asyncio.to_thread(self._followed.bring, *each.version)
             await self._backend.serve([*beside, card])
             fault = await self._fault(card)
         except (CannotLoad, RepositoryError) as error:
             fault = str(error)
         except GatewayError as error:
-            _log.warning("%s version %d is not tried out yet: %s", card.name, card.version, error)
-            self._try_again_at = asyncio.get_running_loop().time() + _RETRY_S
-            return ""
-        if not fault:
-            self._loaded[card.name, card.version] = card
-            return None
-        with contextlib.suppress(GatewayError, CannotLoad):  # what answers does so whether or not the other one goes
-            await self._backend.serve(beside)
-        return fault
+            _log.warning("%s version %d is not tried out yet: %s", *each.version, error)
+            self._late.add(each.version)
+            return
+        if fault:
+            self._faults[each.version] = fault
+            with contextlib.suppress(GatewayError, CannotLoad):  # what answers does so whether the other goes or not
+                await self._backend.serve(beside)
+        else:
+            self._loaded[each.version] = card
+        self._settle()
 
     async def _try_untried(self) -> None:
-        """Tries out what could not be when the gateway started. It answers already, there being nothing else."""
-        with contextlib.suppress(GatewayError):
-            while self._untried:
-                version, card = next(iter(self._untried.items()))
-                if version in self._loaded and (fault := await self._fault(card)):
-                    _log.error("%s version %d answers, but %s", *version, fault)
-                self._untried.pop(version, None)
+        """Tries out what could not be when the gateway started."""
+        for version in sorted(self.untried):
+            card = self._loaded.get(version)
+            try:
+                fault = await self._fault(card) if card else ""
+            except GatewayError:
+                return
+            self.untried.discard(version)
+            if fault:
+                self._faults[version] = fault
+            self._settle()
 
     async def _fault(self, card: ModelCard) -> str:
         """Why a loaded version may not answer; empty if it may.
@@ -183,42 +219,6 @@ class Rollout:
         except (TrialFailed, RepositoryError) as error:
             return str(error)
         return ""
-
-    def _settle(self, wanted: Sequence[ServedVersion], absent: Mapping[Version, str]) -> None:
-        """Decides what answers: what is wanted, and in the place of a champion that cannot, the one that does now.
-
-        Args:
-            wanted: by the registry.
-            absent: what of it does not answer, and why; an empty reason is that it is yet to be loaded.
-        """
-        served = [each for each in wanted if each.version not in absent]
-        for each in wanted:
-            if each.version in absent and each.default:
-                for now in (s for s in self.served if s.card.name == each.card.name and s.default):
-                    served = _kept(served, now)
-        # A former champion that is of no use is not served, and nobody asks for it.
-        refused = [each for each in wanted if absent.get(each.version) and (each.default or each.aliases)]
-        for each in refused:
-            aliases = " and ".join(each.aliases) or "answering"
-            _log.error("%s version %d, which is %s, may not answer: %s", *each.version, aliases, absent[each.version])
-        for each in served:
-            if each not in self.served:
-                _log.info("%s version %d answers to %s", *each.version, ", ".join(each.names))
-        self.refused = tuple(Refusal(each.card, absent[each.version]) for each in refused)
-        self.served = tuple(served)
-        self._counts.settled(self.served, [refusal.card for refusal in self.refused])
-
-    async def _retire(self) -> None:
-        """Unloads what no request uses and nobody asks for, after each exchange."""
-        while True:
-            await self._exchanged.wait()
-            self._exchanged.clear()
-            await self.lineup.drained()
-            async with self._loading:
-                if self.lineup.in_use_before:  # exchanged again meanwhile
-                    self._exchanged.set()
-                    continue
-                await self._unload(set(self._loaded) - {each.version for each in self.served})
 
     async def _unload(self, versions: Iterable[Version]) -> None:
         going = sorted(versions)
@@ -236,10 +236,55 @@ class Rollout:
             _log.info("%s version %d is unloaded", name, version)
             await asyncio.to_thread(self._followed.forget, name, version)
 
+    def _settle(self) -> None:
+        """Decides what answers, and lets it."""
+        served, refused = self._decide()
+        for refusal in refused:
+            if refusal not in self.refused:
+                name, number = refusal.card.name, refusal.card.version
+                _log.error("%s version %d may not answer as the registry asks: %s", name, number, refusal.reason)
+        for each in served:
+            if each not in self.served:
+                _log.info("%s version %d answers to %s", *each.version, ", ".join(each.names))
+        self.lineup.exchange(self._crew.roster(served))
+        self._tell(served, refused)
+        self._changed.set()
 
-def _kept(served: list[ServedVersion], former: ServedVersion) -> list[ServedVersion]:
-    """With the version that goes on answering for its model in the place of the champion that may not."""
-    others = [each for each in served if each.version != former.version]
-    aliases = next((each.aliases for each in served if each.version == former.version), ())
-    kept = tuple(alias for alias in former.aliases if alias == CHAMPION)
-    return [*others, replace(former, aliases=(*kept, *aliases))]
+    def _tell(self, served: tuple[ServedVersion, ...], refused: tuple[Refusal, ...]) -> None:
+        self.served, self.refused = served, refused
+        self._counts.settled(served, [refusal.card for refusal in refused])
+
+    def _decide(self) -> tuple[tuple[ServedVersion, ...], tuple[Refusal, ...]]:
+        """What answers: what is wanted and can, with another in the place of a champion that cannot."""
+        able = [each for each in self._wanted if self._able(each)]
+        for each in self._wanted:
+            if each.default and not self._able(each) and (other := self._stand_in(each)) is not None:
+                able = _kept(able, other)
+        # A model of which nothing answers by its name is not served: its other versions would have nothing beside them.
+        whole = {each.card.name for each in able if each.default}
+        served = self.verdicts.applied([each for each in able if each.card.name in whole])
+        # A former champion that is of no use is not served, and nobody asks for it.
+        asked = [each for each in self._wanted if each.version in self._faults and (each.default or each.aliases)]
+        return served, tuple(Refusal(each.card, self._faults[each.version]) for each in asked)
+
+    def _able(self, each: ServedVersion) -> bool:
+        """Whether a version may answer. One that could not be tried out may where it is all there is."""
+        if each.version in self._faults or each.version not in self._loaded:
+            return False
+        return each.default or each.version not in self.untried
+
+    def _stand_in(self, champion: ServedVersion) -> ServedVersion | None:
+        """What answers in the place of a champion that cannot: what does now, or the former one."""
+        now = (s for s in self.served if s.card.name == champion.card.name and s.default and s.version in self._loaded)
+        former = (w for w in self._wanted if w.card.name == champion.card.name and w.former and self._able(w))
+        found = [*now, *former]
+        sound = (each for each in found if each.version not in self._faults)
+        return next(sound, next(iter(found), None))
+
+
+def _kept(served: list[ServedVersion], champion: ServedVersion) -> list[ServedVersion]:
+    """With the version that answers for its model in the place of the champion that may not."""
+    others = [each for each in served if each.version != champion.version]
+    aliases = next((each.aliases for each in served if each.version == champion.version), ())
+    kept = tuple(alias for alias in champion.aliases if alias == CHAMPION)
+    return [*others, replace(champion, aliases=tuple(dict.fromkeys((*kept, *aliases))), default=True)]

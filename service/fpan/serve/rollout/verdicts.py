@@ -27,10 +27,9 @@ class Verdicts:
         self.standing: frozenset[Verdict] = frozenset()
         """They fall once the registry moves the alias."""
 
-    def passed(self, verdict: Verdict, served: Sequence[ServedVersion]) -> tuple[ServedVersion, ...]:
-        """What is served once ``verdict`` stands too."""
+    def stand(self, verdict: Verdict) -> None:
+        """One more."""
         self.standing |= {verdict}
-        return self.applied(served)
 
     def applied(self, wanted: Sequence[ServedVersion]) -> tuple[ServedVersion, ...]:
         """What is served of what the registry asks for."""
