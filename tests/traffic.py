@@ -75,18 +75,24 @@ class Faulty:
 @asynccontextmanager
 async def serving(monkeypatch: pytest.MonkeyPatch, root: Path, **settings: object) -> AsyncIterator[Gateway]:
     """A gateway that looks often, each crop in a batch of its own. Its backend is :class:`Faulty`."""
-    real = opening.open_backend
+    real, made_watch, watches = opening.open_backend, opening.Watch, []
 
     async def faulty(*words):
         return Faulty(await real(*words))
 
+    def kept(*words):
+        watches.append(made_watch(*words))
+        return watches[-1]
+
     with monkeypatch.context() as patch:
         patch.setattr(opening, "open_backend", faulty)
+        patch.setattr(opening, "Watch", kept)
         patch.setattr(watch, "CHECK_S", 0.02)
         chosen = {"watch_min_requests": 10, "registry_poll_s": 0.05, "max_batch": 1, "instances": 8, **settings}
         made = Settings(model_repository=root, backend="in-process", runtime="onnxruntime", runtime_threads=1, **chosen)
         async with open_gateway(made) as gateway:
             gateway.backend.asked.clear()  # of its trials
+            gateway.met = lambda: watches[-1]._answering.get(NAME, (NAME, 0))[1]  # the champion that the watch has seen
             yield gateway
 
 

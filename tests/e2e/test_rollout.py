@@ -89,6 +89,23 @@ def test_a_promotion_that_one_gateway_does_not_follow_is_taken_back(root: Path) 
         assert "It was taken back: champion is version 1 again" in done.stderr
         assert FolderStore(root).aliases("segm").aliases == {"champion": 1}
         wait_for_champion(service.url, 1)
+        assert fpan_models(root, "promote", "segm", 2, "--url", service.url).returncode == 0
+        again = fpan_models(root, "promote", "segm", 2, "--url", service.url, "--url", nobody, "--timeout", 2)
+        assert (again.returncode, "Version 2 was champion already, and stays so" in again.stderr) == (1, True)
+        assert FolderStore(root).aliases("segm").aliases == {"champion": 2}
+
+
+def test_without_a_champion_nothing_moves_unless_every_gateway_says_what_answers(root: Path) -> None:
+    (port,) = services.free_ports(1)
+    for name in ("aliases.json", "history.jsonl"):
+        (root / "segm" / name).unlink()
+    with services.running({"MODEL_REPOSITORY": str(root), "BACKEND": "in-process", "RUNTIME_THREADS": "1"}) as service:
+        done = fpan_models(root, "promote", "segm", 1, "--url", service.url, "--url", f"http://127.0.0.1:{port}")
+        assert (done.returncode, "which version answers now cannot be told" in done.stderr) == (1, True)
+        assert FolderStore(root).aliases("segm").aliases == {}
+        assert fpan_models(root, "promote", "segm", 1, "--url", service.url).returncode == 0
+        assert fpan_models(root, "rollback", "segm", "--url", service.url).returncode == 0
+        assert champion(service.url) == VERSIONS
 
 
 def test_a_promotion_of_a_version_that_fails_its_golden_pictures_is_taken_back(root: Path, tmp_path: Path) -> None:

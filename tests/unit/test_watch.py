@@ -107,8 +107,7 @@ async def promoted(gateway, registry, version: int) -> None:
     """Some traffic with the champion of now, then another one answers."""
     await all_ask(gateway)
     registry.promote(NAME, version, "champion", f"promote {version}")
-    await until(lambda: answering(gateway) == version)
-    await asyncio.sleep(0.1)  # the watch has met it
+    await until(lambda: answering(gateway) == gateway.met() == version)
 
 
 @contextmanager
@@ -203,8 +202,7 @@ async def test_of_two_gateways_one_moves_the_alias_back(registry, root, monkeypa
             await all_ask(gateway)
         registry.promote(NAME, 4, "champion", "promote 4")
         for gateway in both:
-            await until(lambda gateway=gateway: answering(gateway) == 4)
-        await asyncio.sleep(0.1)
+            await until(lambda gateway=gateway: answering(gateway) == gateway.met() == 4)
         for gateway in both:
             gateway.backend.errors[4] = Unavailable("broken")
         await asyncio.gather(*(all_ask(gateway) for gateway in both))

@@ -86,10 +86,17 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         shadow = Shadow(lineup, lambda: crew.busy, settings, metrics.shadow)
         for runner in (rollout, watch, shadow):
             task = asyncio.create_task(runner.run(), name=type(runner).__name__)
+            task.add_done_callback(_complain)
             stack.push_async_callback(_ended, task)
         _log.info("networks: %s", backend.description)
         parser = FaceParser(lineup, bounds, pool, watch.ended, shadow.offer)
         yield Gateway(settings, parser, backend, rollout, shadow, pool, metrics)
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    """What runs beside the requests ends with the gateway and not before."""
+    if not task.cancelled():
+        _log.critical("%s has ended", task.get_name(), exc_info=task.exception())
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
