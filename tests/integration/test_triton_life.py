@@ -1,6 +1,7 @@
 """The embedded Triton's life: start, crash, recovery, end."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -346,4 +347,25 @@ async def test_versions_come_and_go_while_others_answer(tmp_path, card):
         assert not await backend.ready("echo", 3)
     finally:
         over.set()
+        await backend.close()
+
+
+async def test_a_server_that_is_killed_while_it_loads_comes_back_and_loads_again(tmp_path, card):
+    backend = await opened(tmp_path, card)
+    try:
+        second = publish(tmp_path / "models", "echo", echo(), None)
+        pid = backend.server.pid
+        processes = len(group(pid))
+        loading = asyncio.create_task(backend.serve([card, second]))
+        await until(lambda: loading.done() or len(group(pid)) > processes)
+        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(Unavailable):
+            await loading
+        assert not loading.cancelled()
+        await until(lambda: backend.server is not None and backend.server.pid != pid)
+        await recovered(backend)
+        await backend.serve([card, second])
+        assert await backend.ready("echo", 2)
+        assert backend.server.whole
+    finally:
         await backend.close()
