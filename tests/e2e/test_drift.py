@@ -25,8 +25,8 @@ async def test_training_and_gateway_measure_the_same_of_the_same_crop(astronaut_
         backend="in-process", runtime="onnxruntime", model_repository=services.ROOT / "model_repository"
     )
     async with open_gateway(settings) as gateway:
-        result, _ = await gateway.parser.parse(astronaut_jpeg, ParseOptions(frame="crop"))
-        window = gateway.parser.segmenter("").window
+        result, _, segmenter = await gateway.parser.parse(astronaut_jpeg, ParseOptions(frame="crop"))
+        window = segmenter.window
     (face,) = result.faces
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -31,9 +31,10 @@ class Service:
     _process: "subprocess.Popen[bytes]"
 
     def wait(self) -> None:
-        """Returns when it ends, or on Ctrl-C."""
-        with suppress(KeyboardInterrupt):
-            self._process.wait()
+        """Returns when it ends; Ctrl-C and SIGTERM end it."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._process.terminate())
+        self._process.wait()
 
 
 @contextmanager
