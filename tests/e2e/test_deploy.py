@@ -95,7 +95,9 @@ def test_a_version_that_learnt_shuffled_labels_is_refused_and_the_champion_stays
 
 
 @pytest.mark.timeout(600)
-def test_a_deployment_that_is_killed_goes_on_where_it_was(smoke_run: Path, registry: Path, tmp_path: Path) -> None:
+def test_a_deployment_that_is_killed_goes_on_where_it_was(
+    smoke_run: Path, registry: Path, tmp_path: Path, full: bool
+) -> None:
     root = tmp_path / "models"
     shutil.copytree(registry, root)
     store = FolderStore(root)
@@ -111,7 +113,7 @@ def test_a_deployment_that_is_killed_goes_on_where_it_was(smoke_run: Path, regis
         lambda: any((root / "segm").glob(".writing-*")) or 2 in store.versions("segm"),
         lambda: store.aliases("segm").aliases == {"champion": 2},
     )
-    for reached in steps:
+    for reached in steps if full else steps[1:]:  # crashes while a version is written have tests of their own
         process = subprocess.Popen(command, cwd=services.ROOT, start_new_session=True)
         until = time.monotonic() + 240
         while not reached():
