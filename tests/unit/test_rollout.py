@@ -4,13 +4,16 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from fpan.contract import GOLDEN_FILE, AliasName, Change, GoldenPictures, ModelCard, RepositoryError
 from fpan.registry import FolderStore, Registry
+from fpan.serve import gateway as opening
 from fpan.serve.errors import NotFound, Unavailable
 from fpan.serve.gateway import Gateway, open_gateway
+from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.pipeline.lineup import Lineup, Roster
 from fpan.serve.pipeline.options import ParseOptions
 from fpan.serve.rollout import rollout
@@ -384,3 +387,34 @@ async def test_a_model_of_which_nothing_answers_is_in_no_other_models_way(gatewa
     await until(lambda: [refusal.card.name for refusal in gateway.rollout.refused] == ["hair"])
     assert await said(gateway) == (2, 2, "champion")
     assert answering(gateway, "hair@shadow") is None
+
+
+async def test_what_could_not_be_tried_out_at_the_start_is_told_and_gives_way_if_it_fails_later(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = with_golden(root, tmp_path, 4, 5)
+    promote(root, bad)
+    away, real = [True], opening.open_backend
+
+    async def opened(*words: Any) -> InferenceBackend:
+        backend = await real(*words)
+        infer = backend.infer
+
+        async def perhaps(*words: Any) -> Any:
+            if away:
+                raise Unavailable("the inference server does not answer")
+            return await infer(*words)
+
+        monkeypatch.setattr(backend, "infer", perhaps)
+        return backend
+
+    monkeypatch.setattr(opening, "open_backend", opened)
+    monkeypatch.setattr(rollout, "_RETRY_S", 0.05)
+    async with open_gateway(chosen(root)) as gateway:
+        assert ("segm", bad) in gateway.rollout.untried
+        assert (answering(gateway), answering(gateway, "segm:1")) == (bad, None)
+        away.clear()
+        await until(lambda: answering(gateway) == 1)
+        assert gateway.rollout.untried == set()
+        assert [refusal.card.version for refusal in gateway.rollout.refused] == [bad]
+        assert (await said(gateway))[:2] == (1, 1)
