@@ -14,6 +14,7 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.serve import errors
+from fpan.serve.desk import Desk
 from fpan.serve.grpc import start_grpc
 from fpan.serve.grpc.server import _OPTIONS_BYTES, _SPARE_CALLS, HEALTH_INTERVAL_S, SERVICE
 from fpan.serve.metrics import Metrics
@@ -104,17 +105,16 @@ def free_port(unused_tcp_port_factory):
 async def gateway(free_port):
     with ThreadPoolExecutor(1) as pool:
         settings = Settings(grpc_port=free_port, max_body_bytes=MAX_BODY_BYTES, max_concurrency=2)
+        parser, metrics = SquareParser(), Metrics()
+        desk = Desk(parser, pool, settings, metrics)
         built = SimpleNamespace(
-            settings=settings, parser=SquareParser(), metrics=Metrics(), draining=False, healthy=True
+            settings=settings, parser=parser, desk=desk, metrics=metrics, draining=False, healthy=True
         )
 
         async def ready():
             return built.healthy and not built.draining
 
-        async def work(function):
-            return await asyncio.get_running_loop().run_in_executor(pool, function)
-
-        built.ready, built.run = ready, work
+        built.ready = ready
         yield built
 
 

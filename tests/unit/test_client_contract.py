@@ -1,5 +1,6 @@
 """The client against the gateway's own routes, so that the two cannot drift apart; only the networks are left out."""
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import httpx
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from fpan.client import ApiError, AsyncClient, Retry, TryAgain
 from fpan.contract import FaceClass, ModelCard, Taxonomy
+from fpan.serve.desk import Desk
 from fpan.serve.errors import Impossible, Overloaded
 from fpan.serve.http.app import create_app
 from fpan.serve.metrics import Metrics
@@ -70,28 +72,27 @@ class Parser:
 
 @pytest.fixture
 def gateway():
-    async def work(function):
-        return function()
-
     async def ready():
         return not built.draining
 
-    settings = Settings()
+    settings, parser, metrics = Settings(), Parser(), Metrics()
+    pool = ThreadPoolExecutor(1)
     built = SimpleNamespace(
         settings=settings,
-        parser=Parser(),
+        parser=parser,
+        desk=Desk(parser, pool, settings, metrics),
         rollout=SimpleNamespace(
             served=(ServedVersion(CARD),),
             refused=(),
             untried=frozenset(),
             lineup=SimpleNamespace(now=Roster({"": SEGMENTER}, "", None, None)),
         ),
-        metrics=Metrics(),
+        metrics=metrics,
         draining=False,
-        run=work,
         ready=ready,
     )
-    return built
+    yield built
+    pool.shutdown()
 
 
 @pytest.fixture

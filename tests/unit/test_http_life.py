@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from fpan.contract import FaceClass, ModelCard, Taxonomy
+from fpan.serve.desk import Desk
 from fpan.serve.http import answer
 from fpan.serve.http.app import create_app
 from fpan.serve.metrics import Metrics
@@ -59,18 +61,16 @@ class Parser:
 
 @pytest.fixture
 async def gateway():
+    settings, parser, metrics = Settings(body_timeout_s=0.2, deadline_ms=5000), Parser(), Metrics()
     with ThreadPoolExecutor(1) as pool:
-
-        async def work(function):
-            return await asyncio.get_running_loop().run_in_executor(pool, function)
-
         yield SimpleNamespace(
-            settings=Settings(body_timeout_s=0.2, deadline_ms=5000),
-            parser=Parser(),
+            settings=settings,
+            parser=parser,
+            desk=Desk(parser, pool, settings, metrics),
             rollout=SimpleNamespace(served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
-            metrics=Metrics(),
+            metrics=metrics,
             draining=False,
-            run=work,
+            pool=pool,
         )
 
 
@@ -194,13 +194,12 @@ async def test_what_breaks_after_the_answer_began_is_left_to_the_server(gateway)
 
 @pytest.mark.parametrize("accept", ["application/json", "image/png"])
 async def test_encoding_is_held_to_the_deadline(gateway, client, accept):
-    async def never(function):
-        await asyncio.Event().wait()
-
-    gateway.run = never
+    over = threading.Event()
+    gateway.pool.submit(over.wait)  # on its only thread
     told = await client.post("/v1/parse?deadline_ms=50", content=b"picture", headers={"Accept": accept})
     assert (told.status_code, told.json()["type"]) == (504, "urn:mask-fpan:problem:deadline-exceeded")
     assert "50 ms" in told.json()["detail"]
+    over.set()
 
 
 async def test_the_servers_deadline_holds_where_the_caller_names_none(gateway):

@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
+from fpan.serve.desk import Desk
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.start import open_backend
 from fpan.serve.metrics import Metrics
@@ -23,7 +23,6 @@ from fpan.serve.rollout.watch import Watch
 from fpan.serve.settings import Settings
 
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 @dataclass
@@ -32,18 +31,15 @@ class Gateway:
 
     settings: Settings
     parser: FaceParser
+    desk: Desk
+    """Parses and encodes."""
     backend: InferenceBackend
     rollout: Rollout
     """Which versions answer."""
     shadow: Shadow
     """Compares a version with the champion."""
-    pool: ThreadPoolExecutor
     metrics: Metrics
     draining: bool = field(default=False)
-
-    async def run(self, function: Callable[[], T]) -> T:
-        """Runs what computes (encoding) in the bounded pool, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self.pool, function)
 
     def drain(self) -> None:
         """Takes nothing new from now on, and forgets what nobody waits for."""
@@ -90,7 +86,8 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             stack.push_async_callback(_ended, task)
         _log.info("networks: %s", backend.description)
         parser = FaceParser(lineup, bounds, pool, watch.ended, shadow.offer)
-        yield Gateway(settings, parser, backend, rollout, shadow, pool, metrics)
+        desk = Desk(parser, pool, settings, metrics)
+        yield Gateway(settings, parser, desk, backend, rollout, shadow, metrics)
 
 
 def _complain(task: asyncio.Task[None]) -> None:

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -13,20 +12,19 @@ import grpc.aio
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan.serve.caller import CLIENT_ID, caller_of, host_of
+from fpan.serve.desk import Asking, Encoding
 from fpan.serve.errors import BadRequest, GatewayError, Overloaded, TooLarge, Unavailable
 from fpan.serve.grpc.convert import read_options, write_response
 from fpan.serve.grpc.status import status_of
 from fpan.serve.http.request_id import HEADER, choose
-from fpan.serve.pipeline.answer import Answer
-from fpan.serve.pipeline.encode import EncodeRules
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS, ParseOptions
-from fpan.serve.pipeline.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from fpan.serve.gateway import Gateway
 
 PARSE_ROUTE = "/faceparsing.v1.FaceParsing/Parse"
 _METHOD = "gRPC"
+_ENCODING = Encoding("grpc", lambda answer: bytes(write_response(answer).SerializeToString()))
 _log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[pb.ParseRequest, pb.ParseResponse]
@@ -77,21 +75,12 @@ class FaceParsingServicer:
             self._running -= 1
 
     async def _parse(self, request: pb.ParseRequest, left_s: float | None, caller: str) -> pb.ParseResponse:
-        gateway = self._gateway
         options = self._checked(request)
         if left_s is not None:
             options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
-        result, photo, segmenter = await gateway.parser.parse(request.image, options, caller)
-        rules = EncodeRules.of(gateway.settings)
-        answer = Answer(result, photo, segmenter.card, options, rules, segmenter.alias)
-        watch = Stopwatch()
-        with watch("encode"):
-            response = await gateway.run(partial(write_response, answer))
-        for stage, milliseconds in watch.milliseconds.items():
-            response.timing_ms[stage] = milliseconds
-        for stage, milliseconds in response.timing_ms.items():
-            gateway.metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
-        gateway.metrics.faces.observe(len(result.faces))
+        answered = await self._gateway.desk.answer(Asking(request.image, options, _ENCODING, caller))
+        response = pb.ParseResponse.FromString(answered.body)
+        response.timing_ms.update(answered.timing_ms)
         return response
 
     def _checked(self, request: pb.ParseRequest) -> ParseOptions:

@@ -1,7 +1,7 @@
 """`POST /v1/parse`: a picture in, its faces out."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
 from fpan.serve.caller import CLIENT_ID, caller_of
-from fpan.serve.errors import BadRequest, DeadlineExceeded, Unavailable
+from fpan.serve.desk import Asking, Encoding
+from fpan.serve.errors import BadRequest, Unavailable
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.answer import JSON, NPZ, PNG, json_answer, with_request
 from fpan.serve.http.body import read_upload
@@ -17,10 +18,7 @@ from fpan.serve.http.describe import PARSE
 from fpan.serve.http.negotiate import negotiate
 from fpan.serve.http.request_id import request_id
 from fpan.serve.pipeline.answer import Answer
-from fpan.serve.pipeline.encode import EncodeRules
 from fpan.serve.pipeline.options import DIRECT_OUTPUTS, ParseOptions
-from fpan.serve.pipeline.stopwatch import Stopwatch
-from fpan.serve.pipeline.types import ParseResult
 
 PARSE_PATHS = ("/v1/parse", "/parse")
 T = TypeVar("T")
@@ -39,16 +37,13 @@ def parse_routes(gateway: Gateway) -> APIRouter:
         upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
         options = _for_media(ParseOptions.read(upload.options), media)
         caller = caller_of(request.headers.get(CLIENT_ID), request.client.host if request.client else "")
-        parsed = _parsed(gateway, upload.data, options, media, caller)
-        work = _within(options.deadline_ms or settings.deadline_ms, parsed)
-        result, timing, body = await _while_connected(request, work)
-        for stage, milliseconds in timing.items():
-            gateway.metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
-        gateway.metrics.faces.observe(len(result.faces))
+        asking = Asking(upload.data, options, _encoding(media, options), caller)
+        answered = await _while_connected(request, gateway.desk.answer(asking))
+        body, timing = answered.body, answered.timing_ms
         headers = {
             "Server-Timing": ", ".join(f"{stage};dur={ms:g}" for stage, ms in timing.items()),
             # All that an answer without words tells of whether there was a face.
-            "Face-Count": str(len(result.faces)),
+            "Face-Count": str(answered.faces),
         }
         if media == JSON:
             body = with_request(body, request_id(request), timing)
@@ -60,30 +55,10 @@ def parse_routes(gateway: Gateway) -> APIRouter:
     return router
 
 
-async def _parsed(
-    gateway: Gateway, data: bytes, options: ParseOptions, media: str, caller: str
-) -> tuple[ParseResult, dict[str, float], bytes]:
-    """The result, its milliseconds by stage, and its encoding as ``media``."""
-    result, photo, segmenter = await gateway.parser.parse(data, options, caller)
-    answer = Answer(result, photo, segmenter.card, options, EncodeRules.of(gateway.settings), segmenter.alias)
-    encode: dict[str, Callable[[], bytes]] = {
-        JSON: lambda: json_answer(answer),
-        NPZ: answer.npz,
-        PNG: lambda: answer.picture(options.output[0]),
-    }
-    watch = Stopwatch()
-    with watch("encode"):
-        body = await gateway.run(encode[media])
-    return result, {**result.timing_ms, **watch.milliseconds}, body
-
-
-async def _within(allowed_ms: int, work: Coroutine[Any, Any, T]) -> T:
-    """Holds all of ``work`` to the deadline; the parser knows it too, but not of the encoding."""
-    try:
-        async with asyncio.timeout(allowed_ms / 1000):
-            return await work
-    except TimeoutError:
-        raise DeadlineExceeded(f"the answer was not ready within {allowed_ms} ms") from None
+def _encoding(media: str, options: ParseOptions) -> Encoding:
+    """How an answer of one media type is made."""
+    makers = {JSON: json_answer, NPZ: Answer.npz, PNG: lambda answer: answer.picture(options.output[0])}
+    return Encoding(media, makers[media])
 
 
 async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:

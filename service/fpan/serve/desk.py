@@ -1,0 +1,101 @@
+"""Where every transport hands in a picture and gets the encoded answer: parse, encode, count."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol
+
+from fpan.serve.errors import DeadlineExceeded
+from fpan.serve.metrics import Metrics
+from fpan.serve.pipeline.answer import Answer
+from fpan.serve.pipeline.encode import EncodeRules
+from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.pipeline.parser import Parsed
+from fpan.serve.pipeline.stopwatch import Stopwatch
+from fpan.serve.settings import Settings
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How an answer becomes bytes."""
+
+    kind: str
+    """Names it; answers to the same question in the same kind are the same bytes."""
+    encode: Callable[[Answer], bytes]
+    """Computes: it runs in a worker thread. What differs from one asking to the next (id, time) is not in it."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One picture and what is asked of it."""
+
+    data: bytes
+    """The picture's file."""
+    options: ParseOptions
+    encoding: Encoding
+    caller: str | None = None
+    """See :func:`~fpan.serve.caller.caller_of`; None for somebody whom no challenger answers."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An encoded answer."""
+
+    body: bytes
+    faces: int
+    """How many there are in it."""
+    timing_ms: dict[str, float]
+    """Milliseconds by stage."""
+
+
+class PictureParser(Protocol):
+    """What parses; see :class:`~fpan.serve.pipeline.parser.FaceParser`."""
+
+    async def parse(self, data: bytes, options: ParseOptions, caller: str | None = None) -> Parsed:
+        """Parses every face of a picture."""
+        ...
+
+
+class Desk:
+    """Answers for all transports."""
+
+    def __init__(self, parser: PictureParser, pool: Executor, settings: Settings, metrics: Metrics) -> None:
+        """Takes what it needs.
+
+        Args:
+            parser: finds and parses faces.
+            pool: where answers are encoded.
+            settings: the default deadline, and how answers are encoded.
+            metrics: are told of each answer.
+        """
+        self._parser = parser
+        self._pool = pool
+        self._rules = EncodeRules.of(settings)
+        self._settings = settings
+        self._metrics = metrics
+
+    async def answer(self, asking: Asking) -> Answered:
+        """Answers within the deadline of its options. Cancelled, it drops the work.
+
+        Raises:
+            GatewayError: what is wrong with the picture or the options, or why it could not be done now.
+        """
+        allowed_ms = asking.options.deadline_ms or self._settings.deadline_ms
+        try:
+            async with asyncio.timeout(allowed_ms / 1000):  # the parser knows it too, but not of the encoding
+                answered = await self._made(asking)
+        except TimeoutError:
+            raise DeadlineExceeded(f"the answer was not ready within {allowed_ms} ms") from None
+        for stage, milliseconds in answered.timing_ms.items():
+            self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
+        self._metrics.faces.observe(answered.faces)
+        return answered
+
+    async def _made(self, asking: Asking) -> Answered:
+        result, photo, segmenter = await self._parser.parse(asking.data, asking.options, asking.caller)
+        answer = Answer(result, photo, segmenter.card, asking.options, self._rules, segmenter.alias)
+        watch = Stopwatch()
+        with watch("encode"):
+            body = await asyncio.get_running_loop().run_in_executor(self._pool, asking.encoding.encode, answer)
+        return Answered(body, len(result.faces), {**result.timing_ms, **watch.milliseconds})
