@@ -14,6 +14,8 @@ RUN ?= $(or $(FPAN_RUNS),runs)/$(PRESET)
 MODEL ?= segm
 PRECISION ?= fp16 int8
 PLANS ?= plans
+# Processes that run the tests. Each takes up to 3 GB.
+WORKERS ?= 2
 
 SERVE_ENV := .venv
 TEST_ENV := .venv-test
@@ -42,11 +44,11 @@ help: ## show this
 serve: $(SERVE_ENV)/ready ## start the service; PORT= and GRPC_PORT= choose its ports
 	@exec $(SERVE_ENV)/bin/fpan serve
 
-test: $(TEST_ENV)/ready ## run every check
+test: $(TEST_ENV)/ready ## run every check; WORKERS= says on how many processes
 	@$(TEST_ENV)/bin/ruff check .
 	@$(TEST_ENV)/bin/ruff format --check .
 	@$(TEST_ENV)/bin/mypy
-	@$(TEST_ENV)/bin/python -m pytest
+	@OMP_NUM_THREADS=1 $(TEST_ENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 verify: $(TEST_ENV)/ready ## run what takes longer than the tests may: versions exchanged under traffic, deployments killed
 	@$(TEST_ENV)/bin/python -m pytest --full tests/e2e/test_rollout.py tests/e2e/test_deploy.py

@@ -15,6 +15,8 @@ from skimage import data
 
 from tests import service as services
 
+SHARED_TRAINING = "smoke_run"
+"""The fixture that trains for a minute."""
 Ended = tuple[int, str, str]
 """Exit status, output, errors."""
 
@@ -22,6 +24,14 @@ Ended = tuple[int, str, str]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--full``: the counts of `make verify`, which take longer than the tests may."""
     parser.addoption("--full", action="store_true", help="run long tests with their full counts")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One file's tests stay in one process, and those that share the long training in one too, which begins first."""
+    for item in items:
+        long = SHARED_TRAINING in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group(SHARED_TRAINING if long else str(item.path)))
+    items.sort(key=lambda item: SHARED_TRAINING not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")

@@ -67,16 +67,16 @@ def test_unknown_value_names_the_setting():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_everything_cleanly(number, astronaut_jpeg):
-    before = set(Path("/dev/shm").glob("triton*")) if Path("/dev/shm").is_dir() else set()
     with services.running() as service:
         assert service.started_after_s < READY_WITHIN_S
         with httpx.Client(base_url=service.url, timeout=60) as client:
             assert client.post("/v1/parse", content=astronaut_jpeg).status_code == 200
+        assert list(Path("/dev/shm").glob(f"triton*_{service.process.pid}_*"))
         below = processes.descendants(service.process.pid)
         assert below
         assert service.stop(number) == 0
         assert not [name for pid, name in below.items() if processes.alive(pid)]
-    assert set(Path("/dev/shm").glob("triton*")) <= before
+    assert not list(Path("/dev/shm").glob(f"triton*_{service.process.pid}_*"))
 
 
 def test_in_process_serves_the_same_repository(astronaut_jpeg, service):
