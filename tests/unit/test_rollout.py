@@ -111,7 +111,7 @@ async def test_the_former_champion_stays_loaded_until_the_next_promotion(gateway
     await until(lambda: loaded(gateway) == {2, 3})
     with pytest.raises(NotFound):
         await said(gateway, "segm:1")
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(SOON_S):
         while await gateway.backend.ready("segm", 1):
             await asyncio.sleep(0.01)
 
