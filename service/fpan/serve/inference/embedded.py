@@ -14,6 +14,7 @@ from fpan.contract import ModelCard, ModelRepository
 from fpan.serve.errors import Unavailable
 from fpan.serve.inference.backend import CannotLoad, Tensors
 from fpan.serve.inference.runtime import version_of
+from fpan.serve.inference.shared_inputs import reserve
 from fpan.serve.inference.triton import TritonBackend
 from fpan.serve.settings import Settings
 from fpan.serve.triton.install import Installation, supported
@@ -166,9 +167,17 @@ class EmbeddedBackend:
                     continue
                 raise
             server.started(self._workers)
+            await self._share(server, client)
             self._server, self._client = server, client
             return version
         raise AssertionError  # the last attempt has returned or raised
+
+    async def _share(self, server: TritonServer, client: TritonBackend) -> None:
+        cards = [self._repository.card(*version) for version in self._served]
+        # A batch of each of two models for each instance: the detector and what segments.
+        memory = reserve(cards, self._options.max_batch, slots=2 * self._options.instances)
+        if memory is not None:
+            await client.share(memory, server.grpc_headers)
 
     async def _until_ready(self, server: TritonServer, client: TritonBackend) -> str:
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 from fpan.contract import ModelCard
 from fpan.serve.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
 from fpan.serve.inference.backend import CannotLoad, Tensors
+from fpan.serve.inference.shared_inputs import SharedInputs
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +46,26 @@ class TritonBackend:
         self._client = InferenceServerClient(
             address, channel_args=[*_CHANNEL, ("grpc.enable_http_proxy", 0 if direct else 1)]
         )
+        self._shared: SharedInputs | None = None
+
+    async def share(self, memory: SharedInputs, headers: Mapping[str, str]) -> None:
+        """From now on hands large inputs over in memory that the server, on this machine, opens.
+
+        Args:
+            memory: whose name is forgotten, whatever comes of it.
+            headers: what opens the server's registration of shared memory.
+        """
+        try:
+            with _unclosed():
+                await self._client.register_system_shared_memory(
+                    memory.name, memory.key, memory.size, headers=headers, client_timeout=_CHECK_TIMEOUT_S
+                )
+        except (InferenceServerException, Unavailable) as error:
+            _log.warning("Triton takes no inputs from shared memory (%s): they go over gRPC, which takes longer", error)
+        else:
+            self._shared = memory
+        finally:
+            memory.forget_name()
 
     async def infer(
         self, model: str, version: int, inputs: Tensors, outputs: Sequence[str], timeout_s: float
@@ -52,15 +73,11 @@ class TritonBackend:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`. The arrays are read-only."""
         if timeout_s <= 0:
             raise DeadlineExceeded(f"there was no time left for model {model}")
-        tensors = []
-        for name, array in inputs.items():
-            tensor = InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
-            tensors.append(tensor.set_data_from_numpy(array))
         try:
-            with _unclosed():
+            with ExitStack() as lent, _unclosed():
                 result = await self._client.infer(
                     model,
-                    tensors,
+                    [self._input(name, array, lent) for name, array in inputs.items()],
                     model_version=str(version),
                     outputs=[InferRequestedOutput(name) for name in outputs],
                     timeout=int(timeout_s * 1e6),
@@ -73,6 +90,12 @@ class TritonBackend:
             _log.error("Triton left out %s of model %s version %d", missing, model, version)
             raise Unavailable(f"model {model} failed; try again")
         return arrays
+
+    def _input(self, name: str, array: NDArray[np.generic], lent: ExitStack) -> InferInput:
+        tensor = InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
+        if self._shared is not None and (offset := lent.enter_context(self._shared.lend(array))) is not None:
+            return tensor.set_shared_memory(self._shared.name, array.nbytes, offset)
+        return tensor.set_data_from_numpy(array)
 
     async def ready(self, model: str, version: int) -> bool:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`."""
