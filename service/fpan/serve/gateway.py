@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cv2
+
 from fpan.serve.desk import Desk
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.start import open_backend
@@ -58,6 +60,8 @@ class Gateway:
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
     """Starts what computes, and ends all of it."""
     metrics = Metrics()
+    # Pictures are computed side by side: threads of OpenCV's own within one would take the cores from the others.
+    cv2.setNumThreads(1)
     async with AsyncExitStack() as stack:
         runtime_folder = Path(stack.enter_context(TemporaryDirectory(prefix="fpan-")))
         followed = await asyncio.to_thread(FollowedRepository, settings, runtime_folder / "repository")

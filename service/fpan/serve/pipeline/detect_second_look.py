@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Self
 
 import cv2
 import numpy as np
@@ -88,56 +90,88 @@ def sheets(picture: NDArray[np.uint8], candidates: Candidates, size: int, poses:
         size: side of the network's input in pixels.
         poses: each candidate is shown once in each of these.
     """
-    shown = [(index, pose) for index in range(len(candidates)) for pose in poses]
-    layout = ROOMY if len(shown) <= ROOMY.cells(size) else PACKED
-    per_sheet = layout.cells(size)
-    for start in range(0, len(shown), per_sheet):
+    count = len(candidates) * len(poses)
+    layout = ROOMY if count <= ROOMY.cells(size) else PACKED
+    shown = _shown(picture, candidates, poses, layout.cell)
+    while batch := list(islice(shown, layout.cells(size))):
         pixels = np.full((size, size, 3), PADDING, np.uint8)
         maps = []
-        for place, (index, pose) in enumerate(shown[start : start + per_sheet]):
+        for place, (cell, to_picture) in enumerate(batch):
             x, y = layout.corner(place, size)
-            to_picture = _posed(candidates, index, pose, layout.cell)
-            pixels[y : y + layout.cell, x : x + layout.cell] = _cut(picture, to_picture, layout.cell)
+            pixels[y : y + layout.cell, x : x + layout.cell] = cell
             to_picture[:, 2] -= to_picture[:, :2] @ (x, y)
             maps.append(to_picture)
         yield Sheet(pixels, tuple(maps), layout)
 
 
+def _shown(
+    picture: NDArray[np.uint8], candidates: Candidates, poses: Sequence[Pose], side: int
+) -> Iterator[tuple[NDArray[np.uint8], Matrix]]:
+    """Each candidate in each pose: a cell's pixels, and the map from them to those of the picture."""
+    for index in range(len(candidates)):
+        scale = _scale(candidates, index)
+        around = _Surroundings.of(picture, candidates.centre[index], scale, side)
+        for pose in poses:
+            to_picture = _posed(candidates, index, pose, side)
+            yield around.cell(to_picture, side), to_picture
+
+
+def _scale(candidates: Candidates, index: int) -> float:
+    """Pixels of the picture for each of a candidate's cell."""
+    return max(1.0, float(candidates.size[index].max())) / FACE_HEIGHT
+
+
 def _posed(candidates: Candidates, index: int, pose: Pose, cell: int) -> Matrix:
     """From pixels of a cell to those of the picture; the face stands in its pose in the middle of the cell."""
     turn = float(candidates.upright[index]) + math.radians(pose.lean)
-    scale = max(1.0, candidates.size[index].max()) / FACE_HEIGHT
-    linear = scale * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    linear = _scale(candidates, index) * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     if pose.mirrored:
         linear[:, 0] *= -1
     return np.column_stack([linear, candidates.centre[index] - linear @ np.full(2, (cell - 1) / 2)])
 
 
-def _cut(picture: NDArray[np.uint8], to_picture: Matrix, side: int) -> NDArray[np.uint8]:
-    """A cell's pixels. What is made smaller is averaged first, since the warp alone would leave pixels out."""
-    height, width = picture.shape[:2]
-    corners = np.array([[0, 0], [side, 0], [0, side], [side, side]]) - 0.5
-    reach = corners @ to_picture[:, :2].T + to_picture[:, 2]
-    x0, y0 = np.clip(np.floor(reach.min(0)) - 1, 0, (width, height)).astype(int)
-    x1, y1 = np.clip(np.ceil(reach.max(0)) + 2, 0, (width, height)).astype(int)
-    if x0 >= x1 or y0 >= y1:
-        return np.full((side, side, 3), PADDING, np.uint8)
-    part = picture[y0:y1, x0:x1]
-    matrix = to_picture.copy()
-    matrix[:, 2] -= (x0, y0)
-    scale = math.hypot(matrix[0, 1], matrix[1, 1])
-    if scale > 1:
-        small = (max(1, round((x1 - x0) / scale)), max(1, round((y1 - y0) / scale)))
-        ratio = np.array([small[0] / (x1 - x0), small[1] / (y1 - y0)])
-        part = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), np.uint8)
-        matrix = matrix * ratio[:, None]
-        matrix[:, 2] += (ratio - 1) / 2
-    cell = cv2.warpAffine(
-        part,
-        matrix,
-        (side, side),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=(PADDING, PADDING, PADDING),
-    )
-    return np.asarray(cell, np.uint8)
+@dataclass(frozen=True)
+class _Surroundings:
+    """What a candidate's cells show, in whatever pose, made as small as they need it.
+
+    What is made smaller is averaged first, since a warp alone would leave pixels out; once for all poses.
+    """
+
+    pixels: NDArray[np.uint8]
+    """RGB, uint8 (h, w, 3); empty where the picture shows nothing of it."""
+    corner: NDArray[np.float64]
+    """Of the first pixel, x and y in the picture."""
+    ratio: NDArray[np.float64]
+    """Pixels of these for each of the picture's, along x and y."""
+
+    @classmethod
+    def of(cls, picture: NDArray[np.uint8], centre: NDArray[np.float64], scale: float, side: int) -> Self:
+        """All that a square cell of ``side`` pixels may show around ``centre``, however it is turned."""
+        height, width = picture.shape[:2]
+        reach = scale * side / math.sqrt(2)
+        x0, y0 = np.clip(np.floor(centre - reach) - 1, 0, (width, height)).astype(int)
+        x1, y1 = np.clip(np.ceil(centre + reach) + 2, 0, (width, height)).astype(int)
+        part, ratio = picture[y0:y1, x0:x1], np.ones(2)
+        if scale > 1 and part.size:
+            small = (max(1, round((x1 - x0) / scale)), max(1, round((y1 - y0) / scale)))
+            ratio = np.array([small[0] / (x1 - x0), small[1] / (y1 - y0)])
+            part = np.asarray(cv2.resize(part, small, interpolation=cv2.INTER_AREA), np.uint8)
+        return cls(part, np.array([x0, y0], np.float64), ratio)
+
+    def cell(self, to_picture: Matrix, side: int) -> NDArray[np.uint8]:
+        """The pixels of a cell, RGB, uint8 (side, side, 3), whose map to those of the picture is ``to_picture``."""
+        if not self.pixels.size:
+            return np.full((side, side, 3), PADDING, np.uint8)
+        matrix = to_picture.copy()
+        matrix[:, 2] -= self.corner
+        matrix *= self.ratio[:, None]
+        matrix[:, 2] += (self.ratio - 1) / 2
+        cell = cv2.warpAffine(
+            self.pixels,
+            matrix,
+            (side, side),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(PADDING, PADDING, PADDING),
+        )
+        return np.asarray(cell, np.uint8)

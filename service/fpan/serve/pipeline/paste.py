@@ -1,6 +1,6 @@
 """From the network's answer for a crop back into the frame of the photo."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -16,7 +16,7 @@ from fpan.serve.pipeline.types import Box, ParsedFace, PartFigures
 Labels = NDArray[np.uint8]
 Window = tuple[int, int, int, int]
 _UNLIKELY = 1e-3
-"""A class that is nowhere in the crop as probable as this is not sampled: it costs as much as any and never wins."""
+"""Where a class is not as probable as this it is not sampled."""
 _TILE = 512
 """Side in pixels of the part of the photo for which probabilities are enlarged at once: bounds the memory."""
 _ROWS_PIXELS = 2**20
@@ -69,9 +69,8 @@ def paste_probabilities(
     confidence = np.full((y1 - y0, x1 - x0), CERTAIN, np.uint8)
     # The grid's pixel i has its centre at stride * i + (stride - 1) / 2 of the crop.
     to_grid = np.array([[1 / stride, 0, (1 / stride - 1) / 2], [0, 1 / stride, (1 / stride - 1) / 2]])
-    likely = np.flatnonzero(_softmax(logits).max((1, 2)) >= _UNLIKELY).astype(np.uint8)
+    places = _places(logits)
     grid = np.ones(logits.shape[1:], np.uint8)
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     for top, left in product(range(0, y1 - y0, _TILE), range(0, x1 - x0, _TILE)):
         check()
         tile = slice(top, top + _TILE), slice(left, left + _TILE)
@@ -79,17 +78,67 @@ def paste_probabilities(
         at = (x0 + left, y0 + top, x0 + left + width, y0 + top + height)
         matrix = to_grid @ np.vstack([from_window(crop.matrix, at), [0, 0, 1]])
         inside = cv2.warpAffine(grid, matrix, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0
-        sampled = np.stack(
-            [
-                cv2.warpAffine(logits[c], matrix, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
-                for c in likely
-            ]
-        )
-        best = sampled.max(0)
-        sure = CERTAIN / cv2.exp((sampled - best).reshape(-1, width)).reshape(sampled.shape).sum(0)
-        np.copyto(labels[tile], likely[sampled.argmax(0)], where=inside)
-        np.copyto(confidence[tile], (sure + 0.5).astype(np.uint8), where=inside)
+        found, sure = _likeliest(logits, places, matrix, (width, height))
+        np.copyto(labels[tile], found, where=inside)
+        np.copyto(confidence[tile], sure, where=inside)
     return labels, confidence
+
+
+def _places(logits: NDArray[np.float32]) -> dict[int, Window]:
+    """For each class that may be somewhere the part of the grid, x0, y0, x1, y1, where it may: one more pixel around.
+
+    Elsewhere it is not sampled: it costs as much as any and never wins. Only where it may be labelled or lower the
+    confidence of what is.
+    """
+    places = {}
+    height, width = logits.shape[1:]
+    for c, likely in enumerate(_softmax(logits) >= _UNLIKELY):
+        left, top, across, down = cv2.boundingRect(likely.view(np.uint8))
+        if across:
+            end = (min(width, left + across + 1), min(height, top + down + 1))
+            places[c] = (max(0, left - 1), max(0, top - 1), *end)
+    return places
+
+
+def _likeliest(
+    logits: NDArray[np.float32], places: Mapping[int, Window], matrix: NDArray[np.float64], size: tuple[int, int]
+) -> tuple[Labels, Labels]:
+    """Label map and confidence of a part of the photo, of ``size`` (width, height); ``matrix`` leads to the grid."""
+    width, height = size
+    best = np.full((height, width), -np.inf, np.float32)
+    labels = np.zeros((height, width), np.uint8)
+    sampled: list[tuple[tuple[slice, slice], NDArray[np.float32]]] = []
+    for c, place in places.items():
+        x0, y0, x1, y1 = _seen(place, matrix, size)
+        if x0 == x1 or y0 == y1:
+            continue
+        part = slice(y0, y1), slice(x0, x1)
+        values = cv2.warpAffine(
+            logits[c],
+            from_window(matrix, (x0, y0, x1, y1)),
+            (x1 - x0, y1 - y0),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        np.copyto(labels[part], np.uint8(c), where=values > best[part])
+        np.maximum(best[part], values, out=best[part])
+        sampled.append((part, np.asarray(values, np.float32)))
+    total = np.zeros((height, width), np.float32)
+    for part, values in sampled:
+        total[part] += cv2.exp(values - best[part])
+    # Where no class may be, which is nowhere within the crop, there is nothing to be sure of.
+    return labels, np.asarray(CERTAIN / np.maximum(total, 1) + 0.5, np.uint8)
+
+
+def _seen(place: Window, matrix: NDArray[np.float64], size: tuple[int, int]) -> Window:
+    """The part of the photo, of ``size`` (width, height), that shows a part of the grid."""
+    x0, y0, x1, y1 = place
+    back = cv2.invertAffineTransform(matrix)
+    corners = np.array([[x0, y0], [x1, y0], [x0, y1], [x1, y1]]) - 0.5
+    at = corners @ back[:, :2].T + back[:, 2]
+    left, top = np.clip(np.floor(at.min(0)), 0, size).astype(int).tolist()
+    right, bottom = np.clip(np.ceil(at.max(0)) + 1, 0, size).astype(int).tolist()
+    return left, top, right, bottom
 
 
 def cut_parts(crop: Crop, labels: Labels, width: int, height: int, taxonomy: Taxonomy) -> tuple[str, ...]:
