@@ -15,6 +15,8 @@ from skimage import data
 
 from tests import service as services
 
+ON = {"V2_MODELS": "segm", "CORS_ORIGINS": "http://page.test"}
+"""Settings of the service that all tests share."""
 Ended = tuple[int, str, str]
 """Exit status, output, errors."""
 
@@ -32,8 +34,8 @@ def full(pytestconfig: pytest.Config) -> bool:
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[services.Service]:
-    """The real service with the shipped models, started once for all tests."""
-    with services.running() as running:
+    """The real service with the shipped models, started once for all tests; what is off by default is on."""
+    with services.running(ON) as running:
         yield running
 
 
