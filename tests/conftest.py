@@ -15,7 +15,7 @@ from skimage import data
 
 from tests import service as services
 
-ON = {"V2_MODELS": "segm", "CORS_ORIGINS": "http://page.test"}
+ON = {"V2_MODELS": "segm", "CORS_ORIGINS": "*"}
 """Settings of the service that all tests share."""
 Ended = tuple[int, str, str]
 """Exit status, output, errors."""
