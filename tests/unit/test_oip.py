@@ -7,10 +7,10 @@ from dataclasses import replace
 import httpx
 import numpy as np
 import pytest
-from fpan.serve.errors import DeadlineExceeded, GatewayError, Impossible, Unavailable
+from fpan.serve.errors import BadRequest, DeadlineExceeded, GatewayError, Impossible, Unavailable
 from fpan.serve.http.app import create_app
 from fpan.serve.http.oip import HEADER_LENGTH
-from fpan.serve.http.oip_tensors import Inference, write_inference
+from fpan.serve.http.oip_tensors import Inference, InferenceLimits, read_inference, write_inference
 from fpan.serve.settings import Settings
 from pydantic import ValidationError
 
@@ -20,6 +20,11 @@ from tests.traffic import NAME, repository, serving, until
 
 MAX_BATCH = 4
 INFER = f"/v2/models/{NAME}/infer"
+CARD = shipped_card().model_copy(
+    update={"inputs": tuple(t.model_copy(update={"shape": (SIZE, SIZE, 3)}) for t in shipped_card().inputs)}
+)
+"""Of a model that takes small pictures."""
+LIMITS = InferenceLimits(MAX_BATCH, 2**20)
 
 
 @pytest.fixture
@@ -221,20 +226,27 @@ ONE = pictures(1)
         (asked(ONE, extra=1), 400, "'extra'"),
     ],
 )
-async def test_what_does_not_fit_is_refused_before_anything_is_computed(client, body, status, says):
-    assert says in await refused(client, status, body)
+def test_what_does_not_fit_is_refused(body, status, says):
+    with pytest.raises(GatewayError) as caught:
+        read_inference(body if isinstance(body, bytes) else json.dumps(body).encode(), None, CARD, LIMITS)
+    assert (caught.value.status, says in str(caught.value)) == (status, True), str(caught.value)
+
+
+async def test_nothing_is_computed_of_what_does_not_fit(client):
+    assert "not FP32" in await refused(client, 400, {"inputs": [tensor(ONE, datatype="FP32")]})
     assert client.gateway.backend.asked == []
 
 
 @pytest.mark.parametrize("where", ["input", "output"])
-async def test_shared_memory_is_refused(client, where):
+def test_shared_memory_is_refused(where):
     parameters = {"shared_memory_region": "mine", "shared_memory_byte_size": ONE.nbytes}
     shared = tensor(ONE, parameters=parameters)
     del shared["data"]
     body = (
         {"inputs": [shared]} if where == "input" else asked(ONE, outputs=[{"name": "labels", "parameters": parameters}])
     )
-    assert "there is no shared memory, tensors are sent and answered inline" in await refused(client, 400, body)
+    with pytest.raises(BadRequest, match="there is no shared memory, tensors are sent and answered inline"):
+        read_inference(json.dumps(body).encode(), None, CARD, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -246,19 +258,25 @@ async def test_shared_memory_is_refused(client, where):
         (lambda body, headers: (body, {HEADER_LENGTH: "-1"}), "Content-Length is '-1'"),
         (lambda body, headers: (body, {HEADER_LENGTH: str(len(body) + 1)}), "the body has"),
         (lambda body, headers: (body, {}), "not JSON"),
-        (lambda body, headers: (body, {**headers, "Content-Encoding": "gzip"}), "Content-Encoding"),
     ],
 )
-async def test_binary_bodies_that_do_not_add_up_are_refused(client, change, says):
-    assert says in await refused(client, 400, *change(*binary(ONE)))
+def test_binary_bodies_that_do_not_add_up_are_refused(change, says):
+    body, headers = change(*binary(ONE))
+    with pytest.raises(BadRequest, match=says):
+        read_inference(body, headers.get(HEADER_LENGTH), CARD, LIMITS)
 
 
-async def test_a_size_that_is_not_the_shapes_is_refused(client):
+async def test_compressed_bodies_are_refused(client):
+    body, headers = binary(ONE)
+    assert "Content-Encoding" in await refused(client, 400, body, {**headers, "Content-Encoding": "gzip"})
+
+
+def test_a_size_that_is_not_the_shapes_is_refused():
     body, headers = binary(ONE)
     length = int(headers[HEADER_LENGTH])
     head = body[:length].replace(f'"binary_data_size": {ONE.nbytes}'.encode(), b'"binary_data_size": 5')
-    error = await refused(client, 400, head + body[length:], {HEADER_LENGTH: str(len(head))})
-    assert f"has {ONE.nbytes} bytes by its shape, but binary_data_size is 5" in error
+    with pytest.raises(BadRequest, match=f"has {ONE.nbytes} bytes by its shape, but binary_data_size is 5"):
+        read_inference(head + body[length:], str(len(head)), CARD, LIMITS)
 
 
 async def test_large_json_is_refused_and_the_same_in_binary_is_not(open_client):
