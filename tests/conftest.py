@@ -17,6 +17,8 @@ from tests import service as services
 
 SHARED_TRAINING = "smoke_run"
 """The fixture that trains for a minute."""
+ON = {"V2_MODELS": "segm", "CORS_ORIGINS": "*"}
+"""Settings of the service that all tests share."""
 Ended = tuple[int, str, str]
 """Exit status, output, errors."""
 
@@ -42,8 +44,8 @@ def full(pytestconfig: pytest.Config) -> bool:
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[services.Service]:
-    """The real service with the shipped models, started once for all tests."""
-    with services.running() as running:
+    """The real service with the shipped models, started once for all tests; what is off by default is on."""
+    with services.running(ON) as running:
         yield running
 
 

@@ -6,15 +6,15 @@ The base package is the Python client, the command line and the model contract. 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fpan.client import AsyncClient, Client
+    from fpan.client import AsyncClient, AsyncGrpcClient, Client, GrpcClient
 
-__all__ = ["AsyncClient", "Client", "__version__"]
+__all__ = ["AsyncClient", "AsyncGrpcClient", "Client", "GrpcClient", "__version__"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     """Loads the client when it is asked for: training and the gateway import this package without it."""
-    if name in ("AsyncClient", "Client"):
+    if name in ("AsyncClient", "AsyncGrpcClient", "Client", "GrpcClient"):
         from fpan import client
 
         return getattr(client, name)

@@ -112,8 +112,8 @@ def scripted(listening):
 def call(request, scripted):
     """Calls a method of a fresh client of either kind."""
 
-    def run(method, *args, url=None, retry=None, timeout_s=10.0, **kwargs):
-        settings = {"url": url or scripted.url, "retry": retry, "timeout_s": timeout_s}
+    def run(method, *args, url=None, retry=None, timeout_s=10.0, settings=(), **kwargs):
+        settings = {"url": url or scripted.url, "retry": retry, "timeout_s": timeout_s, **dict(settings)}
         if request.param == "blocking":
             with Client(**settings) as client:
                 return getattr(client, method)(*args, **kwargs)
@@ -375,6 +375,18 @@ def test_headers_of_the_caller_go_with_every_request(scripted):
     with Client(scripted.url, headers={"x-request-id": "mine"}) as client:
         client.parse(b"picture")
     assert scripted.seen[-1][0].headers["x-request-id"] == "mine"
+
+
+def test_who_asks_goes_with_every_request(call, scripted):
+    call("parse", b"picture", settings={"client_id": "line-7"})
+    call("parse", b"picture")
+    first, second = (request.headers.get("x-client-id") for request, _ in scripted.seen)
+    assert (first, second) == ("line-7", None)
+
+
+def test_no_box_at_all_is_not_taken_for_leave_to_find_faces(call, scripted):
+    call("parse", b"picture", faces=[])
+    assert scripted.query["faces"] == "[]"
 
 
 def test_transport_of_the_caller_is_used():

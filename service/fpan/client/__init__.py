@@ -4,7 +4,11 @@
 >>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
 ...     result = client.parse("photo.jpg", groups=["eyes", "lips"])
 ...     result.labels  # uint8 (H, W)
+
+:class:`Client` and :class:`AsyncClient` speak HTTP, :class:`GrpcClient` and :class:`AsyncGrpcClient` gRPC.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from fpan.client._asynchronous import AsyncClient
 from fpan.client._blocking import Client
@@ -15,9 +19,13 @@ from fpan.client._shapes import Polygon, SoftMasks
 from fpan.client.errors import ApiError, DeadlinePassed, FpanError, ServerUnreachable, TryAgain, UnexpectedAnswer
 from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Part, Pose, Result
 
+if TYPE_CHECKING:
+    from fpan.client._grpc_clients import AsyncGrpcClient, GrpcClient
+
 __all__ = [
     "ApiError",
     "AsyncClient",
+    "AsyncGrpcClient",
     "Client",
     "CoveredFace",
     "CropFrame",
@@ -25,6 +33,7 @@ __all__ = [
     "Drawing",
     "Face",
     "FpanError",
+    "GrpcClient",
     "Health",
     "Mask",
     "ModelVersion",
@@ -40,3 +49,18 @@ __all__ = [
     "TryAgain",
     "UnexpectedAnswer",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads gRPC when it is asked for: the base install has none."""
+    if name not in ("AsyncGrpcClient", "GrpcClient"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from fpan.client import _grpc_clients
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "fpan":
+            raise
+        raise ImportError(
+            f"{name} needs the extra [grpc] ({error.name} is missing): pip install 'mask-fpan-serve[grpc]'"
+        ) from error
+    return getattr(_grpc_clients, name)

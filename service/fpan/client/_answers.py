@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.client._masks import Mask, read_mask
+from fpan.client._masks import NO_MASK, read_mask
 from fpan.client._options import DRAWINGS
 from fpan.client._patience import retry_after_s
 from fpan.client._shapes import read_arrays, read_polygons, read_soft
@@ -134,7 +134,7 @@ def _result(body: Mapping[str, Any]) -> Result:
         reason=body.get("reason"),
         notes=tuple(body.get("notes", ())),
         timing_ms={str(stage): float(ms) for stage, ms in body.get("timing_ms", {}).items()},
-        mask=Mask(0, 0, ()) if in_crops else read_mask(body["mask"], height, width),
+        mask=NO_MASK if in_crops else read_mask(body["mask"], height, width),
         raw=dict(body),
         pictures=_pictures(body),
         polygons=read_polygons(body.get("polygons")),

@@ -1,9 +1,10 @@
-"""The asynchronous client."""
+"""The asynchronous clients: what they share, and the one of HTTP."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Generic, Literal, Self, Unpack
 
 import httpx
 from numpy.typing import NDArray
@@ -12,43 +13,21 @@ from fpan.client import _answers, _calls
 from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Patience, Retry
 from fpan.client._pictures import Picture, picture_bytes
+from fpan.client._wire import A, Call, Q, T, Wire
+from fpan.client.errors import TryAgain
 from fpan.client.types import Health, Result
 from fpan.contract.taxonomy import Taxonomy
 
 
-class AsyncClient:
-    """Parses faces with a running server.
-
-    >>> async with AsyncClient("http://127.0.0.1:8000") as client:  # doctest: +SKIP
-    ...     result = await client.parse("photo.jpg")
-    ...     hair = result.faces[0].part("hair")
-
-    One client serves many tasks of one event loop; it keeps connections open until it is closed. Its methods raise what
-    :mod:`fpan.client.errors` draws; those that take a picture raise OSError, too, when its file cannot be read.
+class Asynchronous(ABC, Generic[Q, A]):
+    """What every asynchronous client can, whatever carries its calls: the twin of
+    :class:`~fpan.client._blocking.Blocking`.
     """
 
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        retry: Retry | None = None,
-        timeout_s: float = 60.0,
-        headers: dict[str, str] | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        """Opens nothing yet.
-
-        Args:
-            url: address of the server; None takes ``FPAN_URL`` from the environment, else http://127.0.0.1:8000.
-            retry: how often to try again on 429 and 503.
-            timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
-            headers: sent with every request.
-            transport: of httpx; None goes over the network, by the proxies that the environment names.
-        """
-        self.url = _calls.base_url(url)
+    def __init__(self, wire: Wire[Q, A], url: str, retry: Retry | None) -> None:
+        self.url = url
+        self._wire = wire
         self._retry = retry or Retry()
-        self._timeout_s = timeout_s
-        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, transport=transport)
 
     async def parse(
         self,
@@ -67,14 +46,16 @@ class AsyncClient:
             options: see :class:`Options`.
         """
         data = await asyncio.to_thread(picture_bytes, picture)
-        return _answers.read_result(await self._send(_calls.parse_call(data, options, pictures, shapes)))
+        return await self._ask(self._wire.parse_call(data, options, pictures, shapes))
 
     async def draw(
         self, picture: Picture, drawing: Drawing | Literal["alpha"] = "overlay", **options: Unpack[Options]
     ) -> bytes:
-        """A PNG that the server draws of the parsed picture; ``alpha`` is the soft mask of all kept classes."""
+        """A PNG that the server draws of the parsed picture; ``alpha``, over HTTP, is the soft mask of all kept
+        classes together.
+        """
         data = await asyncio.to_thread(picture_bytes, picture)
-        return _answers.expect(await self._send(_calls.draw_call(data, options, drawing)), _answers.PNG).content
+        return await self._ask(self._wire.draw_call(data, options, drawing))
 
     async def arrays(
         self, picture: Picture, *, alpha: bool = False, **options: Unpack[Options]
@@ -85,44 +66,31 @@ class AsyncClient:
         there are any, ``alpha`` with ``alpha_ids``, and ``matrix`` with ``frame="crop"``.
         """
         data = await asyncio.to_thread(picture_bytes, picture)
-        response = await self._send(_calls.arrays_call(data, options, alpha))
-        return await asyncio.to_thread(_answers.read_npz, response)
+        return await self._ask(self._wire.arrays_call(data, options, alpha))
 
-    async def labels(self, model: str | None = None) -> Taxonomy:
-        """The classes: ids, names, colours, left-right partners, groups, other orders."""
-        return _answers.read_taxonomy(await self._send(_calls.get_call("/v1/labels", model=model)))
-
-    async def models(self) -> Any:
-        """The models that are served, as the server's JSON."""
-        return _answers.read_json(await self._send(_calls.get_call("/v1/models")))
-
-    async def drift(self) -> Any:
-        """How the newest faces of each version differ from the reference in its card, as the server's JSON."""
-        return _answers.read_json(await self._send(_calls.get_call("/v1/drift")))
-
+    @abstractmethod
     async def health(self) -> Health:
         """Whether the server runs and is ready; asks once."""
-        calls = (_calls.get_call(f"/v1/health/{which}") for which in ("live", "ready"))
-        return _answers.read_health(*await asyncio.gather(*map(self._once, calls)))
 
-    async def _once(self, call: _calls.Call, left_ms: int | None = None) -> httpx.Response:
-        try:
-            return await self._http.request(**call.arguments(left_ms, self._timeout_s))
-        except httpx.HTTPError as error:
-            raise _answers.unreachable(self.url, error) from error
-
-    async def _send(self, call: _calls.Call) -> httpx.Response:
-        patience = Patience(self._retry, call.deadline_ms)
-        while True:
-            response = await self._once(call, patience.left_ms())
-            wait_s = patience.wait_s(response)
-            if wait_s is None:
-                return response
-            await asyncio.sleep(wait_s)
-
+    @abstractmethod
     async def aclose(self) -> None:
         """Closes the connections."""
-        await self._http.aclose()
+
+    @abstractmethod
+    async def _once(self, request: Q, left_ms: int | None = None) -> A:
+        """One attempt, which may take so long."""
+
+    async def _ask(self, call: Call[Q, A, T]) -> T:
+        patience = Patience(self._retry, call.deadline_ms)
+        while True:
+            try:
+                answer = await self._once(call.request, patience.left_ms())
+                return await asyncio.to_thread(call.read, answer)
+            except TryAgain as refusal:
+                wait_s = patience.wait_s(refusal)
+                if wait_s is None:
+                    raise
+            await asyncio.sleep(wait_s)
 
     async def __aenter__(self) -> Self:
         return self
@@ -131,3 +99,69 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+class AsyncClient(Asynchronous[_calls.Request, httpx.Response]):
+    """Parses faces with a running server.
+
+    >>> async with AsyncClient("http://127.0.0.1:8000") as client:  # doctest: +SKIP
+    ...     result = await client.parse("photo.jpg")
+    ...     hair = result.faces[0].part("hair")
+
+    One client serves many tasks of one event loop; it keeps connections open until it is closed. Its methods raise what
+    :mod:`fpan.client.errors` draws; those that take a picture raise OSError, too, when its file cannot be read.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        client_id: str | None = None,
+        retry: Retry | None = None,
+        timeout_s: float = 60.0,
+        headers: dict[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            url: address of the server; None takes ``FPAN_URL`` from the environment, else http://127.0.0.1:8000.
+            client_id: who asks, in words of the caller's own; while a version is tried out, the same client always gets
+                the same.
+            retry: how often to try again on 429 and 503.
+            timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
+            headers: sent with every request.
+            transport: of httpx; None goes over the network, by the proxies that the environment names.
+        """
+        super().__init__(_calls, _calls.base_url(url), retry)
+        self._timeout_s = timeout_s
+        self._http = httpx.AsyncClient(
+            base_url=self.url, headers=_calls.headers(headers, client_id), transport=transport
+        )
+
+    async def labels(self, model: str | None = None) -> Taxonomy:
+        """The classes: ids, names, colours, left-right partners, groups, other orders."""
+        return await self._ask(Call(_calls.get("/v1/labels", model=model), _answers.read_taxonomy))
+
+    async def models(self) -> Any:
+        """The models that are served, as the server's JSON."""
+        return await self._ask(Call(_calls.get("/v1/models"), _answers.read_json))
+
+    async def drift(self) -> Any:
+        """How the newest faces of each version differ from the reference in its card, as the server's JSON."""
+        return await self._ask(Call(_calls.get("/v1/drift"), _answers.read_json))
+
+    async def health(self) -> Health:
+        """Whether the server runs and is ready; asks once."""
+        requests = (_calls.get(f"/v1/health/{which}") for which in ("live", "ready"))
+        return _answers.read_health(*await asyncio.gather(*map(self._once, requests)))
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def _once(self, request: _calls.Request, left_ms: int | None = None) -> httpx.Response:
+        try:
+            return await self._http.request(**request.arguments(left_ms, self._timeout_s))
+        except httpx.HTTPError as error:
+            raise _answers.unreachable(self.url, error) from error

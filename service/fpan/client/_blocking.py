@@ -1,9 +1,10 @@
-"""The blocking client."""
+"""The blocking clients: what they share, and the one of HTTP."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Generic, Literal, Self, Unpack
 
 import httpx
 from numpy.typing import NDArray
@@ -12,43 +13,19 @@ from fpan.client import _answers, _calls
 from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Patience, Retry
 from fpan.client._pictures import Picture, picture_bytes
+from fpan.client._wire import A, Call, Q, T, Wire
+from fpan.client.errors import TryAgain
 from fpan.client.types import Health, Result
 from fpan.contract.taxonomy import Taxonomy
 
 
-class Client:
-    """Parses faces with a running server.
+class Blocking(ABC, Generic[Q, A]):
+    """What every blocking client can, whatever carries its calls."""
 
-    >>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
-    ...     result = client.parse("photo.jpg")
-    ...     hair = result.faces[0].part("hair")
-
-    One client may be used by many threads; it keeps connections open until it is closed. Its methods raise what
-    :mod:`fpan.client.errors` draws; those that take a picture raise OSError, too, when its file cannot be read.
-    """
-
-    def __init__(
-        self,
-        url: str | None = None,
-        *,
-        retry: Retry | None = None,
-        timeout_s: float = 60.0,
-        headers: dict[str, str] | None = None,
-        transport: httpx.BaseTransport | None = None,
-    ) -> None:
-        """Opens nothing yet.
-
-        Args:
-            url: address of the server; None takes ``FPAN_URL`` from the environment, else http://127.0.0.1:8000.
-            retry: how often to try again on 429 and 503.
-            timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
-            headers: sent with every request.
-            transport: of httpx; None goes over the network, by the proxies that the environment names.
-        """
-        self.url = _calls.base_url(url)
+    def __init__(self, wire: Wire[Q, A], url: str, retry: Retry | None) -> None:
+        self.url = url
+        self._wire = wire
         self._retry = retry or Retry()
-        self._timeout_s = timeout_s
-        self._http = httpx.Client(base_url=self.url, headers=headers, transport=transport)
 
     def parse(
         self,
@@ -66,15 +43,15 @@ class Client:
             shapes: outlines and soft masks that come with the label maps, e.g. ``["polygons"]``.
             options: see :class:`Options`.
         """
-        call = _calls.parse_call(picture_bytes(picture), options, pictures, shapes)
-        return _answers.read_result(self._send(call))
+        return self._ask(self._wire.parse_call(picture_bytes(picture), options, pictures, shapes))
 
     def draw(
         self, picture: Picture, drawing: Drawing | Literal["alpha"] = "overlay", **options: Unpack[Options]
     ) -> bytes:
-        """A PNG that the server draws of the parsed picture; ``alpha`` is the soft mask of all kept classes."""
-        call = _calls.draw_call(picture_bytes(picture), options, drawing)
-        return _answers.expect(self._send(call), _answers.PNG).content
+        """A PNG that the server draws of the parsed picture; ``alpha``, over HTTP, is the soft mask of all kept
+        classes together.
+        """
+        return self._ask(self._wire.draw_call(picture_bytes(picture), options, drawing))
 
     def arrays(self, picture: Picture, *, alpha: bool = False, **options: Unpack[Options]) -> dict[str, NDArray[Any]]:
         """Label map, confidence and what else is known as arrays; ``alpha``, and named classes, bring soft masks.
@@ -82,44 +59,30 @@ class Client:
         They are ``labels``, ``confidence``, ``class_names``, ``taxonomy``, ``box``, ``score``, ``landmarks`` and, where
         there are any, ``alpha`` with ``alpha_ids``, and ``matrix`` with ``frame="crop"``.
         """
-        call = _calls.arrays_call(picture_bytes(picture), options, alpha)
-        return _answers.read_npz(self._send(call))
+        return self._ask(self._wire.arrays_call(picture_bytes(picture), options, alpha))
 
-    def labels(self, model: str | None = None) -> Taxonomy:
-        """The classes: ids, names, colours, left-right partners, groups, other orders."""
-        return _answers.read_taxonomy(self._send(_calls.get_call("/v1/labels", model=model)))
-
-    def models(self) -> Any:
-        """The models that are served, as the server's JSON."""
-        return _answers.read_json(self._send(_calls.get_call("/v1/models")))
-
-    def drift(self) -> Any:
-        """How the newest faces of each version differ from the reference in its card, as the server's JSON."""
-        return _answers.read_json(self._send(_calls.get_call("/v1/drift")))
-
+    @abstractmethod
     def health(self) -> Health:
         """Whether the server runs and is ready; asks once."""
-        live, ready = (self._once(_calls.get_call(f"/v1/health/{which}")) for which in ("live", "ready"))
-        return _answers.read_health(live, ready)
 
-    def _once(self, call: _calls.Call, left_ms: int | None = None) -> httpx.Response:
-        try:
-            return self._http.request(**call.arguments(left_ms, self._timeout_s))
-        except httpx.HTTPError as error:
-            raise _answers.unreachable(self.url, error) from error
-
-    def _send(self, call: _calls.Call) -> httpx.Response:
-        patience = Patience(self._retry, call.deadline_ms)
-        while True:
-            response = self._once(call, patience.left_ms())
-            wait_s = patience.wait_s(response)
-            if wait_s is None:
-                return response
-            time.sleep(wait_s)
-
+    @abstractmethod
     def close(self) -> None:
         """Closes the connections."""
-        self._http.close()
+
+    @abstractmethod
+    def _once(self, request: Q, left_ms: int | None = None) -> A:
+        """One attempt, which may take so long."""
+
+    def _ask(self, call: Call[Q, A, T]) -> T:
+        patience = Patience(self._retry, call.deadline_ms)
+        while True:
+            try:
+                return call.read(self._once(call.request, patience.left_ms()))
+            except TryAgain as refusal:
+                wait_s = patience.wait_s(refusal)
+                if wait_s is None:
+                    raise
+            time.sleep(wait_s)
 
     def __enter__(self) -> Self:
         return self
@@ -128,3 +91,67 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Client(Blocking[_calls.Request, httpx.Response]):
+    """Parses faces with a running server.
+
+    >>> with Client("http://127.0.0.1:8000") as client:  # doctest: +SKIP
+    ...     result = client.parse("photo.jpg")
+    ...     hair = result.faces[0].part("hair")
+
+    One client may be used by many threads; it keeps connections open until it is closed. Its methods raise what
+    :mod:`fpan.client.errors` draws; those that take a picture raise OSError, too, when its file cannot be read.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        client_id: str | None = None,
+        retry: Retry | None = None,
+        timeout_s: float = 60.0,
+        headers: dict[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            url: address of the server; None takes ``FPAN_URL`` from the environment, else http://127.0.0.1:8000.
+            client_id: who asks, in words of the caller's own; while a version is tried out, the same client always gets
+                the same.
+            retry: how often to try again on 429 and 503.
+            timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
+            headers: sent with every request.
+            transport: of httpx; None goes over the network, by the proxies that the environment names.
+        """
+        super().__init__(_calls, _calls.base_url(url), retry)
+        self._timeout_s = timeout_s
+        self._http = httpx.Client(base_url=self.url, headers=_calls.headers(headers, client_id), transport=transport)
+
+    def labels(self, model: str | None = None) -> Taxonomy:
+        """The classes: ids, names, colours, left-right partners, groups, other orders."""
+        return self._ask(Call(_calls.get("/v1/labels", model=model), _answers.read_taxonomy))
+
+    def models(self) -> Any:
+        """The models that are served, as the server's JSON."""
+        return self._ask(Call(_calls.get("/v1/models"), _answers.read_json))
+
+    def drift(self) -> Any:
+        """How the newest faces of each version differ from the reference in its card, as the server's JSON."""
+        return self._ask(Call(_calls.get("/v1/drift"), _answers.read_json))
+
+    def health(self) -> Health:
+        """Whether the server runs and is ready; asks once."""
+        live, ready = (self._once(_calls.get(f"/v1/health/{which}")) for which in ("live", "ready"))
+        return _answers.read_health(live, ready)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def _once(self, request: _calls.Request, left_ms: int | None = None) -> httpx.Response:
+        try:
+            return self._http.request(**request.arguments(left_ms, self._timeout_s))
+        except httpx.HTTPError as error:
+            raise _answers.unreachable(self.url, error) from error

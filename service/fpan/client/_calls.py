@@ -1,14 +1,19 @@
-"""The calls of the API as data, so that the blocking and the asynchronous client differ in how they send only."""
+"""The calls of HTTP as data, so that the blocking and the asynchronous client differ in how they send only."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import httpx
+from numpy.typing import NDArray
 
-from fpan.client._answers import JSON, NPZ, PNG
+from fpan.client._answers import JSON, NPZ, PNG, expect, read_npz, read_result
 from fpan.client._options import Drawing, Options, Shape, query
+from fpan.client._wire import CLIENT_ID, Call
+from fpan.client.types import Result
+
+T = TypeVar("T")
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 URL_VARIABLE = "FPAN_URL"
@@ -18,15 +23,14 @@ DEADLINE_GRACE_S = 5.0
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call, whatever sends it."""
+class Request:
+    """One request, whatever sends it."""
 
     method: str
     path: str
     params: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes | None = None
-    deadline_ms: int | None = None
 
     def arguments(self, left_ms: int | None, timeout_s: float) -> dict[str, Any]:
         """Arguments of httpx's ``request`` for an attempt that may take ``left_ms``."""
@@ -47,29 +51,41 @@ def base_url(url: str | None) -> str:
     return (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
 
 
-def parse_call(data: bytes, options: Options, pictures: Iterable[Drawing], shapes: Iterable[Shape]) -> Call:
+def headers(given: Mapping[str, str] | None, client_id: str | None) -> dict[str, str]:
+    """What goes with every request."""
+    told = {} if client_id is None else {CLIENT_ID: client_id}
+    return {**told, **(given or {})}
+
+
+def parse_call(
+    data: bytes, options: Options, pictures: Iterable[Drawing], shapes: Iterable[Shape]
+) -> Call[Request, httpx.Response, Result]:
     """A parse that answers JSON, with the pictures and shapes in it."""
-    return _post(data, options, ",".join(("rle", *pictures, *shapes)), JSON)
+    return _post(data, options, ",".join(("rle", *pictures, *shapes)), JSON, read_result)
 
 
-def arrays_call(data: bytes, options: Options, alpha: bool) -> Call:
+def arrays_call(data: bytes, options: Options, alpha: bool) -> Call[Request, httpx.Response, dict[str, NDArray[Any]]]:
     """A parse that answers arrays."""
-    return _post(data, options, "npz,alpha" if alpha else "npz", NPZ)
+    return _post(data, options, "npz,alpha" if alpha else "npz", NPZ, read_npz)
 
 
-def draw_call(data: bytes, options: Options, drawing: Drawing | Literal["alpha"]) -> Call:
+def draw_call(
+    data: bytes, options: Options, drawing: Drawing | Literal["alpha"]
+) -> Call[Request, httpx.Response, bytes]:
     """A parse that answers a picture."""
-    return _post(data, options, drawing, PNG)
+    return _post(data, options, drawing, PNG, lambda response: expect(response, PNG).content)
 
 
-def get_call(path: str, **params: str | None) -> Call:
-    """Something to read."""
+def get(path: str, **params: str | None) -> Request:
+    """A request for something to read."""
     told = {name: value for name, value in params.items() if value is not None}
-    return Call("GET", path, params=told, headers={"accept": JSON})
+    return Request("GET", path, params=told, headers={"accept": JSON})
 
 
-def _post(data: bytes, options: Options, output: str, accept: str) -> Call:
+def _post(
+    data: bytes, options: Options, output: str, accept: str, read: Callable[[httpx.Response], T]
+) -> Call[Request, httpx.Response, T]:
     # The server tells the format from the bytes; no client could name it better.
     headers = {"accept": accept, "content-type": "application/octet-stream"}
     params = {**query(options), "output": output}
-    return Call("POST", "/v1/parse", params, headers, data, options.get("deadline_ms"))
+    return Call(Request("POST", "/v1/parse", params, headers, data), read, options.get("deadline_ms"))

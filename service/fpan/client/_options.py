@@ -42,24 +42,29 @@ class Options(TypedDict, total=False):
     """Time the answer may take in milliseconds, retries and their waits included."""
 
 
-def query(options: Options) -> dict[str, str]:
-    """The options as query parameters, all but the deadline, which each attempt tells anew.
+def known(options: Options) -> Options:
+    """The same.
 
     Raises:
         TypeError: an option that does not exist.
     """
     if unknown := sorted(set(options) - Options.__optional_keys__):
-        known = ", ".join(sorted(Options.__optional_keys__))
-        raise TypeError(f"unknown option {unknown[0]!r}: the options are {known}")
-    told = {name: _word(value) for name, value in options.items() if name != "deadline_ms"}
+        names = ", ".join(sorted(Options.__optional_keys__))
+        raise TypeError(f"unknown option {unknown[0]!r}: the options are {names}")
+    return options
+
+
+def query(options: Options) -> dict[str, str]:
+    """The options as query parameters, all but the deadline, which each attempt tells anew; errors as :func:`known`."""
+    told = {name: _word(name, value) for name, value in known(options).items() if name != "deadline_ms"}
     return {name: word for name, word in told.items() if word}
 
 
-def _word(value: Any) -> str:
+def _word(name: str, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str | int | float):
         return str(value)
-    if all(isinstance(item, str) for item in value):
-        return ",".join(value)
-    return json.dumps([[float(number) for number in box] for box in value])
+    if name == "faces":  # no box at all, too, is no leave to find faces: the server refuses it
+        return json.dumps([[float(number) for number in box] for box in value])
+    return ",".join(value)

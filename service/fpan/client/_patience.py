@@ -41,12 +41,12 @@ class Patience:
         """What is left of the call's time, at least 1; None where it has no deadline."""
         return None if self._until is None else max(1, round((self._until - self._clock()) * 1000))
 
-    def wait_s(self, response: httpx.Response) -> float | None:
-        """How long to wait before the next attempt; None when the answer is final."""
+    def wait_s(self, refusal: TryAgain) -> float | None:
+        """How long to wait before the next attempt; None when the refusal is final."""
         self._attempt += 1
-        if response.status_code not in TryAgain.statuses or self._attempt >= self._retry.attempts:
+        if self._attempt >= self._retry.attempts:
             return None
-        asked = retry_after_s(response)
+        asked = refusal.retry_after_s
         wait = _FIRST_WAIT_S * 2 ** (self._attempt - 1) if asked is None else asked
         wait *= 1 + random.random() * _JITTER
         late = self._until is not None and self._clock() + wait >= self._until

@@ -50,3 +50,16 @@ def grey_png(data: bytes) -> NDArray[np.uint8]:
     """The pixels of an 8-bit grey PNG, uint8 (H, W)."""
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         return np.asarray(image.convert("L"))
+
+
+def indexed_png(data: bytes) -> NDArray[np.uint8]:
+    """The palette indices of an 8-bit indexed PNG, uint8 (H, W).
+
+    Raises:
+        OSError: it is no PNG.
+        ValueError: it has no palette.
+    """
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        if image.mode != "P":
+            raise ValueError(f"a picture of mode {image.mode} has no indices")
+        return np.asarray(image)

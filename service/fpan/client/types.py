@@ -136,8 +136,8 @@ class Result:
     timing_ms: dict[str, float]
     """Milliseconds by stage."""
     mask: Mask = field(repr=False)
-    raw: dict[str, Any] = field(repr=False)
-    """The server's JSON."""
+    raw: Any = field(repr=False)
+    """The server's own answer: its JSON, or over gRPC its ``faceparsing.v1.ParseResponse``."""
     pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
     """PNG files by name, those that were asked for; with ``frame="crop"`` each face has its own."""
     polygons: dict[str, tuple[Polygon, ...]] | None = field(default=None, repr=False)

@@ -1,17 +1,33 @@
 """The gateway's settings: at once environment variables, command-line flags and documentation."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from fpan.contract.card import ModelName
 from fpan.registry import is_remote
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Address = Annotated[Path | str, BeforeValidator(lambda value: str(value) if is_remote(value) else Path(value))]
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _listed(value: object) -> object:
+    """Words with commas, which environments and flags can hold; JSON lists, too."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [word for word in (word.strip() for word in value.split(",")) if word]
+
+
+Names = Annotated[tuple[ModelName, ...], NoDecode, BeforeValidator(_listed)]
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s]+)$")]
+Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed)]
 
 
 class Settings(BaseSettings):
@@ -120,6 +136,12 @@ class Settings(BaseSettings):
     """How long running requests may go on after SIGTERM, in seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
+    v2_models: Names = ()
+    """Models, with commas, that answer to the Open Inference Protocol at ``/v2``; none turns it off."""
+    v2_max_json_bytes: Positive = 8 * 2**20
+    """Largest JSON of an inference at ``/v2`` in bytes; larger tensors are sent in binary."""
+    cors_origins: Origins = ()
+    """Origins, with commas, whose pages may call the API from a browser, e.g. https://app.example.com; ``*`` is all."""
 
     @field_validator("drift_min_faces")
     @classmethod

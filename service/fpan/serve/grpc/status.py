@@ -14,9 +14,11 @@ DOMAIN = "mask-fpan"
 def status_of(error: GatewayError) -> grpc.Status:
     """The status that tells ``error``: its code, its sentence, ``ErrorInfo`` and, where it is worth it, ``RetryInfo``.
 
-    ``reason`` is the problem's slug in capitals, e.g. ``UNSUPPORTED_IMAGE``: it tells apart what one code means.
+    ``reason`` is the problem's slug in capitals, e.g. ``UNSUPPORTED_IMAGE``: it tells apart what one code means. Its
+    metadata has ``http_status``, so that a caller of both protocols can treat both alike.
     """
-    info = error_details_pb2.ErrorInfo(reason=error.slug.replace("-", "_").upper(), domain=DOMAIN)
+    reason, beside = error.slug.replace("-", "_").upper(), {"http_status": str(error.status)}
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=beside)
     details = [_packed(info)]
     if error.retry_after_s is not None:
         retry = error_details_pb2.RetryInfo()

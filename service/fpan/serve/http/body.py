@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +63,7 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> Upl
     query = _once(request.query_params.multi_items(), "the query")
     kind = _media_type(request)
     members: dict[str, object] = {}
-    try:
-        async with asyncio.timeout(timeout_s):
-            data = await (_read_multipart if kind == _MULTIPART else _read_whole)(request, max_bytes)
-    except TimeoutError:
-        raise RequestTimeout(f"the body did not arrive within {timeout_s:g} s") from None
+    data = await _in_time((_read_multipart if kind == _MULTIPART else _read_whole)(request, max_bytes), timeout_s)
     if kind == _JSON:
         data, members = await asyncio.to_thread(_read_json, data)
     if not data:
@@ -75,6 +71,20 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> Upl
     if both := sorted(query.keys() & members.keys()):
         raise BadRequest(f"the option {both[0]!r} is given twice: in the query and in the body")
     return Upload(data, {**query, **members})
+
+
+async def read_body(request: Request, max_bytes: int, timeout_s: float) -> bytes:
+    """Reads a request's body as it is; arguments and errors as those of :func:`read_upload`."""
+    _check_headers(request, max_bytes)
+    return await _in_time(_read_whole(request, max_bytes), timeout_s)
+
+
+async def _in_time(reading: Coroutine[Any, Any, bytes], timeout_s: float) -> bytes:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await reading
+    except TimeoutError:
+        raise RequestTimeout(f"the body did not arrive within {timeout_s:g} s") from None
 
 
 def _check_headers(request: Request, max_bytes: int) -> None:
@@ -187,7 +197,7 @@ def _read_json(body: bytes) -> tuple[bytes, dict[str, object]]:
     members = _members(rest)
     if members.pop(_FIELD, None) != mark:
         raise _too_much_beside()
-    return _from_base64(picture if b"\\" not in picture else _bytes(_parsed(b'"' + picture + b'"'))), members
+    return _from_base64(picture if b"\\" not in picture else _bytes(parsed_json(b'"' + picture + b'"'))), members
 
 
 def _cut(body: bytes) -> tuple[bytes, bytes, str]:
@@ -213,13 +223,18 @@ def _too_much_beside() -> BadRequest:
 
 
 def _members(body: bytes) -> dict[str, object]:
-    members = _parsed(body)
+    members = parsed_json(body)
     if not isinstance(members, dict):
         raise BadRequest(f"the JSON body is no object: {_HOW}")
     return members
 
 
-def _parsed(body: bytes) -> Any:
+def parsed_json(body: bytes) -> Any:
+    """The value of a JSON text, no member of which is given twice.
+
+    Raises:
+        BadRequest: it is none.
+    """
     try:
         return json.loads(body, object_pairs_hook=lambda pairs: _once(pairs, "JSON"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -8,6 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fpan.serve.errors import Overloaded
+from fpan.serve.http.oip_paths import is_inference
 from fpan.serve.http.problems import problem, unknown
 from fpan.serve.http.request_id import HEADER, choose
 from fpan.serve.metrics import Metrics
@@ -18,7 +19,9 @@ _GONE = 499
 
 
 class Around:
-    """ASGI middleware: request id, latency by route, and at most ``limit`` requests on the limited paths at once."""
+    """ASGI middleware: request id, latency by route, and at most ``limit`` requests at once where much is
+    computed: on the limited paths, and where ``/v2`` infers.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, limit: int, limited: Iterable[str]) -> None:
         self.app = app
@@ -45,7 +48,7 @@ class Around:
                 MutableHeaders(scope=message)[HEADER] = identity
             await send(message)
 
-        limited = scope["path"] in self._limited
+        limited = scope["path"] in self._limited or is_inference(scope["path"])
         try:
             if limited and self._running >= self._limit:
                 refused = Overloaded(

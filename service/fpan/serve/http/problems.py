@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problems."""
+"""Errors as RFC 9457 problems; below ``/v2`` as the Open Inference Protocol has them."""
 
 import logging
 
@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from fpan.serve.errors import PROBLEM_BASE, BadRequest, GatewayError, NotFound, RequestTimeout
+from fpan.serve.http.oip_paths import is_oip
 from fpan.serve.http.request_id import request_id
 
 PROBLEM_JSON = "application/problem+json"
@@ -60,6 +61,9 @@ def install(app: FastAPI) -> None:
 def _answer(
     request: Request, status: int, slug: str, title: str, detail: str, retry_after_s: float | None
 ) -> JSONResponse:
+    headers = {"Retry-After": str(max(1, round(retry_after_s)))} if retry_after_s is not None else None
+    if is_oip(request.url.path):
+        return JSONResponse({"error": detail}, status, headers)
     body = {
         "type": PROBLEM_BASE + slug,
         "title": title,
@@ -67,5 +71,4 @@ def _answer(
         "detail": detail,
         "request_id": request_id(request),
     }
-    headers = {"Retry-After": str(max(1, round(retry_after_s)))} if retry_after_s is not None else None
     return JSONResponse(body, status, headers, PROBLEM_JSON)

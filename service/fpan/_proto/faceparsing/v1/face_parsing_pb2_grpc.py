@@ -30,8 +30,8 @@ class FaceParsingStub:
 
     The deadline of a call is gRPC's own; without one the server's limit counts. A request id may be given as metadata
     `x-request-id` (printable ASCII, at most 128 characters); it or a fresh one comes back in the trailing metadata.
-    Failed calls carry google.rpc.ErrorInfo (reason: the problem's name in capitals, domain: mask-fpan) and, where trying
-    again makes sense, google.rpc.RetryInfo in their status details. A picture without a face is no failure.
+    Failed calls carry google.rpc.ErrorInfo (reason: the problem's name in capitals, domain: mask-fpan, http_status among
+    its metadata) and, where trying again makes sense, google.rpc.RetryInfo in their status details. A picture without a face is no failure.
     Answers about large pictures may exceed the 4 MiB that many clients receive by default: raise that limit.
     """
 
@@ -53,8 +53,8 @@ class FaceParsingServicer:
 
     The deadline of a call is gRPC's own; without one the server's limit counts. A request id may be given as metadata
     `x-request-id` (printable ASCII, at most 128 characters); it or a fresh one comes back in the trailing metadata.
-    Failed calls carry google.rpc.ErrorInfo (reason: the problem's name in capitals, domain: mask-fpan) and, where trying
-    again makes sense, google.rpc.RetryInfo in their status details. A picture without a face is no failure.
+    Failed calls carry google.rpc.ErrorInfo (reason: the problem's name in capitals, domain: mask-fpan, http_status among
+    its metadata) and, where trying again makes sense, google.rpc.RetryInfo in their status details. A picture without a face is no failure.
     Answers about large pictures may exceed the 4 MiB that many clients receive by default: raise that limit.
     """
 
@@ -86,8 +86,8 @@ class FaceParsing:
 
     The deadline of a call is gRPC's own; without one the server's limit counts. A request id may be given as metadata
     `x-request-id` (printable ASCII, at most 128 characters); it or a fresh one comes back in the trailing metadata.
-    Failed calls carry google.rpc.ErrorInfo (reason: the problem's name in capitals, domain: mask-fpan) and, where trying
-    again makes sense, google.rpc.RetryInfo in their status details. A picture without a face is no failure.
+    Failed calls carry google.rpc.ErrorInfo (reason: the problem's name in capitals, domain: mask-fpan, http_status among
+    its metadata) and, where trying again makes sense, google.rpc.RetryInfo in their status details. A picture without a face is no failure.
     Answers about large pictures may exceed the 4 MiB that many clients receive by default: raise that limit.
     """
 

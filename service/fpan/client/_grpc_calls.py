@@ -1,0 +1,141 @@
+"""The calls of gRPC as messages: the twin of :mod:`fpan.client._calls`."""
+
+import os
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
+
+import grpc
+from numpy.typing import NDArray
+
+from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
+from fpan.client._grpc_answers import read_drawing, read_npz, read_result
+from fpan.client._options import Drawing, Options, Shape, known
+from fpan.client._wire import CLIENT_ID, Call
+from fpan.client.types import Result
+
+DEFAULT_URL = "grpc://127.0.0.1:50051"
+URL_VARIABLE = "FPAN_GRPC_URL"
+KEY_VARIABLE = "FPAN_API_KEY"
+PLAIN, ENCRYPTED = "grpc", "grpcs"
+CHANNEL_OPTIONS = (
+    # Label maps of large pictures exceed the 4 MiB that a channel lets pass by default.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # The client's own retries know how long the server asks to be left alone.
+    ("grpc.enable_retries", 0),
+    # A server that comes back is found again within a second; by default that may take two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+Certificates = bytes | str | os.PathLike[str]
+"""Certificates of the authorities that are trusted, as PEM, or the path of their file."""
+Metadata = tuple[tuple[str, str], ...]
+
+
+def base_url(url: str | None) -> str:
+    """The server's address: the given one, else ``FPAN_GRPC_URL``, else this machine's port 50051.
+
+    Raises:
+        ValueError: it is none of gRPC.
+    """
+    told = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    told = (told if "://" in told else f"{PLAIN}://{told}").rstrip("/")
+    parts = urlsplit(told)
+    if parts.scheme not in (PLAIN, ENCRYPTED) or parts.port is None or told != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError(f"{told!r} is no address of gRPC, such as grpc://HOST:PORT or, with TLS, grpcs://HOST:PORT")
+    return told
+
+
+def credentials(url: str, roots: Certificates | None) -> grpc.ChannelCredentials | None:
+    """What a channel to ``url`` is encrypted with; None where it is not.
+
+    Raises:
+        OSError: the file of the certificates cannot be read.
+        ValueError: certificates for an address without TLS.
+    """
+    if urlsplit(url).scheme == PLAIN:
+        if roots is not None:
+            raise ValueError(f"{url} is not encrypted, so that root_certificates are of no use: say {ENCRYPTED}://")
+        return None
+    pem = roots if roots is None or isinstance(roots, bytes) else Path(roots).read_bytes()
+    return grpc.ssl_channel_credentials(pem)
+
+
+def metadata(api_key: str | None, client_id: str | None) -> Metadata:
+    """What goes with every call."""
+    key = api_key or os.environ.get(KEY_VARIABLE)
+    told = (("authorization", key and f"Bearer {key}"), (CLIENT_ID, client_id))
+    return tuple((name, value) for name, value in told if value)
+
+
+def parse_call(
+    data: bytes, options: Options, pictures: Iterable[Drawing], shapes: Iterable[Shape]
+) -> Call[pb.ParseRequest, pb.ParseResponse, Result]:
+    """A parse that answers with label maps, the pictures and shapes beside them."""
+    wanted, shaped = tuple(pictures), tuple(shapes)
+    return _call(data, options, (*wanted, *shaped), partial(read_result, pictures=wanted, shapes=shaped))
+
+
+def draw_call(
+    data: bytes, options: Options, drawing: Drawing | Literal["alpha"]
+) -> Call[pb.ParseRequest, pb.ParseResponse, bytes]:
+    """A parse of which one picture is of interest.
+
+    Raises:
+        ValueError: the soft mask of all classes together, which only HTTP has.
+    """
+    if drawing == "alpha":
+        raise ValueError('over gRPC soft masks come by face and class: parse(..., shapes=["alpha"])')
+    return _call(data, options, (drawing,), partial(read_drawing, drawing=drawing))
+
+
+def arrays_call(
+    data: bytes, options: Options, alpha: bool
+) -> Call[pb.ParseRequest, pb.ParseResponse, dict[str, NDArray[Any]]]:
+    """A parse of which the arrays are of interest."""
+    return _call(data, options, ("npz", "alpha") if alpha else ("npz",), read_npz)
+
+
+def _call(data: bytes, options: Options, outputs: Sequence[str], read: Any) -> Call[Any, Any, Any]:
+    message = _options(known(options))
+    # Label maps always come as indexed PNGs: no output asks for them.
+    message.outputs.extend(_member(pb.Output, "OUTPUT", name, "output") for name in outputs if name != "png")
+    return Call(pb.ParseRequest(image=data, options=message), read, options.get("deadline_ms"))
+
+
+def _options(options: Options) -> pb.ParseOptions:
+    message = pb.ParseOptions(
+        classes=options.get("classes") or (), groups=options.get("groups") or (), model=options.get("model") or "",
+        taxonomy=options.get("taxonomy") or "",
+    )  # fmt: skip
+    faces = options.get("faces")
+    if isinstance(faces, str):
+        message.mode = _member(pb.FacesMode, "FACES_MODE", faces, "faces")
+    elif faces is not None:
+        message.boxes.boxes.extend(pb.Box(x0=x0, y0=y0, x1=x1, y1=y1) for x0, y0, x1, y1 in faces)
+        message.boxes.SetInParent()
+    for number in ("max_faces", "tolerance", "abstain"):
+        value = options.get(number)
+        if value is not None:
+            setattr(message, number, value)
+    for word, kind, prefix in (
+        ("orientation", pb.Orientation, "ORIENTATION"),
+        ("frame", pb.Frame, "FRAME"),
+        ("redact", pb.RedactStyle, "REDACT_STYLE"),
+    ):
+        chosen = cast("str | None", options.get(word))
+        if chosen is not None:
+            setattr(message, word, _member(kind, prefix, chosen, word))
+    return message
+
+
+def _member(kind: Any, prefix: str, word: str, option: str) -> Any:
+    """The member of an enumeration that an option's word names."""
+    words = [name.removeprefix(f"{prefix}_").lower() for name in kind.keys()[1:]]
+    if word not in words:
+        raise ValueError(f"{option} is one of {', '.join(words)}, not {word!r}")
+    return kind.Value(f"{prefix}_{word.upper()}")

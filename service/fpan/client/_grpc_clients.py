@@ -1,0 +1,144 @@
+"""The clients of gRPC. Imported when they are asked for: they need the extra ``[grpc]``."""
+
+from functools import cached_property
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
+from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
+from fpan.client import _grpc_calls
+from fpan.client._asynchronous import Asynchronous
+from fpan.client._blocking import Blocking
+from fpan.client._grpc_answers import failure, read_health
+from fpan.client._grpc_calls import CHANNEL_OPTIONS, Certificates
+from fpan.client._patience import Retry
+from fpan.client.types import Health
+
+_HEALTH = health_pb2.HealthCheckRequest(service=pb.DESCRIPTOR.services_by_name["FaceParsing"].full_name)
+
+
+class GrpcClient(Blocking[pb.ParseRequest, pb.ParseResponse]):
+    """Parses faces with a running server over gRPC: the same methods, options, results and errors as those of
+    :class:`~fpan.client.Client` that the gRPC contract has.
+
+    >>> with GrpcClient("grpc://127.0.0.1:50051") as client:  # doctest: +SKIP
+    ...     result = client.parse("photo.jpg")
+
+    One client may be used by many threads; it keeps its connection open until it is closed.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        client_id: str | None = None,
+        retry: Retry | None = None,
+        timeout_s: float = 60.0,
+        root_certificates: Certificates | None = None,
+    ) -> None:
+        """Opens nothing yet.
+
+        Args:
+            url: ``grpc://HOST:PORT``, or ``grpcs://HOST:PORT`` with TLS; None takes ``FPAN_GRPC_URL`` from the
+                environment, else grpc://127.0.0.1:50051.
+            api_key: opens a server that asks for one; None takes ``FPAN_API_KEY`` from the environment.
+            client_id: who asks, in words of the caller's own; while a version is tried out, the same client always gets
+                the same.
+            retry: how often to try again when the server is busy or away.
+            timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
+            root_certificates: PEM, or its file, of those who may vouch for the server; None trusts those that gRPC
+                brings along.
+        """
+        super().__init__(_grpc_calls, _grpc_calls.base_url(url), retry)
+        self._timeout_s = timeout_s
+        self._metadata = _grpc_calls.metadata(api_key, client_id)
+        target, secret = self.url.partition("://")[2], _grpc_calls.credentials(self.url, root_certificates)
+        self._channel = (
+            grpc.secure_channel(target, secret, CHANNEL_OPTIONS)
+            if secret
+            else grpc.insecure_channel(target, CHANNEL_OPTIONS)
+        )
+        self._stub = face_parsing_pb2_grpc.FaceParsingStub(self._channel)
+
+    def health(self) -> Health:
+        """Whether the server runs and is ready; asks once."""
+        check = health_pb2_grpc.HealthStub(self._channel).Check
+        return read_health(self._called(check, _HEALTH, None))
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._channel.close()
+
+    def _once(self, request: pb.ParseRequest, left_ms: int | None = None) -> pb.ParseResponse:
+        answer: pb.ParseResponse = self._called(self._stub.Parse, request, left_ms)
+        return answer
+
+    def _called(self, method: Any, request: Any, left_ms: int | None) -> Any:
+        timeout_s = self._timeout_s if left_ms is None else left_ms / 1000
+        try:
+            return method(request, timeout=timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise failure(self.url, error, left_ms) from error
+
+
+class AsyncGrpcClient(Asynchronous[pb.ParseRequest, pb.ParseResponse]):
+    """Parses faces with a running server over gRPC: the asynchronous twin of :class:`GrpcClient`.
+
+    >>> async with AsyncGrpcClient("grpc://127.0.0.1:50051") as client:  # doctest: +SKIP
+    ...     result = await client.parse("photo.jpg")
+
+    One client serves many tasks of one event loop; it keeps its connection open until it is closed.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        client_id: str | None = None,
+        retry: Retry | None = None,
+        timeout_s: float = 60.0,
+        root_certificates: Certificates | None = None,
+    ) -> None:
+        """Opens nothing yet; the arguments are those of :class:`GrpcClient`."""
+        super().__init__(_grpc_calls, _grpc_calls.base_url(url), retry)
+        self._timeout_s = timeout_s
+        self._metadata = _grpc_calls.metadata(api_key, client_id)
+        self._secret = _grpc_calls.credentials(self.url, root_certificates)
+
+    @cached_property
+    def _channel(self) -> grpc.aio.Channel:
+        """Belongs to the event loop of the first call."""
+        target = self.url.partition("://")[2]
+        if self._secret:
+            return grpc.aio.secure_channel(target, self._secret, CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(target, CHANNEL_OPTIONS)
+
+    @cached_property
+    def _stub(self) -> Any:
+        return face_parsing_pb2_grpc.FaceParsingStub(self._channel)
+
+    async def health(self) -> Health:
+        """Whether the server runs and is ready; asks once."""
+        check = health_pb2_grpc.HealthStub(self._channel).Check
+        return read_health(await self._called(check, _HEALTH, None))
+
+    async def aclose(self) -> None:
+        """Closes the connection."""
+        if "_channel" in self.__dict__:
+            await self._channel.close()
+
+    async def _once(self, request: pb.ParseRequest, left_ms: int | None = None) -> pb.ParseResponse:
+        answer: pb.ParseResponse = await self._called(self._stub.Parse, request, left_ms)
+        return answer
+
+    async def _called(self, method: Any, request: Any, left_ms: int | None) -> Any:
+        timeout_s = self._timeout_s if left_ms is None else left_ms / 1000
+        try:
+            return await method(request, timeout=timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise failure(self.url, error, left_ms) from error

@@ -1,0 +1,64 @@
+"""Pages of other origins: let in where the operator lists them, refusals and all."""
+
+import httpx
+import pytest
+from fpan.serve.http.app import create_app
+from fpan.serve.settings import Settings
+from pydantic import ValidationError
+
+from tests.known_face import file_of, known_gateway, photo
+
+LISTED, OTHER = "https://app.example", "https://other.example"
+
+
+@pytest.fixture
+async def ask():
+    """Makes a request to a gateway that lists some origins."""
+    with known_gateway() as gateway:
+
+        async def run(listed: tuple[str, ...], method: str, path: str, **options) -> httpx.Response:
+            gateway.settings.cors_origins = listed
+            transport = httpx.ASGITransport(create_app(gateway))
+            async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+                return await client.request(method, path, **options)
+
+        yield run
+
+
+@pytest.mark.parametrize(
+    ("listed", "origin", "allowed"),
+    [((), LISTED, None), ((LISTED,), LISTED, LISTED), ((LISTED,), OTHER, None), (("*",), OTHER, "*")],
+)
+async def test_pages_are_let_in_that_are_listed(ask, listed, origin, allowed):
+    answer = await ask(listed, "POST", "/v1/parse", content=file_of(photo()), headers={"Origin": origin})
+    assert answer.status_code == 200
+    assert answer.headers.get("access-control-allow-origin") == allowed
+    assert "access-control-allow-credentials" not in answer.headers
+    if allowed:
+        assert "Face-Count" in answer.headers["access-control-expose-headers"]
+
+
+async def test_what_a_page_is_about_to_ask_is_allowed_beforehand(ask):
+    asked = {
+        "Origin": LISTED,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type,authorization,x-client-id",
+    }
+    answer = await ask((LISTED,), "OPTIONS", "/v1/parse", headers=asked)
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, LISTED)
+    assert {"content-type", "authorization", "x-client-id"} <= {
+        name.strip() for name in answer.headers["access-control-allow-headers"].split(",")
+    }
+    refused = await ask((LISTED,), "OPTIONS", "/v1/parse", headers={**asked, "Origin": OTHER})
+    assert "access-control-allow-origin" not in refused.headers
+
+
+async def test_refusals_can_be_read_too(ask):
+    answer = await ask((LISTED,), "POST", "/v1/parse", content=b"no picture", headers={"Origin": LISTED})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (415, LISTED)
+
+
+@pytest.mark.parametrize("told", ["app.example.com", "https://a/b", "ftp://a"])
+def test_what_is_no_origin_is_refused(told):
+    with pytest.raises(ValidationError):
+        Settings(cors_origins=told)
