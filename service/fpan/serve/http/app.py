@@ -23,5 +23,13 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(parse_routes(gateway))
     app.include_router(info_routes(gateway))
     app.include_router(page_router())
-    app.add_middleware(Around, metrics=gateway.metrics, limit=gateway.settings.max_concurrency, limited=PARSE_PATHS)
+    settings = gateway.settings
+    app.add_middleware(
+        Around,
+        metrics=gateway.metrics,
+        limit=settings.max_concurrency,
+        limited=PARSE_PATHS,
+        limiter=gateway.limiter,
+        per_minute=settings.rate_limit_per_minute,
+    )
     return app

@@ -7,9 +7,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fpan.serve.errors import Overloaded
+from fpan.serve.caller import quota_of
+from fpan.serve.errors import Overloaded, RateLimited
 from fpan.serve.http.problems import problem, unknown
 from fpan.serve.http.request_id import HEADER, choose
+from fpan.serve.limits import Allowance, RateLimiter, limit_fields
 from fpan.serve.metrics import Metrics
 
 _UNMATCHED = "(none)"
@@ -18,11 +20,23 @@ _GONE = 499
 
 
 class Around:
-    """ASGI middleware: request id, latency by route, and at most ``limit`` requests on the limited paths at once."""
+    """ASGI middleware: request id, latency by route, and on the limited paths at most ``limit`` requests at once, and
+    ``per_minute`` of one caller.
+    """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, limit: int, limited: Iterable[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        limit: int,
+        limited: Iterable[str],
+        limiter: RateLimiter,
+        per_minute: int,
+    ) -> None:
         self.app = app
         self._metrics = metrics
+        self._limiter = limiter
+        self._per_minute = per_minute
         self._limit = limit
         self._limited = frozenset(limited)
         self._running = 0
@@ -37,12 +51,13 @@ class Around:
         began = time.perf_counter()
         status = 500
         started = False
+        allowance: Allowance | None = None
 
         async def send_with_id(message: Message) -> None:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
-                MutableHeaders(scope=message)[HEADER] = identity
+                MutableHeaders(scope=message).update({HEADER: identity, **limit_fields(allowance)})
             await send(message)
 
         limited = scope["path"] in self._limited
@@ -56,7 +71,13 @@ class Around:
             self._running += limited
             self._metrics.in_flight.inc(limited)
             try:
+                if limited:
+                    host, _ = scope.get("client") or ("", 0)
+                    allowance = await self._limiter.take(quota_of(host), self._per_minute)
                 await self.app(scope, receive, send_with_id)
+            except RateLimited as refusal:
+                allowance = refusal.allowance
+                await problem(Request(scope), refusal)(scope, receive, send_with_id)
             finally:
                 self._running -= limited
                 self._metrics.in_flight.dec(limited)
