@@ -67,6 +67,7 @@ class RedisServer:
             for number in range(_ROOM):
                 self.client.set(f"{_FILLER}{number}", b"x" * 1024)
             raise AssertionError("Redis took more than its maxmemory")
+        self.client.config_set("maxmemory", used)  # so that what it frees by the way is no room
 
     def make_room(self) -> None:
         """Undoes :meth:`fill`."""

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Literal, TypeVar
@@ -21,6 +23,8 @@ Role = Literal["cache"]
 _CONNECTIONS = 32
 """Questions that are under way at once; more wait for a connection, within their own short time."""
 _PROBE = "fpan:probe"
+_LONGEST_PAUSE = 32
+"""Times ``retry_s`` that passes at most before the next try, where one that answers tries fails questions."""
 _log = logging.getLogger(__name__)
 
 
@@ -32,8 +36,9 @@ class GuardedRedis:
     """One Redis behind a circuit breaker.
 
     The first question that fails is the last: from then on :meth:`ask` fails at once, while a task of its own tries
-    every ``retry_s`` whether the Redis answers again. So requests wait for a dead or paused one only once, and none of
-    them is what finds out. One that answers but takes no writes (it is full, or a replica) goes on being read.
+    every ``retry_s`` whether the Redis answers again, and less often if it then fails once more. So requests wait for a
+    dead or paused one only once, and none of them is what finds out. One that answers but takes no writes (it is full,
+    or a replica) goes on being read.
     """
 
     def __init__(self, role: Role, client: "Redis", timeout_s: float, retry_s: float, counts: RedisCounts) -> None:
@@ -56,6 +61,8 @@ class GuardedRedis:
         self._retry_s = retry_s
         self._counts = counts
         self._recovering: asyncio.Task[None] | None = None
+        self._pause_s = retry_s
+        self._recovered_at = -math.inf
 
     async def ask(self, question: Callable[[], Awaitable[T]], *, writes: bool = False) -> T:
         """What a question answers that is put through :attr:`client`.
@@ -101,11 +108,15 @@ class GuardedRedis:
             _log.warning("the %s Redis does not answer (%s): requests go on without it", self.role, words)
         self._counts.told(self.role, self.up, self.writable)
         if self._recovering is None or self._recovering.done():
+            # One that fails again as soon as it is asked is asked less and less often, or the log would fill.
+            again = time.monotonic() - self._recovered_at < self._pause_s
+            longest_s = self._retry_s * _LONGEST_PAUSE
+            self._pause_s = min(self._pause_s * 2, longest_s) if again else self._retry_s
             self._recovering = asyncio.create_task(self._recover(), name=f"awaits the {self.role} Redis")
 
     async def _recover(self) -> None:
         while not (self.up and self.writable):
-            await asyncio.sleep(self._retry_s)
+            await asyncio.sleep(self._pause_s)
             with contextlib.suppress(TimeoutError, RedisError, OSError):
                 async with asyncio.timeout(self._timeout_s):
                     await self.client.ping()
@@ -117,6 +128,7 @@ class GuardedRedis:
                         self.writable = True
                         _log.info("the %s Redis takes writes again", self.role)
             self._counts.told(self.role, self.up, self.writable)
+        self._recovered_at = time.monotonic()
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.asyncio.connection import parse_url
 
 from fpan.registry import is_remote
 
@@ -12,7 +13,6 @@ Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Address = Annotated[Path | str, BeforeValidator(lambda value: str(value) if is_remote(value) else Path(value))]
 Port = Annotated[int, Field(ge=1, le=65535)]
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 MIN_KEY_CHARACTERS = 16
 
 
@@ -144,9 +144,13 @@ class Settings(BaseSettings):
     @field_validator("redis_cache_url", "redis_jobs_url")
     @classmethod
     def _of_a_redis(cls, value: SecretStr) -> SecretStr:
-        address = value.get_secret_value()
-        if address and not address.startswith(REDIS_SCHEMES):
-            raise ValueError(f"the address of a Redis begins with {', '.join(REDIS_SCHEMES)}")
+        try:
+            if address := value.get_secret_value():
+                parse_url(address)
+        except ValueError:  # whose words may have a password in them
+            raise ValueError(
+                "this is no address of a Redis: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// or unix://"
+            ) from None
         return value
 
     @field_validator("cache_key")

@@ -11,7 +11,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from fpan.serve.errors import RateLimited
 from fpan.serve.guarded_redis import GuardedRedis, RedisAway
-from fpan.serve.limits.allowance import Allowance
+from fpan.serve.limits.allowance import WINDOW_S, Allowance
 from fpan.serve.metrics import Metrics
 from fpan.serve.secret import Secret
 
@@ -89,4 +89,7 @@ async def _hit(
 ) -> tuple[bool, Allowance]:
     taken = await limiter.hit(quota, caller, cost=cost)
     stats = await limiter.get_window_stats(quota, caller)
-    return taken, Allowance(quota.amount, stats.remaining, max(0.0, stats.reset_time - time.time()))
+    reset_s = max(0.0, stats.reset_time - time.time())
+    if taken and stats.remaining == quota.amount - cost:
+        reset_s = float(WINDOW_S)  # the first of its window, of which the library says that it ends now
+    return taken, Allowance(quota.amount, stats.remaining, reset_s)
