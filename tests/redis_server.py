@@ -48,6 +48,14 @@ class RedisServer:
         self._process = None
         self.client.close()
 
+    def renew(self) -> None:
+        """Whatever was done to it: from now on it runs, has room, and is empty."""
+        if self._process is None:
+            self.start()
+        self.resume()
+        self.client.config_set("maxmemory", 0)
+        self.client.flushall()
+
     def pause(self) -> None:
         """From now on it takes connections and answers nothing."""
         assert self._process is not None

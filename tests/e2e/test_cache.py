@@ -5,7 +5,6 @@ import time
 
 import httpx
 
-from tests import redis_server
 from tests import service as services
 
 AT_LEAST = 20
@@ -13,9 +12,9 @@ AT_LEAST = 20
 MISSES, HITS = 7, 60
 
 
-def test_a_kept_answer_comes_many_times_faster(astronaut_jpeg):
+def test_a_kept_answer_comes_many_times_faster(astronaut_jpeg, redis):
     pictures = [astronaut_jpeg + bytes([number]) for number in range(MISSES)]  # which no decoder minds
-    with redis_server.running() as redis, services.running({"REDIS_CACHE_URL": redis.url}) as service:
+    with services.running({"REDIS_CACHE_URL": redis.url}) as service:
         with httpx.Client(base_url=service.url, timeout=60) as client:
 
             def seconds(picture: bytes, status: str) -> float:

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,25 +18,12 @@ from fpan.serve.grpc import start_grpc
 from fpan.serve.http.app import create_app
 from fpan.serve.pipeline.split import place
 
-from tests import redis_server
 from tests.redis_server import RedisServer
 from tests.service import free_ports
 from tests.traffic import NAME, picture, repository, sample, serving, until
 
 KEY = "a secret of the tests"
 PICTURE = picture()
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[RedisServer]:
-    with redis_server.running() as server:
-        yield server
-
-
-@pytest.fixture
-def redis(started: RedisServer) -> RedisServer:
-    started.client.flushall()
-    return started
 
 
 @asynccontextmanager

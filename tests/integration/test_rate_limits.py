@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc.aio
@@ -21,25 +21,12 @@ from fpan.serve.metrics import Metrics
 from fpan.serve.secret import Secret
 from fpan.serve.settings import Settings
 
-from tests import redis_server
 from tests.redis_server import RedisServer
 from tests.service import free_ports
 from tests.traffic import PICTURE, repository, serving, until
 
 SETTINGS = Settings(cache_key="a secret of the tests")
 ME = "somebody"
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[RedisServer]:
-    with redis_server.running() as server:
-        yield server
-
-
-@pytest.fixture
-def redis(started: RedisServer) -> RedisServer:
-    started.client.flushall()
-    return started
 
 
 class Counting:

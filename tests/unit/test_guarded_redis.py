@@ -2,68 +2,61 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from fpan.serve.guarded_redis import GuardedRedis, RedisAway, open_redis
 from fpan.serve.main import _settings
 from fpan.serve.metrics import Metrics
 
-from tests import redis_server
 from tests.redis_server import RedisServer
 from tests.traffic import until
 
 RETRY_S = 0.02
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with redis_server.running() as server:
-        yield server
-
-
 @pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[GuardedRedis]:
-    async with open_redis("cache", server.url, 2.0, RETRY_S, Metrics().redis) as guarded:
-        yield guarded
+async def guarded(redis: RedisServer) -> AsyncIterator[GuardedRedis]:
+    async with open_redis("cache", redis.url, 2.0, RETRY_S, Metrics().redis) as opened:
+        yield opened
 
 
-async def test_connections_that_the_server_has_closed_are_no_failure(server, redis, caplog):
+async def test_connections_that_the_server_has_closed_are_no_failure(redis, guarded, caplog):
     async def many() -> None:
-        await asyncio.gather(*(redis.ask(redis.client.ping) for _ in range(20)))
+        await asyncio.gather(*(guarded.ask(guarded.client.ping) for _ in range(20)))
 
     await many()
-    server.client.client_kill_filter(_type="normal", skipme=True)
+    redis.client.client_kill_filter(_type="normal", skipme=True)
     await many()
-    assert (redis.up, caplog.records) == (True, [])
+    assert (guarded.up, caplog.records) == (True, [])
 
 
-async def test_more_questions_than_connections_are_all_answered(redis):
-    assert await asyncio.gather(*(redis.ask(redis.client.ping) for _ in range(300))) == [True] * 300
+async def test_more_questions_than_connections_are_all_answered(guarded):
+    assert await asyncio.gather(*(guarded.ask(guarded.client.ping) for _ in range(300))) == [True] * 300
 
 
-async def test_a_question_that_is_given_up_leaves_no_answer_behind_for_the_next(server, redis):
-    server.client.set("mine", b"1")
-    server.client.set("other", b"2")
+async def test_a_question_that_is_given_up_leaves_no_answer_behind_for_the_next(redis, guarded):
+    redis.client.set("mine", b"1")
+    redis.client.set("other", b"2")
     for _ in range(30):
-        left = asyncio.create_task(redis.ask(lambda: redis.client.get("mine")))
+        left = asyncio.create_task(guarded.ask(lambda: guarded.client.get("mine")))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         left.cancel()
-        assert await redis.ask(lambda: redis.client.get("other")) == b"2"
-    assert redis.up
+        assert await guarded.ask(lambda: guarded.client.get("other")) == b"2"
+    assert guarded.up
 
 
-async def test_one_that_fails_whenever_it_is_asked_does_not_fill_the_log(redis, caplog):
+async def test_one_that_fails_whenever_it_is_asked_does_not_fill_the_log(guarded, caplog):
     over, asked = time.monotonic() + 1, 0
     while time.monotonic() < over:
-        await until(lambda: redis.writable)
+        await until(lambda: guarded.writable)
         with pytest.raises(RedisAway):
-            await redis.ask(lambda: redis.client.execute_command("NOSUCHCOMMAND"), writes=True)
+            await guarded.ask(lambda: guarded.client.execute_command("NOSUCHCOMMAND"), writes=True)
         asked += 1
     assert asked <= 9  # 50 without a longer pause each time
     assert len([record for record in caplog.records if record.levelname == "WARNING"]) == asked
-    assert await redis.ask(redis.client.ping)  # it is read all the while
+    assert await guarded.ask(guarded.client.ping)  # it is read all the while
 
 
 @pytest.mark.parametrize(
