@@ -72,8 +72,8 @@ def group_photo() -> bytes:
 
 @pytest.fixture(scope="session")
 def redis_process() -> Iterator[redis_server.RedisServer]:
-    """A real Redis, started once; see ``redis``."""
-    with redis_server.running() as running:
+    """A real Redis that writes nothing down, started once; see ``redis``."""
+    with redis_server.running("--appendonly", "no") as running:
         yield running
 
 

@@ -27,6 +27,10 @@ CACHE_STATUS: Final[dict[CacheOutcome, str]] = {
 """How ``Cache-Status`` (RFC 9211) tells it."""
 
 
+Make = Callable[[Asking, Callable[[], None]], Awaitable[Answered]]
+"""What makes answers; see :meth:`AnswerCache.answer`."""
+
+
 class _Moved(Exception):
     """Another version would answer now than when the question was asked."""
 
@@ -47,12 +51,13 @@ class AnswerCache:
         self._metrics = metrics
         self._flights: Flights[bytes, Answered] = Flights(DeadlineExceeded)
 
-    async def answer(self, asking: Asking, make: Callable[[Asking], Awaitable[Answered]]) -> Answered:
+    async def answer(self, asking: Asking, make: Make) -> Answered:
         """The answer to a question.
 
         Args:
             asking: the question.
-            make: makes an answer; its work is cancelled when nobody waits for it any more.
+            make: makes an answer; its work is cancelled when nobody waits for it any more. It calls what it is given
+                at the moment when it is settled which versions answer, and raises what that raises.
 
         Raises:
             GatewayError: what ``make`` raises.
@@ -82,7 +87,7 @@ class AnswerCache:
         name: bytes,
         answering: bytes,
         asking: Asking,
-        make: Callable[[Asking], Awaitable[Answered]],
+        make: Make,
         began: float,
     ) -> Answered:
         outcome: CacheOutcome | None = None
@@ -98,10 +103,12 @@ class AnswerCache:
                 looked = self._timed("cache", began)
                 if found is not None:
                     return _answered(found, looked)
-        # Nothing is awaited between this and the moment when the parser takes the roster that it answers with.
-        if self._keys.answering(asking) != answering:
-            raise _Moved
-        made = await make(asking)
+
+        def begins() -> None:
+            if self._keys.answering(asking) != answering:
+                raise _Moved
+
+        made = await make(asking, begins)
         return replace(made, cached=outcome, timing_ms={**looked, **made.timing_ms})
 
     async def _keep(self, name: bytes, answered: Answered) -> None:
