@@ -1,5 +1,6 @@
 """Callers of a running service, who keep what they were told."""
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import numpy as np
 
 from tests.known_face import file_of
 
-PICTURE = file_of(np.full((64, 64, 3), 90, np.uint8))
+_PICTURES = itertools.cycle([file_of(np.full((64, 64, 3), 60 + shade, np.uint8)) for shade in range(64)])
+"""One after the other, and more than are asked for at once: the service answers the same one in flight only once."""
 SETTLED = 4
 """Answers more, until those to the requests that were under way have come."""
 _PATIENCE_S = 30.0
@@ -32,7 +34,7 @@ class Traffic:
     def ask(self, client: httpx.Client) -> None:
         """One request."""
         try:
-            answer = client.post("/v1/parse", params={"faces": "full"}, content=PICTURE)
+            answer = client.post("/v1/parse", params={"faces": "full"}, content=next(_PICTURES))
             answer.raise_for_status()
             told = answer.json()
             (face,) = told["faces"]

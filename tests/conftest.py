@@ -13,6 +13,7 @@ from fpan.cli._app import main
 from PIL import Image
 from skimage import data
 
+from tests import redis_server
 from tests import service as services
 
 SHARED_TRAINING = "smoke_run"
@@ -79,6 +80,20 @@ def read_group_photo() -> bytes:
 def group_photo() -> bytes:
     """A photo of six people."""
     return read_group_photo()
+
+
+@pytest.fixture(scope="session")
+def redis_process() -> Iterator[redis_server.RedisServer]:
+    """A real Redis that writes nothing down, started once; see ``redis``."""
+    with redis_server.running("--appendonly", "no") as running:
+        yield running
+
+
+@pytest.fixture
+def redis(redis_process: redis_server.RedisServer) -> redis_server.RedisServer:
+    """A real Redis, empty. A test may leave it dead, paused or full."""
+    redis_process.renew()
+    return redis_process
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 from fpan.serve.desk import Desk
 from fpan.serve.inference.batcher import Answer
+from fpan.serve.limits import RateLimiter
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.lineup import Lineup, Roster
 from fpan.serve.pipeline.parser import FaceParser, Limits
 from fpan.serve.pipeline.segmenter import Segmenter
 from fpan.serve.pipeline.types import Detection
+from fpan.serve.secret import Secret
 from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
 from PIL import Image
@@ -96,6 +98,7 @@ def known_gateway() -> Iterator[SimpleNamespace]:
             settings=settings,
             parser=parser,
             desk=SimpleNamespace(answer=lambda asking: Desk(parser, pool, settings, metrics).answer(asking)),
+            limiter=RateLimiter(None, Secret(settings), metrics),
             rollout=SimpleNamespace(lineup=lineup, served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
             metrics=metrics,
             draining=False,

@@ -17,10 +17,12 @@ from fpan.serve import errors
 from fpan.serve.desk import Desk
 from fpan.serve.grpc import start_grpc
 from fpan.serve.grpc.server import _OPTIONS_BYTES, _SPARE_CALLS, HEALTH_INTERVAL_S, SERVICE
+from fpan.serve.limits import RateLimiter
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures, Photo
+from fpan.serve.secret import Secret
 from fpan.serve.settings import Settings
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -108,7 +110,13 @@ async def gateway(free_port):
         parser, metrics = SquareParser(), Metrics()
         desk = Desk(parser, pool, settings, metrics)
         built = SimpleNamespace(
-            settings=settings, parser=parser, desk=desk, metrics=metrics, draining=False, healthy=True
+            settings=settings,
+            parser=parser,
+            desk=desk,
+            limiter=RateLimiter(None, Secret(settings), metrics),
+            metrics=metrics,
+            draining=False,
+            healthy=True,
         )
 
         async def ready():

@@ -11,10 +11,12 @@ from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.serve.desk import Desk
 from fpan.serve.errors import Impossible, Overloaded
 from fpan.serve.http.app import create_app
+from fpan.serve.limits import RateLimiter
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.lineup import Roster
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures, Photo
+from fpan.serve.secret import Secret
 from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
 
@@ -81,6 +83,7 @@ def gateway():
         settings=settings,
         parser=parser,
         desk=Desk(parser, pool, settings, metrics),
+        limiter=RateLimiter(None, Secret(settings), metrics),
         rollout=SimpleNamespace(
             served=(ServedVersion(CARD),),
             refused=(),

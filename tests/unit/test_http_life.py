@@ -14,9 +14,11 @@ from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.serve.desk import Desk
 from fpan.serve.http import answer
 from fpan.serve.http.app import create_app
+from fpan.serve.limits import RateLimiter
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.types import ParseResult, Photo
+from fpan.serve.secret import Secret
 from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
 from starlette.responses import StreamingResponse
@@ -67,6 +69,7 @@ async def gateway():
             settings=settings,
             parser=parser,
             desk=Desk(parser, pool, settings, metrics),
+            limiter=RateLimiter(None, Secret(settings), metrics),
             rollout=SimpleNamespace(served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
             metrics=metrics,
             draining=False,

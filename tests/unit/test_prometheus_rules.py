@@ -11,7 +11,7 @@ from fpan.serve.metrics import Metrics
 
 RULES = Path(__file__).parents[2] / "deploy/prometheus/rules"
 FILES = sorted(RULES.glob("*.yml"))
-ROLLOUT = RULES / "rollout.yml"
+ROLLOUT, REDIS = RULES / "rollout.yml", RULES / "redis.yml"
 
 
 def rules(path: Path) -> list[dict]:
@@ -28,9 +28,10 @@ def metrics() -> set[str]:
     return names
 
 
-def test_every_alert_asks_for_metrics_that_the_gateway_has_and_says_what_to_do():
-    assert rules(ROLLOUT)
-    for rule in rules(ROLLOUT):
+@pytest.mark.parametrize("path", [ROLLOUT, REDIS], ids=lambda path: path.name)
+def test_every_alert_asks_for_metrics_that_the_gateway_has_and_says_what_to_do(path):
+    assert rules(path)
+    for rule in rules(path):
         asked = set(re.findall(r"\bfpan_\w+", rule["expr"]))
         assert asked, rule["alert"]
         assert asked <= metrics(), rule["alert"]
@@ -48,8 +49,7 @@ def test_prometheus_takes_the_rules(path):
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_the_alerts_go_off_when_they_should(tmp_path):
-    """Prometheus' own evaluation of made-up series, half an hour of them."""
+def test_the_alerts_on_rollouts_go_off_when_they_should(tmp_path):
     labels = 'model="segm",version="2"'
     series = {
         f'fpan_shadow_agreement_bucket{{{labels},le="0.95"}}': "0+30x60",
@@ -61,13 +61,35 @@ def test_the_alerts_go_off_when_they_should(tmp_path):
         f"fpan_rollback_unwritten{{{labels}}}": "0x60",
         f"fpan_model_refused{{{labels}}}": "1x60",
     }
-    firing = {"ShadowDisagrees": 1, "VersionTakenBack": 1, "VersionRefused": 1}
-    expected = {name: bool(firing.get(name)) for name in (rule["alert"] for rule in rules(ROLLOUT))}
+    evaluate(tmp_path, ROLLOUT, series, {"ShadowDisagrees", "VersionTakenBack", "VersionRefused"})
+
+
+@pytest.mark.parametrize(
+    ("up", "writable", "firing"),
+    [
+        ("1x60", "1x60", set()),
+        ("1x20 0x40", "1x20 0x40", {"RedisDoesNotAnswer"}),
+        ("1x60", "1x20 0x40", {"RedisTakesNoWrites"}),
+    ],
+)
+def test_the_alerts_on_redis_go_off_when_they_should(tmp_path, up, writable, firing):
+    told = (("up", "1x60", up), ("writable", "1x60", writable))
+    series = {
+        f'fpan_redis_{name}{{role="cache",instance="{number}"}}': values
+        for name, *each in told
+        for number, values in enumerate(each)
+    }
+    evaluate(tmp_path, REDIS, series, firing)
+
+
+def evaluate(tmp_path: Path, path: Path, series: dict[str, str], firing: set[str]) -> None:
+    """Prometheus' own evaluation of made-up series, at the 40th of their minutes: these alerts are on, and no other."""
+    expected = {rule["alert"]: rule["alert"] in firing for rule in rules(path)}
     alerts = [
         {f"count(ALERTS{{alertname='{name}',alertstate='firing'}}) or vector(0)": on} for name, on in expected.items()
     ]
     test = {
-        "rule_files": [str(ROLLOUT)],
+        "rule_files": [str(path)],
         "evaluation_interval": "1m",
         "tests": [
             {

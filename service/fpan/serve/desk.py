@@ -1,10 +1,11 @@
-"""Where every transport hands in a picture and gets the encoded answer: parse, encode, count."""
+"""Where every transport hands in a picture and gets the encoded answer: cache, parse, encode, count."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from fpan.serve.errors import DeadlineExceeded
 from fpan.serve.metrics import Metrics
@@ -14,6 +15,11 @@ from fpan.serve.pipeline.options import ParseOptions
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.stopwatch import Stopwatch
 from fpan.serve.settings import Settings
+
+if TYPE_CHECKING:
+    from fpan.serve.cache import AnswerCache, CacheOutcome
+
+_DIGEST_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,10 @@ class Answered:
     """How many there are in it."""
     timing_ms: dict[str, float]
     """Milliseconds by stage."""
+    digest: bytes
+    """Hash of the body, 16 bytes: what ``ETag`` tells."""
+    cached: "CacheOutcome | None" = None
+    """What the cache did; None where there is none."""
 
 
 class PictureParser(Protocol):
@@ -60,20 +70,29 @@ class PictureParser(Protocol):
 class Desk:
     """Answers for all transports."""
 
-    def __init__(self, parser: PictureParser, pool: Executor, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        parser: PictureParser,
+        pool: Executor,
+        settings: Settings,
+        metrics: Metrics,
+        cache: "AnswerCache | None" = None,
+    ) -> None:
         """Takes what it needs.
 
         Args:
             parser: finds and parses faces.
             pool: where answers are encoded.
             settings: the default deadline, and how answers are encoded.
-            metrics: are told of each answer.
+            metrics: are told of each answer that is made.
+            cache: knows answers that need not be made; None makes each.
         """
         self._parser = parser
         self._pool = pool
         self._rules = EncodeRules.of(settings)
         self._settings = settings
         self._metrics = metrics
+        self._cache = cache
 
     async def answer(self, asking: Asking) -> Answered:
         """Answers within the deadline of its options. Cancelled, it drops the work.
@@ -84,18 +103,24 @@ class Desk:
         allowed_ms = asking.options.deadline_ms or self._settings.deadline_ms
         try:
             async with asyncio.timeout(allowed_ms / 1000):  # the parser knows it too, but not of the encoding
-                answered = await self._made(asking)
+                return await (self._cache.answer(asking, self._made) if self._cache else self._made(asking))
         except TimeoutError:
             raise DeadlineExceeded(f"the answer was not ready within {allowed_ms} ms") from None
+
+    async def _made(self, asking: Asking, begins: Callable[[], None] = lambda: None) -> Answered:
+        begins()  # at once before the parser, with nothing awaited between: it takes the roster that answers
+        result, photo, segmenter = await self._parser.parse(asking.data, asking.options, asking.caller)
+        answer = Answer(result, photo, segmenter.card, asking.options, self._rules, segmenter.alias)
+        watch = Stopwatch()
+
+        def encoded() -> tuple[bytes, bytes]:
+            body = asking.encoding.encode(answer)
+            return body, hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
+
+        with watch("encode"):
+            body, digest = await asyncio.get_running_loop().run_in_executor(self._pool, encoded)
+        answered = Answered(body, len(result.faces), {**result.timing_ms, **watch.milliseconds}, digest)
         for stage, milliseconds in answered.timing_ms.items():
             self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
         self._metrics.faces.observe(answered.faces)
         return answered
-
-    async def _made(self, asking: Asking) -> Answered:
-        result, photo, segmenter = await self._parser.parse(asking.data, asking.options, asking.caller)
-        answer = Answer(result, photo, segmenter.card, asking.options, self._rules, segmenter.alias)
-        watch = Stopwatch()
-        with watch("encode"):
-            body = await asyncio.get_running_loop().run_in_executor(self._pool, asking.encoding.encode, answer)
-        return Answered(body, len(result.faces), {**result.timing_ms, **watch.milliseconds})

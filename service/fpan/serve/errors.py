@@ -11,11 +11,16 @@
     |-- UnsupportedImage        415  INVALID_ARGUMENT     not an image that is read here
     |-- Impossible              422  INVALID_ARGUMENT     well-formed but impossible: truncated image, box outside
     |-- Overloaded              429  RESOURCE_EXHAUSTED   over capacity; try again
+    |-- RateLimited             429  RESOURCE_EXHAUSTED   the caller's own quota is used up; try again
     |-- Unavailable             503  UNAVAILABLE          backend down or draining; try again
     `-- DeadlineExceeded        504  DEADLINE_EXCEEDED    the caller's deadline passed
 """
 
-from typing import ClassVar
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from fpan.serve.limits.allowance import Allowance
 
 PROBLEM_BASE = "urn:mask-fpan:problem:"
 """Prefix of the stable ``type`` of RFC 9457 problems."""
@@ -83,6 +88,17 @@ class Overloaded(GatewayError):
 
     status, grpc_code, slug, title = 429, "RESOURCE_EXHAUSTED", "overloaded", "Over capacity"
     retry_after_s = 1.0
+
+
+class RateLimited(GatewayError):
+    """The caller has used up its quota; a part of it comes back after ``retry_after_s``."""
+
+    status, grpc_code, slug, title = 429, "RESOURCE_EXHAUSTED", "rate-limited", "Too many requests"
+    retry_after_s = 1.0
+
+    def __init__(self, detail: str, allowance: "Allowance | None" = None) -> None:
+        super().__init__(detail, retry_after_s=math.ceil(allowance.reset_s) if allowance else None)
+        self.allowance = allowance
 
 
 class Unavailable(GatewayError):

@@ -12,9 +12,12 @@ from tempfile import TemporaryDirectory
 
 import cv2
 
+from fpan.serve.cache import AnswerCache, AnswerKeys, AnswerStore
 from fpan.serve.desk import Desk
+from fpan.serve.guarded_redis import GuardedRedis, open_redis
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.start import open_backend
+from fpan.serve.limits import RateLimiter
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.parser import FaceParser, Limits
 from fpan.serve.rollout.crew import Crew
@@ -22,6 +25,7 @@ from fpan.serve.rollout.followed import FollowedRepository
 from fpan.serve.rollout.rollout import Rollout
 from fpan.serve.rollout.shadow import Shadow
 from fpan.serve.rollout.watch import Watch
+from fpan.serve.secret import Secret
 from fpan.serve.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -34,7 +38,9 @@ class Gateway:
     settings: Settings
     parser: FaceParser
     desk: Desk
-    """Parses and encodes."""
+    """Parses and encodes, or knows the answer."""
+    limiter: RateLimiter
+    """Counts what each caller asks."""
     backend: InferenceBackend
     rollout: Rollout
     """Which versions answer."""
@@ -90,8 +96,26 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             stack.push_async_callback(_ended, task)
         _log.info("networks: %s", backend.description)
         parser = FaceParser(lineup, bounds, pool, watch.ended, shadow.offer)
-        desk = Desk(parser, pool, settings, metrics)
-        yield Gateway(settings, parser, desk, backend, rollout, shadow, metrics)
+        redis, secret = await _redis(settings, metrics, stack), Secret(settings)
+        if redis and not secret.shared:
+            _log.warning(
+                "CACHE_KEY is empty: no other gateway, nor this one's next start, can use what it keeps in Redis"
+            )
+        cache = AnswerCache(
+            AnswerKeys(secret, settings, lineup), AnswerStore(redis, secret, settings) if redis else None, metrics
+        )
+        stack.push_async_callback(cache.close)
+        desk, limiter = Desk(parser, pool, settings, metrics, cache), RateLimiter(redis, secret, metrics)
+        yield Gateway(settings, parser, desk, limiter, backend, rollout, shadow, metrics)
+
+
+async def _redis(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> GuardedRedis | None:
+    """The Redis that answers are kept in; None where the settings name none."""
+    url = settings.redis_cache_url.get_secret_value()
+    if not url:
+        return None
+    opening = open_redis("cache", url, settings.redis_timeout_ms / 1000, settings.redis_retry_s, metrics.redis)
+    return await stack.enter_async_context(opening)
 
 
 def _complain(task: asyncio.Task[None]) -> None:

@@ -48,6 +48,19 @@ class Metrics:
         r.register(self.drift)
         self.watch = WatchCounts(r)
         self.shadow = ShadowCounts(r)
+        self.redis = RedisCounts(r)
+        self.cache_requests = Counter(
+            "fpan_cache_requests",
+            "Requests by what the cache did: hit, miss, shared (with one in flight), skipped (never kept), failed.",
+            ("outcome",),
+            registry=r,
+        )
+        self.rate_limited = Counter(
+            "fpan_rate_limited",
+            "Requests refused because their caller's quota is used up, by where it is counted: redis, local.",
+            ("counted",),
+            registry=r,
+        )
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -215,6 +228,19 @@ class WatchCounts:
         self._unwritten.clear()
         for model, version in versions:
             self._unwritten.labels(model, str(version)).set(1)
+
+
+class RedisCounts:
+    """Whether what requests can do without is there, by what it is for."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._up = Gauge("fpan_redis_up", "1 while the Redis answers.", ("role",), registry=registry)
+        self._writable = Gauge("fpan_redis_writable", "1 while the Redis takes writes.", ("role",), registry=registry)
+
+    def told(self, role: str, up: bool, writable: bool) -> None:
+        """What is known of it now."""
+        self._up.labels(role).set(up)
+        self._writable.labels(role).set(up and writable)
 
 
 class ShadowCounts:

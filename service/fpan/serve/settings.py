@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis.asyncio.connection import parse_url
 
 from fpan.contract.card import ModelName
 from fpan.registry import is_remote
@@ -14,6 +15,7 @@ Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Address = Annotated[Path | str, BeforeValidator(lambda value: str(value) if is_remote(value) else Path(value))]
 Port = Annotated[int, Field(ge=1, le=65535)]
+MIN_KEY_CHARACTERS = 16
 
 
 def _listed(value: object) -> object:
@@ -142,6 +144,43 @@ class Settings(BaseSettings):
     """Largest JSON of an inference at ``/v2`` in bytes; larger tensors are sent in binary."""
     cors_origins: Origins = ()
     """Origins, with commas, whose pages may call the API from a browser, e.g. https://app.example.com; ``*`` is all."""
+
+    redis_cache_url: SecretStr = SecretStr("")
+    """Redis (redis://, rediss:// or unix://) that keeps answers and counts for rate limits; may evict. Empty: none."""
+    redis_jobs_url: SecretStr = SecretStr("")
+    """Redis that keeps jobs; it must not evict. Empty: none."""
+    redis_timeout_ms: Positive = 100
+    """How long a request waits for ``redis_cache_url``, in milliseconds; then it goes on without it."""
+    redis_retry_s: Seconds = 2.0
+    """How often is tried whether a Redis that failed answers again, in seconds; until then it is not asked."""
+    cache_key: SecretStr = SecretStr("")
+    """Secret of 16 characters or more by which cached answers are named and encrypted. Gateways with the same one share
+    answers and rate limits; empty makes up one at each start, so that nothing is shared."""
+    cache_ttl_s: Positive = 3600
+    """How long an answer is kept, in seconds."""
+    cache_max_value_bytes: Positive = 2**20
+    """Largest answer that is kept, in bytes once compressed."""
+    rate_limit_per_minute: Annotated[int, Field(ge=0)] = 0
+    """Requests that one caller may make in a minute; more are refused with 429. 0: any number."""
+
+    @field_validator("redis_cache_url", "redis_jobs_url")
+    @classmethod
+    def _of_a_redis(cls, value: SecretStr) -> SecretStr:
+        try:
+            if address := value.get_secret_value():
+                parse_url(address)
+        except ValueError:  # whose words may have a password in them
+            raise ValueError(
+                "this is no address of a Redis: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], rediss:// or unix://"
+            ) from None
+        return value
+
+    @field_validator("cache_key")
+    @classmethod
+    def _hard_to_guess(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < MIN_KEY_CHARACTERS:
+            raise ValueError(f"a secret of fewer than {MIN_KEY_CHARACTERS} characters can be guessed")
+        return value
 
     @field_validator("drift_min_faces")
     @classmethod

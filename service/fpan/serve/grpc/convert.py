@@ -72,7 +72,7 @@ def _known(words: dict[Any, T], value: int, name: str) -> T:
 
 
 def write_response(answer: Answer) -> pb.ParseResponse:
-    """Everything that is known, less the request's id. Encodes pictures: it belongs in a worker thread."""
+    """Everything that is known, less the request's id and timing. Encodes pictures: it belongs in a worker thread."""
     result, card, wanted = answer.result, answer.card, answer.options.output
     if "polygons" in wanted:
         answer.check_polygons()
@@ -83,7 +83,6 @@ def write_response(answer: Answer) -> pb.ParseResponse:
         reason=result.reason or "",
         notes=result.notes,
         faces=[_face(answer, face) for face in result.faces],
-        timing_ms=result.timing_ms,
     )
     if result.frame == "image":
         whole = (0, 0, result.width, result.height)

@@ -11,12 +11,14 @@ import grpc
 import grpc.aio
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
-from fpan.serve.caller import CLIENT_ID, caller_of, host_of
-from fpan.serve.desk import Asking, Encoding
-from fpan.serve.errors import BadRequest, GatewayError, Overloaded, TooLarge, Unavailable
+from fpan.serve.cache import CACHE_STATUS
+from fpan.serve.caller import CLIENT_ID, caller_of, host_of, quota_of
+from fpan.serve.desk import Answered, Asking, Encoding
+from fpan.serve.errors import BadRequest, GatewayError, Overloaded, RateLimited, TooLarge, Unavailable
 from fpan.serve.grpc.convert import read_options, write_response
 from fpan.serve.grpc.status import status_of
 from fpan.serve.http.request_id import HEADER, choose
+from fpan.serve.limits import Allowance, limit_fields
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS, ParseOptions
 
 if TYPE_CHECKING:
@@ -41,24 +43,33 @@ class FaceParsingServicer:
         """Parses one picture. A cancelled call, which is a cancelled task, cancels the work."""
         metadata = context.invocation_metadata() or ()
         identity = choose(_offered(metadata, HEADER))
-        caller = caller_of(_offered(metadata, CLIENT_ID), host_of(context.peer()))
+        host = host_of(context.peer())
+        caller = caller_of(_offered(metadata, CLIENT_ID), host)
+        allowance: Allowance | None = None
         with _Measured(self._gateway) as measured:
             try:
                 with self._permit():
-                    response = await self._parse(request, context.time_remaining(), caller)
+                    per_minute = self._gateway.settings.rate_limit_per_minute
+                    allowance = await self._gateway.limiter.take(quota_of(host), per_minute)
+                    answered = await self._parse(request, context.time_remaining(), caller)
+                    response = pb.ParseResponse.FromString(answered.body)
             except GatewayError as error:
                 refused = error
+                if isinstance(error, RateLimited):
+                    allowance = error.allowance
             except Exception:
                 _log.exception("request %s failed", identity)
                 refused = GatewayError("something broke here; the log has it under this request's id")
             else:
                 measured.code = grpc.StatusCode.OK
                 response.request_id = identity
-                context.set_trailing_metadata(((HEADER, identity),))
+                response.timing_ms.update(answered.timing_ms)
+                cached = (("cache-status", CACHE_STATUS[answered.cached]),) if answered.cached else ()
+                context.set_trailing_metadata(((HEADER, identity), *cached, *limit_fields(allowance).items()))
                 return response
             status = status_of(refused)
             measured.code = status.code
-            trailing = (*(status.trailing_metadata or ()), (HEADER, identity))
+            trailing = (*(status.trailing_metadata or ()), (HEADER, identity), *limit_fields(allowance).items())
             return await context.abort(status.code, status.details, trailing)
 
     @contextmanager
@@ -74,14 +85,11 @@ class FaceParsingServicer:
         finally:
             self._running -= 1
 
-    async def _parse(self, request: pb.ParseRequest, left_s: float | None, caller: str) -> pb.ParseResponse:
+    async def _parse(self, request: pb.ParseRequest, left_s: float | None, caller: str) -> Answered:
         options = self._checked(request)
         if left_s is not None:
             options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
-        answered = await self._gateway.desk.answer(Asking(request.image, options, _ENCODING, caller))
-        response = pb.ParseResponse.FromString(answered.body)
-        response.timing_ms.update(answered.timing_ms)
-        return response
+        return await self._gateway.desk.answer(Asking(request.image, options, _ENCODING, caller))
 
     def _checked(self, request: pb.ParseRequest) -> ParseOptions:
         most = self._gateway.settings.max_body_bytes

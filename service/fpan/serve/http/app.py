@@ -29,12 +29,20 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(info_routes(gateway))
     app.include_router(oip_routes(gateway))
     app.include_router(page_router())
-    app.add_middleware(Around, metrics=gateway.metrics, limit=gateway.settings.max_concurrency, limited=PARSE_PATHS)
-    if gateway.settings.cors_origins:
+    settings = gateway.settings
+    app.add_middleware(
+        Around,
+        metrics=gateway.metrics,
+        limit=settings.max_concurrency,
+        limited=PARSE_PATHS,
+        limiter=gateway.limiter,
+        per_minute=settings.rate_limit_per_minute,
+    )
+    if settings.cors_origins:
         # Around all else, so that a page can read refusals too. Without credentials: a key is a header of the page's.
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=gateway.settings.cors_origins,
+            allow_origins=settings.cors_origins,
             allow_methods=_CORS_METHODS,
             allow_headers=["*"],
             expose_headers=_CORS_HEADERS,

@@ -18,7 +18,7 @@ _PROBLEMS = {
     413: "Too many bytes, or more pixels than are read here.",
     415: "Not an image of a format that is read here.",
     422: "It cannot be done: a truncated picture, a box outside the picture, more faces than redact may cover.",
-    429: "Over capacity; Retry-After says when to come again.",
+    429: "Over capacity, or the caller's quota is used up; Retry-After says when to come again.",
     503: "The backend is down, or the server is shutting down; Retry-After says when to come again.",
     504: "The deadline passed.",
 }
@@ -82,6 +82,28 @@ _CLIENT_ID = {
 }
 
 
+_HEADERS = {
+    "Face-Count": {"schema": {"type": "integer"}, "description": "How many faces were parsed."},
+    "ETag": {
+        "schema": {"type": "string"},
+        "description": "The same for the same answer; weak for JSON, whose id and timing differ each time.",
+    },
+    "Cache-Status": {
+        "schema": {"type": "string", "examples": ["fpan; hit"]},
+        "description": "What the server's cache did (RFC 9211), where it has one.",
+    },
+    "Server-Timing": {"schema": {"type": "string"}, "description": "Milliseconds by stage."},
+    "RateLimit-Policy": {
+        "schema": {"type": "string", "examples": ['"default";q=600;w=60']},
+        "description": "The caller's quota, and the seconds that it is for, where there is one.",
+    },
+    "RateLimit": {
+        "schema": {"type": "string", "examples": ['"default";r=599;t=60']},
+        "description": "What remains of it, and the seconds until there is more.",
+    },
+}
+
+
 def _json_body() -> dict[str, Any]:
     members: dict[str, Any] = {"image": {"type": "string", "contentEncoding": "base64", "description": "The picture."}}
     members |= {name: {**schema, "description": text} for name, schema, text in _OPTIONS}
@@ -94,7 +116,7 @@ PARSE: dict[str, Any] = {
         200: {
             "description": "Every face, its parts, and their masks in the pixels of the picture; with "
             "`Accept: image/png` one picture, with `application/x-npz` arrays for numpy instead.",
-            "headers": {"Face-Count": {"schema": {"type": "integer"}, "description": "How many faces were parsed."}},
+            "headers": _HEADERS,
             "model": ParseAnswer,
             "content": {"application/json": {"example": _EXAMPLE}, "image/png": _BINARY, "application/x-npz": _BINARY},
         },

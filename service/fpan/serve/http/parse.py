@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
+from fpan.serve.cache import CACHE_STATUS
 from fpan.serve.caller import CLIENT_ID, caller_of
 from fpan.serve.desk import Asking, Encoding
 from fpan.serve.errors import BadRequest, Unavailable
@@ -40,9 +41,13 @@ def parse_routes(gateway: Gateway) -> APIRouter:
             "Server-Timing": ", ".join(f"{stage};dur={ms:g}" for stage, ms in timing.items()),
             # All that an answer without words tells of whether there was a face.
             "Face-Count": str(answered.faces),
+            "ETag": f'"{answered.digest.hex()}"',
         }
+        if answered.cached:
+            headers["Cache-Status"] = CACHE_STATUS[answered.cached]
         if media == JSON:
             body = with_request(body, request_id(request), timing)
+            headers["ETag"] = f"W/{headers['ETag']}"  # the same answer, but for id and time
         return Response(body, headers=headers, media_type=media)
 
     path, alias = PARSE_PATHS

@@ -214,7 +214,8 @@ class ParseAnswer(BaseModel):
     redact: RedactedPicture | None = None
     npz: Arrays | None = None
     timing_ms: dict[str, float]
-    """By stage: decode, detect, queue, infer, paste, encode."""
+    """By stage: decode, detect, queue, infer, paste, encode; before them cache, where one was asked. An answer from
+    there has that alone, and one that was made for somebody else at the same time only ``shared``: the wait for it."""
 
 
 class LabelClass(BaseModel):

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from fpan.contract import ModelCard
 from fpan.serve.errors import NotFound
 from fpan.serve.pipeline.segmenter import Segmenter
 from fpan.serve.pipeline.split import Split
@@ -41,6 +42,8 @@ class Roster:
     """Name of a model, without a version -> who answers some of those who ask for it so."""
     shadows: Mapping[str, Segmenter] = field(default_factory=dict)
     """Name of a model -> what is to be compared with the version that answers for it."""
+    finder: ModelCard | None = None
+    """Card of the network that finds the faces."""
 
     def segmenter(self, model: str, caller: str | None = None) -> Segmenter:
         """The model that an option names.

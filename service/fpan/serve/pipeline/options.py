@@ -21,6 +21,8 @@ MAX_TOLERANCE = 100.0
 """Pixels that a simplified outline may be asked to stray at most."""
 _SHOWING = ("overlay", "cutout")
 """Outputs that show the faces which ``redact`` covers."""
+_FOUND = frozenset({"rle", "png", "confidence", "polygons", "alpha", "npz"})
+"""Outputs without a pixel of the picture. What is not among them is never kept."""
 _SHOWN = 40
 """Characters of a refused value that a message shows."""
 
@@ -80,6 +82,11 @@ class ParseOptions:
     def wants_alpha(self) -> bool:
         """Whether soft masks are among the answer: asked for, or named classes in an ``npz``."""
         return "alpha" in self.output or ("npz" in self.output and bool(self.classes or self.groups))
+
+    @property
+    def shows_picture(self) -> bool:
+        """Whether pixels of the picture are in the answer: it holds something else than what was found in it."""
+        return not set(self.output) <= _FOUND
 
     def check(self) -> None:
         """Whether the options go together.

@@ -57,7 +57,8 @@ class Crew:
         splits = {
             each.card.name: Split(named[f"{each.card.name}@{CHALLENGER}"], each.share) for each in served if each.share
         }
-        return Roster(segmenters, self._settings.segm_model, detector, careful, splits, _shadows(served, named))
+        shadows = _shadows(served, named)
+        return Roster(segmenters, self._settings.segm_model, detector, careful, splits, shadows, finder.card)
 
     @property
     def busy(self) -> bool:

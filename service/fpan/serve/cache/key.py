@@ -1,0 +1,88 @@
+"""Under which name an answer is kept: all that it depends on, hashed with a secret."""
+
+import asyncio
+import dataclasses
+import hashlib
+import hmac
+import json
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import fpan
+from fpan.contract import ModelCard
+from fpan.serve.desk import Asking
+from fpan.serve.pipeline.encode import EncodeRules
+from fpan.serve.pipeline.lineup import Lineup, Roster
+from fpan.serve.pipeline.parser import Limits
+from fpan.serve.pipeline.segmenter import Segmenter
+from fpan.serve.secret import Secret
+from fpan.serve.settings import Settings
+
+_HERE_BYTES = 256 * 1024
+"""Largest picture that is hashed on the event loop (0.2 ms or so): a thread costs as much."""
+_OTHER_SETTINGS = ("detector_threshold", "redact_detector_threshold", "backend", "runtime")
+"""What changes answers beside :class:`~fpan.serve.pipeline.encode.EncodeRules` and the pipeline's limits."""
+_NOT_ANSWERED = ("deadline_ms",)
+"""Of settings and options, what an answer does not depend on."""
+_CHOOSES = ("model",)
+"""Options that only choose a version, which is in the name itself."""
+
+
+class AnswerKeys:
+    """Names for the answers to questions; two questions have the same one if and only if their answers are the same."""
+
+    def __init__(self, secret: Secret, settings: Settings, lineup: Lineup) -> None:
+        """Takes what it needs.
+
+        Args:
+            secret: without it nobody can tell from a name what was asked.
+            settings: what of them changes answers is in every name.
+            lineup: who answers.
+        """
+        self._pictures = secret.derived("pictures")
+        self._names = secret.derived("names of answers")
+        self._lineup = lineup
+        self._told: WeakKeyDictionary[Roster, dict[int, bytes]] = WeakKeyDictionary()
+        names = {f.name for rules in (EncodeRules, Limits) for f in dataclasses.fields(rules)} | {*_OTHER_SETTINGS}
+        rules = {name: getattr(settings, name) for name in sorted(names.difference(_NOT_ANSWERED))}
+        self._rules = _json({"package": fpan.__version__, **rules})
+
+    async def digest(self, data: bytes) -> bytes:
+        """The keyed hash of a picture's file, 32 bytes. Reading a large one takes a thread."""
+        if len(data) <= _HERE_BYTES:
+            return hmac.digest(self._pictures, data, "sha256")
+        return await asyncio.to_thread(hmac.digest, self._pictures, data, "sha256")
+
+    def answering(self, asking: Asking) -> bytes:
+        """Who would answer this caller now, and by which rules: 32 bytes.
+
+        Raises:
+            NotFound: the model that is asked for is not served.
+        """
+        roster = self._lineup.now
+        segmenter = roster.segmenter(asking.options.model, asking.caller)
+        told = self._told.setdefault(roster, {})
+        if id(segmenter) not in told:  # the roster keeps it, so that no other gets its id
+            told[id(segmenter)] = self._identity(segmenter, roster.finder)
+        return told[id(segmenter)]
+
+    def name(self, digest: bytes, asking: Asking, answering: bytes) -> bytes:
+        """The name of an answer, 32 bytes.
+
+        Args:
+            digest: of the picture, see :meth:`digest`.
+            asking: what is asked of it.
+            answering: by whom, see :meth:`answering`.
+        """
+        asked = {f.name: getattr(asking.options, f.name) for f in dataclasses.fields(asking.options)}
+        question = {name: asked[name] for name in asked if name not in (*_NOT_ANSWERED, *_CHOOSES)}
+        return hmac.digest(self._names, digest + answering + _json([asking.encoding.kind, question]), "sha256")
+
+    def _identity(self, segmenter: Segmenter, finder: ModelCard | None) -> bytes:
+        """Of the whole cards: beside the networks' sha256 an answer depends on their classes and their alignment."""
+        cards = [segmenter.card.model_dump_json(), finder.model_dump_json() if finder else None]
+        return hashlib.sha256(self._rules + _json([segmenter.alias, *cards])).digest()
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
