@@ -1,0 +1,1 @@
+"""Load: what `make bench` measures, and the peers that it compares with."""

@@ -1,0 +1,35 @@
+"""The embedded Triton by itself, as the gateway would start it, for its own load generator.
+
+python -m tests.load.triton_alone    prints its gRPC address and the header that opens it, and runs until SIGTERM
+"""
+
+import asyncio
+import signal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fpan.contract import ModelRepository
+from fpan.serve.inference.embedded import EmbeddedBackend
+from fpan.serve.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+async def main() -> None:
+    """Starts it, says where, and ends it."""
+    settings = Settings(model_repository=ROOT / "model_repository")
+    repository = ModelRepository(settings.model_repository)
+    over = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    with TemporaryDirectory() as folder:
+        backend = await EmbeddedBackend.open(settings, repository, [repository.card("segm", 2)], Path(folder))
+        assert backend.server is not None
+        ((header, token),) = backend.server.grpc_headers.items()
+        print(backend.server.grpc_address, f"{header}:{token}", flush=True)
+        await over.wait()
+        await backend.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
