@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from fpan.serve.admission import Admission
+from fpan.serve.desk import Desk
 from fpan.serve.inference.batcher import Answer
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.lineup import Lineup, Roster
@@ -74,7 +76,10 @@ MAX_FACES = 3
 
 @contextmanager
 def known_gateway() -> Iterator[SimpleNamespace]:
-    """A gateway, all of it real but for network and detectors, which are ``network``, ``eyes`` and ``careful``."""
+    """A gateway, all of it real but for network and detectors, which are ``network``, ``eyes`` and ``careful``.
+
+    What is changed in its settings counts from the next request on.
+    """
     with ThreadPoolExecutor(1) as pool:
 
         async def work(function):
@@ -85,13 +90,16 @@ def known_gateway() -> Iterator[SimpleNamespace]:
 
         settings = Settings()
         network, eyes, careful = Network(), Eyes(FACE), Eyes(FACE)
-        limits = Limits(10**8, MAX_FACES, 30_000, 10**8, settings.max_alpha_bytes)
+        limits = Limits(10**8, MAX_FACES, 30_000, 10**8, settings.max_alpha_bytes, settings.max_pixels_in_flight)
         lineup = Lineup(Roster({"segm": Segmenter(CARD, network)}, "segm", eyes, careful))
+        parser, metrics = FaceParser(lineup, limits, pool), Metrics()
         yield SimpleNamespace(
             settings=settings,
-            parser=FaceParser(lineup, limits, pool),
+            parser=parser,
+            desk=SimpleNamespace(answer=lambda asking: Desk(parser, pool, settings, metrics).answer(asking)),
+            admission=Admission(settings.max_concurrency, None, metrics),
             rollout=SimpleNamespace(lineup=lineup, served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
-            metrics=Metrics(),
+            metrics=metrics,
             draining=False,
             run=work,
             ready=ready,

@@ -14,6 +14,7 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.serve import errors
+from fpan.serve.admission import Admission
 from fpan.serve.desk import Desk
 from fpan.serve.grpc import start_grpc
 from fpan.serve.grpc.server import _OPTIONS_BYTES, _SPARE_CALLS, HEALTH_INTERVAL_S, SERVICE
@@ -108,7 +109,14 @@ async def gateway(free_port):
         parser, metrics = SquareParser(), Metrics()
         desk = Desk(parser, pool, settings, metrics)
         built = SimpleNamespace(
-            settings=settings, parser=parser, desk=desk, metrics=metrics, draining=False, healthy=True
+            settings=settings,
+            parser=parser,
+            desk=desk,
+            metrics=metrics,
+            admission=Admission(settings.max_concurrency, None, metrics),
+            tls=None,
+            draining=False,
+            healthy=True,
         )
 
         async def ready():

@@ -9,6 +9,7 @@ import httpx
 from numpy.typing import NDArray
 
 from fpan.client import _answers, _calls
+from fpan.client._access import Verify, key_headers, verifying
 from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Patience, Retry
 from fpan.client._pictures import Picture, picture_bytes
@@ -31,24 +32,34 @@ class AsyncClient:
         self,
         url: str | None = None,
         *,
+        api_key: str | None = None,
         retry: Retry | None = None,
         timeout_s: float = 60.0,
         headers: dict[str, str] | None = None,
+        verify: Verify = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Opens nothing yet.
 
         Args:
             url: address of the server; None takes ``FPAN_URL`` from the environment, else http://127.0.0.1:8000.
+            api_key: opens a server that asks for one; None takes ``FPAN_API_KEY`` from the environment.
             retry: how often to try again on 429 and 503.
             timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
             headers: sent with every request.
+            verify: whose certificates are believed: True, the PEM file of an authority, or an SSLContext, which may hold
+                a certificate of the caller too.
             transport: of httpx; None goes over the network, by the proxies that the environment names.
         """
         self.url = _calls.base_url(url)
         self._retry = retry or Retry()
         self._timeout_s = timeout_s
-        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            headers={**key_headers(api_key), **(headers or {})},
+            verify=verifying(verify),
+            transport=transport,
+        )
 
     async def parse(
         self,

@@ -93,9 +93,11 @@ class Desk:
         return answered
 
     async def _made(self, asking: Asking) -> Answered:
-        result, photo, segmenter = await self._parser.parse(asking.data, asking.options, asking.caller)
-        answer = Answer(result, photo, segmenter.card, asking.options, self._rules, segmenter.alias)
-        watch = Stopwatch()
-        with watch("encode"):
-            body = await asyncio.get_running_loop().run_in_executor(self._pool, asking.encoding.encode, answer)
+        parsed = await self._parser.parse(asking.data, asking.options, asking.caller)
+        with parsed.held:
+            result, segmenter = parsed.result, parsed.segmenter
+            answer = Answer(result, parsed.photo, segmenter.card, asking.options, self._rules, segmenter.alias)
+            watch = Stopwatch()
+            with watch("encode"):
+                body = await asyncio.get_running_loop().run_in_executor(self._pool, asking.encoding.encode, answer)
         return Answered(body, len(result.faces), {**result.timing_ms, **watch.milliseconds})

@@ -9,10 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
+from fpan.serve.admission import Admission
 from fpan.serve.desk import Desk
+from fpan.serve.fetch.client import guarded_client
+from fpan.serve.fetch.fetch import Fetcher
+from fpan.serve.fetch.guard import Guard
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.start import open_backend
+from fpan.serve.keys.following import open_keys
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.parser import FaceParser, Limits
 from fpan.serve.rollout.crew import Crew
@@ -21,8 +27,13 @@ from fpan.serve.rollout.rollout import Rollout
 from fpan.serve.rollout.shadow import Shadow
 from fpan.serve.rollout.watch import Watch
 from fpan.serve.settings import Settings
+from fpan.serve.tls import Tls, open_tls
 
 _log = logging.getLogger(__name__)
+
+
+class _Runner(Protocol):
+    async def run(self) -> None: ...
 
 
 @dataclass
@@ -39,6 +50,12 @@ class Gateway:
     shadow: Shadow
     """Compares a version with the champion."""
     metrics: Metrics
+    admission: Admission
+    """Lets requests in."""
+    fetcher: Fetcher
+    """Fetches pictures from URLs."""
+    tls: Tls | None
+    """The certificate of both ports; None where they speak plainly."""
     draining: bool = field(default=False)
 
     def drain(self) -> None:
@@ -56,8 +73,14 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """Starts what computes, and ends all of it."""
+    """Starts what computes, and ends all of it.
+
+    Raises:
+        StartError: the keys or the certificate are missing, or of no use.
+    """
     metrics = Metrics()
+    keys, following_keys = open_keys(settings, metrics.files)
+    tls, following_tls = open_tls(settings, metrics.files)
     async with AsyncExitStack() as stack:
         runtime_folder = Path(stack.enter_context(TemporaryDirectory(prefix="fpan-")))
         followed = await asyncio.to_thread(FollowedRepository, settings, runtime_folder / "repository")
@@ -77,17 +100,29 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             settings.deadline_ms,
             settings.max_face_pixels,
             settings.max_alpha_bytes,
+            settings.max_pixels_in_flight,
         )
         watch = Watch(rollout, followed, metrics.watch)
         shadow = Shadow(lineup, lambda: crew.busy, settings, metrics.shadow)
-        for runner in (rollout, watch, shadow):
+        runners: list[_Runner] = [rollout, watch, shadow, *following_keys, *following_tls]
+        for runner in runners:
             task = asyncio.create_task(runner.run(), name=type(runner).__name__)
             task.add_done_callback(_complain)
             stack.push_async_callback(_ended, task)
         _log.info("networks: %s", backend.description)
         parser = FaceParser(lineup, bounds, pool, watch.ended, shadow.offer)
         desk = Desk(parser, pool, settings, metrics)
-        yield Gateway(settings, parser, desk, backend, rollout, shadow, metrics)
+        guard = Guard.of(settings)
+        client = await stack.enter_async_context(guarded_client(guard, timeout_s=settings.url_timeout_s))
+        fetcher = Fetcher(
+            guard,
+            client,
+            max_bytes=settings.max_body_bytes,
+            timeout_s=settings.url_timeout_s,
+            max_redirects=settings.max_url_redirects,
+        )
+        admission = Admission(settings.max_concurrency, keys, metrics)
+        yield Gateway(settings, parser, desk, backend, rollout, shadow, metrics, admission, fetcher, tls)
 
 
 def _complain(task: asyncio.Task[None]) -> None:

@@ -1,31 +1,21 @@
-"""The calls of ``faceparsing.v1.FaceParsing``."""
+"""The calls of ``faceparsing.v1.FaceParsing``, once they have been let in; see :mod:`fpan.serve.grpc.around`."""
 
 import dataclasses
-import logging
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import grpc
 import grpc.aio
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
-from fpan.serve.caller import CLIENT_ID, caller_of, host_of
 from fpan.serve.desk import Asking, Encoding
-from fpan.serve.errors import BadRequest, GatewayError, Overloaded, TooLarge, Unavailable
+from fpan.serve.errors import BadRequest, TooLarge
+from fpan.serve.grpc.around import this_call
 from fpan.serve.grpc.convert import read_options, write_response
-from fpan.serve.grpc.status import status_of
-from fpan.serve.http.request_id import HEADER, choose
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS, ParseOptions
 
 if TYPE_CHECKING:
     from fpan.serve.gateway import Gateway
 
-PARSE_ROUTE = "/faceparsing.v1.FaceParsing/Parse"
-_METHOD = "gRPC"
 _ENCODING = Encoding("grpc", lambda answer: bytes(write_response(answer).SerializeToString()))
-_log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[pb.ParseRequest, pb.ParseResponse]
 
@@ -35,44 +25,13 @@ class FaceParsingServicer:
 
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
-        self._running = 0
 
     async def Parse(self, request: pb.ParseRequest, context: Context) -> pb.ParseResponse:  # noqa: N802 (gRPC's name)
         """Parses one picture. A cancelled call, which is a cancelled task, cancels the work."""
-        metadata = context.invocation_metadata() or ()
-        identity = choose(_offered(metadata, HEADER))
-        caller = caller_of(_offered(metadata, CLIENT_ID), host_of(context.peer()))
-        with _Measured(self._gateway) as measured:
-            try:
-                with self._permit():
-                    response = await self._parse(request, context.time_remaining(), caller)
-            except GatewayError as error:
-                refused = error
-            except Exception:
-                _log.exception("request %s failed", identity)
-                refused = GatewayError("something broke here; the log has it under this request's id")
-            else:
-                measured.code = grpc.StatusCode.OK
-                response.request_id = identity
-                context.set_trailing_metadata(((HEADER, identity),))
-                return response
-            status = status_of(refused)
-            measured.code = status.code
-            trailing = (*(status.trailing_metadata or ()), (HEADER, identity))
-            return await context.abort(status.code, status.details, trailing)
-
-    @contextmanager
-    def _permit(self) -> Iterator[None]:
-        if self._gateway.draining:
-            raise Unavailable("this server is shutting down")
-        limit = self._gateway.settings.max_concurrency
-        if self._running >= limit:
-            raise Overloaded(f"{limit} requests are being handled, which is all this server takes at once")
-        self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
+        call = this_call()
+        response = await self._parse(request, context.time_remaining(), call.caller.identity)
+        response.request_id = call.request_id
+        return response
 
     async def _parse(self, request: pb.ParseRequest, left_s: float | None, caller: str) -> pb.ParseResponse:
         options = self._checked(request)
@@ -90,28 +49,3 @@ class FaceParsingServicer:
         if len(request.image) > most:
             raise TooLarge(f"the picture has {len(request.image)} bytes; this server takes at most {most}")
         return read_options(request.options)
-
-
-class _Measured:
-    """Counts a call and its time by the code that it ends with; one that never ends is a cancelled one."""
-
-    def __init__(self, gateway: "Gateway") -> None:
-        self._metrics = gateway.metrics
-        self.code = grpc.StatusCode.CANCELLED
-
-    def __enter__(self) -> "_Measured":
-        self._began = time.perf_counter()
-        self._metrics.in_flight.inc()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._metrics.in_flight.dec()
-        self._metrics.requests.labels(PARSE_ROUTE, _METHOD, self.code.name).inc()
-        self._metrics.request_seconds.labels(PARSE_ROUTE).observe(time.perf_counter() - self._began)
-
-
-def _offered(metadata: Iterable[tuple[str, str | bytes]], header: str) -> str | None:
-    for key, value in metadata:
-        if key == header and isinstance(value, str):
-            return value
-    return None

@@ -1,13 +1,14 @@
-"""Around every request: its id, its metrics, a permit before the body is read, and an answer to what nobody foresaw."""
+"""Around every request: its id, its metrics, admission before the body is read, an answer to what nobody foresaw."""
 
 import time
-from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fpan.serve.errors import Overloaded
+from fpan.serve.admission import Admission
+from fpan.serve.errors import GatewayError
+from fpan.serve.http.access import access_of, offered
 from fpan.serve.http.problems import problem, unknown
 from fpan.serve.http.request_id import HEADER, choose
 from fpan.serve.metrics import Metrics
@@ -18,14 +19,12 @@ _GONE = 499
 
 
 class Around:
-    """ASGI middleware: request id, latency by route, and at most ``limit`` requests on the limited paths at once."""
+    """ASGI middleware: request id, latency by route, and who may come in, by the table of :mod:`.access`."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, limit: int, limited: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, admission: Admission) -> None:
         self.app = app
         self._metrics = metrics
-        self._limit = limit
-        self._limited = frozenset(limited)
-        self._running = 0
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
@@ -45,21 +44,12 @@ class Around:
                 MutableHeaders(scope=message)[HEADER] = identity
             await send(message)
 
-        limited = scope["path"] in self._limited
         try:
-            if limited and self._running >= self._limit:
-                refused = Overloaded(
-                    f"{self._limit} requests are being handled, which is all this server takes at once"
-                )
-                await problem(Request(scope), refused)(scope, receive, send_with_id)
-                return
-            self._running += limited
-            self._metrics.in_flight.inc(limited)
-            try:
+            async with self._admission.admit(offered(scope), access_of(scope["method"], scope["path"])) as caller:
+                scope["fpan.caller"] = caller
                 await self.app(scope, receive, send_with_id)
-            finally:
-                self._running -= limited
-                self._metrics.in_flight.dec(limited)
+        except GatewayError as refused:  # those of routes have been answered within
+            await problem(Request(scope), refused)(scope, receive, send_with_id)
         except ClientDisconnect:
             status = _GONE
         except Exception as error:

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 from starlette.requests import ClientDisconnect
 
-from fpan.serve.caller import CLIENT_ID, caller_of
 from fpan.serve.desk import Asking, Encoding
 from fpan.serve.errors import BadRequest, Unavailable
 from fpan.serve.gateway import Gateway
+from fpan.serve.http.access import admitted
 from fpan.serve.http.answer import JSON, NPZ, PNG, json_answer, with_request
 from fpan.serve.http.body import read_upload
 from fpan.serve.http.describe import PARSE
@@ -36,8 +36,8 @@ def parse_routes(gateway: Gateway) -> APIRouter:
         media = negotiate(", ".join(request.headers.getlist("accept")), (JSON, PNG, NPZ))
         upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
         options = _for_media(ParseOptions.read(upload.options), media)
-        caller = caller_of(request.headers.get(CLIENT_ID), request.client.host if request.client else "")
-        asking = Asking(upload.data, options, _encoding(media, options), caller)
+        data = upload.data if upload.url is None else await _while_connected(request, gateway.fetcher.fetch(upload.url))
+        asking = Asking(data, options, _encoding(media, options), admitted(request).identity)
         answered = await _while_connected(request, gateway.desk.answer(asking))
         body, timing = answered.body, answered.timing_ms
         headers = {
