@@ -75,10 +75,10 @@ MAX_FACES = 3
 
 
 @contextmanager
-def known_gateway() -> Iterator[SimpleNamespace]:
+def known_gateway(**chosen: object) -> Iterator[SimpleNamespace]:
     """A gateway, all of it real but for network and detectors, which are ``network``, ``eyes`` and ``careful``.
 
-    What is changed in its settings counts from the next request on.
+    ``chosen`` are settings; what is changed in them afterwards counts from the next request on.
     """
     with ThreadPoolExecutor(1) as pool:
 
@@ -88,9 +88,11 @@ def known_gateway() -> Iterator[SimpleNamespace]:
         async def ready() -> bool:
             return True
 
-        settings = Settings()
+        settings = Settings(**chosen)
         network, eyes, careful = Network(), Eyes(FACE), Eyes(FACE)
-        limits = Limits(10**8, MAX_FACES, 30_000, 10**8, settings.max_alpha_bytes, settings.max_pixels_in_flight)
+        limits = Limits(
+            settings.max_pixels, MAX_FACES, 30_000, 10**8, settings.max_alpha_bytes, settings.max_pixels_in_flight
+        )
         lineup = Lineup(Roster({"segm": Segmenter(CARD, network)}, "segm", eyes, careful))
         parser, metrics = FaceParser(lineup, limits, pool), Metrics()
         yield SimpleNamespace(

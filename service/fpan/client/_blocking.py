@@ -47,8 +47,8 @@ class Client:
             retry: how often to try again on 429 and 503.
             timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
             headers: sent with every request.
-            verify: whose certificates are believed: True, the PEM file of an authority, or an SSLContext, which may hold
-                a certificate of the caller too.
+            verify: whose certificates are believed: True, the PEM file of an authority, or an SSLContext that may have
+                the caller's own certificate too.
             transport: of httpx; None goes over the network, by the proxies that the environment names.
         """
         self.url = _calls.base_url(url)

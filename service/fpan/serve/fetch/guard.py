@@ -125,5 +125,5 @@ def _read(text: str) -> Address:
 def _is_plain(host: str) -> bool:
     """Whether a host is a name, or an address in its usual form: 2130706433, 0x7f.1 and 127.1 are neither."""
     if _is_address(host):
-        return True
+        return "%" not in host  # one of this machine's own links
     return bool(_NAME.fullmatch(host)) and not _NUMBER.fullmatch(host.rpartition(".")[2])
