@@ -10,9 +10,11 @@ from fpan.serve.admission import ANY_KEY, OPEN, Access
 from fpan.serve.caller import API_KEY, AUTHORIZATION, CLIENT_ID, Caller, Offered
 
 METRICS_PATH = "/metrics"
+_ROOT = "/"
+"""Stands for itself alone: all else is below it."""
 
 ACCESS: Mapping[str, Access] = {
-    "/": OPEN,
+    _ROOT: OPEN,
     "/web": OPEN,
     "/openapi.json": OPEN,
     "/v1/health": OPEN,
@@ -29,8 +31,10 @@ _DEPTH = max(path.count("/") for path in ACCESS)
 
 def access_of(method: str, path: str) -> Access:
     """The row of a request. What has none needs a key: a route that was forgotten here is not open."""
+    if path == _ROOT:
+        return ACCESS[_ROOT]
     parts = path.split("/", _DEPTH + 1)[: _DEPTH + 1]  # no longer path costs more
-    while len(parts) > 1:
+    while len(parts) > 1 and parts != ["", ""]:
         known = "/".join(parts)
         for row in (f"{method} {known}", known):
             if row in ACCESS:
