@@ -1,7 +1,6 @@
 """Who may come in, over HTTP and gRPC alike: keys, scopes, permits, quotas, all before a body is read."""
 
 import asyncio
-import json
 import time
 from contextlib import asynccontextmanager
 
@@ -17,7 +16,7 @@ from fpan.serve.errors import Overloaded
 from fpan.serve.grpc import around, start_grpc
 from fpan.serve.http.access import ACCESS, access_of
 from fpan.serve.http.app import create_app
-from fpan.serve.keys.file import SCOPES, KeyFile
+from fpan.serve.keys.file import KeyFile
 from fpan.serve.keys.ring import KeyRing
 from fpan.serve.metrics import Metrics
 from fpan.serve.settings import Settings
@@ -147,7 +146,6 @@ async def test_health_the_page_and_the_contract_are_open_and_all_else_is_not(gat
         "/v1/nothing",
         "/v2/models",
         "/parse/x",
-        "//",
         "/a",
     ):
         assert (await gateway.http.get(path)).status_code == 401, path
@@ -170,6 +168,9 @@ async def test_health_the_page_and_the_contract_are_open_and_all_else_is_not(gat
         ("GET", "/v1/healthy", ANY_KEY),
         ("GET", "/v1/models/segm:1", ANY_KEY),
         ("GET", "", ANY_KEY),
+        ("GET", "/", OPEN),
+        ("GET", "//", ANY_KEY),
+        ("POST", "//v1/parse", ANY_KEY),
         ("GET", "/" * 5000, ANY_KEY),
         ("GET", "/v1/health/" + "/x" * 5000, OPEN),
     ],
@@ -404,7 +405,7 @@ async def test_a_url_is_fetched_in_the_place_of_the_picture(gateway):
 
 
 async def test_letting_in_costs_next_to_nothing():
-    ring = KeyRing(KeyFile(keys=tuple(made()[1] for _ in range(1000)) + (PARSER_ENTRY,)))
+    ring = KeyRing(KeyFile(keys=(*(made()[1] for _ in range(1000)), PARSER_ENTRY)))
     admission = Admission(64, ring, Metrics())
     offered, access, rounds = Offered(f"Bearer {PARSER}", None, None, "10.0.0.7"), Access("parse", limited=True), 2000
     best = min([await _rounds(admission, offered, access, rounds) for _ in range(3)])
@@ -417,9 +418,3 @@ async def _rounds(admission, offered, access, rounds):
         async with admission.admit(offered, access):
             pass
     return time.perf_counter() - began
-
-
-def test_scopes_are_what_the_tables_ask_for_or_what_is_about_to_be():
-    asked = {access.scope for access in (*ACCESS.values(), *around.ACCESS.values()) if access.scope}
-    assert asked <= set(SCOPES)
-    assert json.dumps(sorted(asked))
