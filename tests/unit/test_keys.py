@@ -8,6 +8,7 @@ import stat
 import threading
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from fpan.serve.errors import Unauthenticated
@@ -16,6 +17,7 @@ from fpan.serve.keys.file import KeyEntry, KeyFile, KeyFileError, edited, load
 from fpan.serve.keys.following import open_keys
 from fpan.serve.keys.ring import KeyRing
 from fpan.serve.keys.secret import hash_of, id_of, new_key
+from fpan.serve.main import _announce, main
 from fpan.serve.metrics import Metrics
 from fpan.serve.settings import Settings
 from fpan.serve.start_error import StartError
@@ -337,3 +339,34 @@ async def test_a_file_that_revokes_the_last_key_is_believed(tmp_path):
     async with following(path) as followed:
         path.write_bytes(KeyFile().dump())
         await followed.until(lambda: not followed.knows(first))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--url-hosts", "a b"], "URL_HOSTS: .*is no host"),
+        (["--cors-origins", "example.com"], "CORS_ORIGINS: .*is no origin"),
+        (["--url-private-networks", "10.0.0.1/8"], "URL_PRIVATE_NETWORKS"),
+        (["--max-pixels", "1000000000"], "MAX_PIXELS_IN_FLIGHT.*would never fit"),
+        (["--auth", "none"], "AUTH"),
+    ],
+)
+def test_settings_that_mean_nothing_are_named_at_the_start(words, says):
+    with pytest.raises(SystemExit, match=says):
+        main(words)
+
+
+@pytest.mark.parametrize(
+    ("settings", "tells", "not_told"),
+    [
+        ({}, (), ("callers", "metrics")),
+        ({"bind_address": "0.0.0.0", "auth": "off"}, ("need no API key (AUTH=off)", "metrics   nowhere"), ()),
+        ({"auth": "required", "metrics_port": 9}, ("need an API key", "http://127.0.0.1:9/metrics"), ()),
+        ({"metrics_port": 9, "metrics_address": "::1"}, ("http://[::1]:9/metrics",), ("callers",)),
+    ],
+)
+def test_the_first_lines_tell_who_is_let_in_and_where_metrics_are(settings, tells, not_told, capsys):
+    _announce(Settings(**settings), SimpleNamespace(tls=None, backend=SimpleNamespace(description="none")), 1)
+    out = capsys.readouterr().out
+    assert all(words in out for words in tells)
+    assert not any(words in out for words in not_told)

@@ -85,7 +85,7 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     with contextlib.closing(http_socket):
         async with open_gateway(settings) as gateway:
-            http = _Server(_configuration(gateway))
+            http = _Server(_configuration(gateway, create_app(gateway)))
             metrics = _Server(_plain(metrics_app(gateway.metrics), settings)) if metrics_socket else None
             try:
                 grpc = await start_grpc(gateway)
@@ -111,8 +111,8 @@ async def serve(settings: Settings) -> None:
                 await telling
 
 
-def _configuration(gateway: Gateway) -> uvicorn.Config:
-    configuration = _plain(create_app(gateway), gateway.settings)
+def _configuration(gateway: Gateway, app: ASGIApp) -> uvicorn.Config:
+    configuration = _plain(app, gateway.settings)
     if gateway.tls is not None:
         context = gateway.tls.context
         configuration.ssl_context_factory = lambda *_: context
@@ -135,7 +135,7 @@ def _settings(argv: Sequence[str] | None) -> Settings:
         return CliApp.run(Settings, cli_args=list(sys.argv[1:] if argv is None else argv))
     except ValidationError as error:
         first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"])
+        name = str(first["loc"][0])  # what follows is a place within its value
         sys.exit(f"fpan serve: {name.upper()}: {first['msg']}; `fpan serve --help` lists all settings")
 
 
