@@ -152,7 +152,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[Annotated[str, BeforeValidator(origin)], ...], *Words] = ()
     """Origins, with commas, whose pages may call this server from a browser: https://app.example.com, or *."""
     max_pixels_in_flight: Annotated[int, Field(gt=0, validate_default=True)] = 256_000_000
-    """Pixels of all decoded pictures together, about 10 bytes each; one that finds no room waits for others to end."""
+    """Pixels of all decoded pictures together, 5 bytes each, 14 in decoding; what finds no room waits for it."""
     url_hosts: Annotated[tuple[HostPattern, ...], *Words] = ()
     """Hosts, with commas, that pictures may be fetched from: images.example.com, *.example.com, HOST:PORT, or
     http://HOST where it has no TLS. Empty: no picture is fetched."""
