@@ -13,6 +13,7 @@ from fpan.client import ApiError, AsyncClient, Retry
 from fpan.serve.admission import ANY_KEY, OPEN, Access, Admission
 from fpan.serve.caller import Offered
 from fpan.serve.errors import Overloaded
+from fpan.serve.fetch.fetch import Fetcher
 from fpan.serve.grpc import around, start_grpc
 from fpan.serve.http.access import ACCESS, access_of
 from fpan.serve.http.app import create_app
@@ -23,8 +24,8 @@ from fpan.serve.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from starlette.routing import Mount, Route
 
+from tests.keys import made
 from tests.known_face import file_of, known_gateway, photo
-from tests.unit.test_keys import made
 
 PARSER, PARSER_ENTRY = made(name="parser")
 READER, READER_ENTRY = made(name="reader", scopes=["metrics"])
@@ -386,17 +387,28 @@ async def test_the_contract_tells_of_keys(gateway):
 
 
 async def test_a_url_is_fetched_in_the_place_of_the_picture(gateway):
-    class Fetched:
-        async def fetch(self, url):
-            assert url == "https://images.example.com/a.png"
-            return PICTURE
-
-    gateway.fetcher = Fetched()
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(PICTURE), PICTURE))
+        await writer.drain()
+        writer.close()
 
     async def post(**members):
         return await gateway.http.post("/v1/parse", json={"faces": "full", **members}, headers=bearer(PARSER))
 
-    assert (await post(url="https://images.example.com/a.png")).json()["faces"]
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        for settings, says in (
+            (Settings(), "this server asks nothing of"),
+            (Settings(url_hosts=host), "not a public one"),
+        ):
+            async with Fetcher.opened(settings) as gateway.fetcher:
+                told = await post(url=f"{host}/a.png")
+                assert (told.status_code, says in told.json()["detail"]) == (403, True)
+        allowed = Settings(url_hosts=host, url_private_networks="127.0.0.0/8")
+        async with Fetcher.opened(allowed) as gateway.fetcher:
+            assert (await post(url=f"{host}/a.png")).json()["faces"]
     for members in ({"url": "https://a", "image": "QQ=="}, {"url": "https://a", "image": "Q" * 100_000}):
         told = await post(**members)
         assert (told.status_code, "one request parses one picture" in told.json()["detail"]) == (400, True)

@@ -7,13 +7,13 @@ import logging
 import stat
 import threading
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 from fpan.serve.errors import Unauthenticated
 from fpan.serve.keys import ring as rings
-from fpan.serve.keys.file import KeyEntry, KeyFile, KeyFileError, edited, load
+from fpan.serve.keys.file import KeyFile, KeyFileError, edited, load
 from fpan.serve.keys.following import open_keys
 from fpan.serve.keys.ring import KeyRing
 from fpan.serve.keys.secret import hash_of, id_of, new_key
@@ -22,14 +22,9 @@ from fpan.serve.metrics import Metrics
 from fpan.serve.settings import Settings
 from fpan.serve.start_error import StartError
 
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
+from tests.keys import NOW, made
+
 DAY = timedelta(days=1)
-
-
-def made(**members):
-    identity, key = new_key()
-    entry = {"id": identity, "name": "test", "sha256": hash_of(key), "scopes": ["parse"], "created": NOW, **members}
-    return key, KeyEntry(**entry)
 
 
 def ring(*entries, now=NOW):

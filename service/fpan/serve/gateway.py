@@ -13,9 +13,7 @@ from typing import Protocol
 
 from fpan.serve.admission import Admission
 from fpan.serve.desk import Desk
-from fpan.serve.fetch.client import guarded_client
 from fpan.serve.fetch.fetch import Fetcher
-from fpan.serve.fetch.guard import Guard
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.start import open_backend
 from fpan.serve.keys.following import open_keys
@@ -112,15 +110,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         _log.info("networks: %s", backend.description)
         parser = FaceParser(lineup, bounds, pool, watch.ended, shadow.offer)
         desk = Desk(parser, pool, settings, metrics)
-        guard = Guard.of(settings)
-        client = await stack.enter_async_context(guarded_client(guard, timeout_s=settings.url_timeout_s))
-        fetcher = Fetcher(
-            guard,
-            client,
-            max_bytes=settings.max_body_bytes,
-            timeout_s=settings.url_timeout_s,
-            max_redirects=settings.max_url_redirects,
-        )
+        fetcher = await stack.enter_async_context(Fetcher.opened(settings))
         admission = Admission(settings.max_concurrency, keys, metrics)
         yield Gateway(settings, parser, desk, backend, rollout, shadow, metrics, admission, fetcher, tls)
 

@@ -1,11 +1,15 @@
 """Pictures from URLs: into memory, with bounds on bytes, time and redirects."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 
 from fpan.serve.errors import Forbidden, GatewayError, Impossible, TooLarge
+from fpan.serve.fetch.client import guarded_client
 from fpan.serve.fetch.guard import Guard
+from fpan.serve.settings import Settings
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {
@@ -34,6 +38,20 @@ class Fetcher:
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._max_redirects = max_redirects
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, settings: Settings) -> AsyncIterator["Fetcher"]:
+        """One by the rules of ``settings``, with connections that are closed in the end."""
+        guard = Guard.of(settings)
+        async with guarded_client(guard, timeout_s=settings.url_timeout_s) as client:
+            yield cls(
+                guard,
+                client,
+                max_bytes=settings.max_body_bytes,
+                timeout_s=settings.url_timeout_s,
+                max_redirects=settings.max_url_redirects,
+            )
 
     async def fetch(self, text: str) -> bytes:
         """The bytes at a URL, whatever its media type says they are.
