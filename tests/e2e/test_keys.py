@@ -126,8 +126,14 @@ def until(happened) -> float:
 
 
 def test_the_page_asks_for_a_key_and_parses_with_it(reachable, open_page: Opener, astronaut):
+    reader = keys(reachable.file, "add", "reader", "--scopes", "metrics")
+    assert until(lambda: reachable.status(reader) == 200) < FOLLOWS_WITHIN_S
     page = open_page(url=reachable.url, ignore_https_errors=True)
     drop(page, encoded(astronaut))
+    page.get_by_label("API key").fill(reader)
+    page.keyboard.press("Enter")
+    expect(page.locator("#problem-title")).to_have_text("Not allowed")
+    page.get_by_role("button", name="Try again").click()  # with another one, for this one is forgotten
     expect(page.get_by_label("API key")).to_be_focused()
     page.get_by_label("API key").fill(f"fpan_wrong_{'0' * 64}")
     page.keyboard.press("Enter")

@@ -32,7 +32,6 @@ def open_keys(settings: Settings, counts: FileCounts) -> tuple[KeyRing | None, t
 
     def use(contents: Contents) -> None:
         ring.replace(KeyFile.parse(contents[0]))
-        counts.keys.set(ring.usable)
 
     try:
         followed = FollowedFiles(
@@ -43,6 +42,7 @@ def open_keys(settings: Settings, counts: FileCounts) -> tuple[KeyRing | None, t
         raise StartError(f"KEYS_FILE={settings.keys_file}: {error.strerror or error}: {make}; {_OR}") from error
     except ValueError as error:
         raise StartError(f"KEYS_FILE={settings.keys_file} is no file of keys: {error}") from error
+    counts.keys.set_function(lambda: ring.usable)  # when it is asked for: keys expire by themselves
     if not ring.usable:
         make = _MAKE.format(file=settings.keys_file)
         raise StartError(
