@@ -9,15 +9,14 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from fpan.serve.admission import Admission
 from fpan.serve.desk import Desk
 from fpan.serve.inference.batcher import Answer
-from fpan.serve.limits import RateLimiter
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.lineup import Lineup, Roster
 from fpan.serve.pipeline.parser import FaceParser, Limits
 from fpan.serve.pipeline.segmenter import Segmenter
 from fpan.serve.pipeline.types import Detection
-from fpan.serve.secret import Secret
 from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
 from PIL import Image
@@ -76,10 +75,10 @@ MAX_FACES = 3
 
 
 @contextmanager
-def known_gateway() -> Iterator[SimpleNamespace]:
+def known_gateway(**chosen: object) -> Iterator[SimpleNamespace]:
     """A gateway, all of it real but for network and detectors, which are ``network``, ``eyes`` and ``careful``.
 
-    What is changed in its settings counts from the next request on.
+    ``chosen`` are settings; what is changed in them afterwards counts from the next request on.
     """
     with ThreadPoolExecutor(1) as pool:
 
@@ -89,16 +88,18 @@ def known_gateway() -> Iterator[SimpleNamespace]:
         async def ready() -> bool:
             return True
 
-        settings = Settings()
+        settings = Settings(**chosen)
         network, eyes, careful = Network(), Eyes(FACE), Eyes(FACE)
-        limits = Limits(10**8, MAX_FACES, 30_000, 10**8, settings.max_alpha_bytes)
+        limits = Limits(
+            settings.max_pixels, MAX_FACES, 30_000, 10**8, settings.max_alpha_bytes, settings.max_pixels_in_flight
+        )
         lineup = Lineup(Roster({"segm": Segmenter(CARD, network)}, "segm", eyes, careful))
         parser, metrics = FaceParser(lineup, limits, pool), Metrics()
         yield SimpleNamespace(
             settings=settings,
             parser=parser,
             desk=SimpleNamespace(answer=lambda asking: Desk(parser, pool, settings, metrics).answer(asking)),
-            limiter=RateLimiter(None, Secret(settings), metrics),
+            admission=Admission(settings.max_concurrency, None, metrics),
             rollout=SimpleNamespace(lineup=lineup, served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
             metrics=metrics,
             draining=False,

@@ -25,7 +25,7 @@ async def test_training_and_gateway_measure_the_same_of_the_same_crop(astronaut_
         backend="in-process", runtime="onnxruntime", model_repository=services.ROOT / "model_repository"
     )
     async with open_gateway(settings) as gateway:
-        result, _, segmenter = await gateway.parser.parse(astronaut_jpeg, ParseOptions(frame="crop"))
+        result, _, segmenter, _ = await gateway.parser.parse(astronaut_jpeg, ParseOptions(frame="crop"))
         window = segmenter.window
     (face,) = result.faces
     for folder in ("images", "masks"):

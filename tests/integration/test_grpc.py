@@ -14,15 +14,14 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.serve import errors
+from fpan.serve.admission import Admission
 from fpan.serve.desk import Desk
 from fpan.serve.grpc import start_grpc
 from fpan.serve.grpc.server import _OPTIONS_BYTES, _SPARE_CALLS, HEALTH_INTERVAL_S, SERVICE
-from fpan.serve.limits import RateLimiter
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures, Photo
-from fpan.serve.secret import Secret
 from fpan.serve.settings import Settings
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -113,8 +112,9 @@ async def gateway(free_port):
             settings=settings,
             parser=parser,
             desk=desk,
-            limiter=RateLimiter(None, Secret(settings), metrics),
             metrics=metrics,
+            admission=Admission(settings.max_concurrency, None, metrics),
+            tls=None,
             draining=False,
             healthy=True,
         )

@@ -71,8 +71,8 @@ def tell_cache(figures: Cache) -> list[str]:
         "## Cache",
         "",
         f"A portrait, `faces=auto`, one caller: {spread(figures.miss_ms)} ms computed, {spread(figures.hit_ms)} ms "
-        f"from a Redis on the same machine: **{spread(ratios)} times** faster (target 20). Mixed traffic of which a tenth "
-        f"repeats: {spread(figures.repeats_per_s)} faces/s, without cache and repeats {spread(figures.off_per_s)}.",
+        f"from a Redis on the same machine: **{spread(ratios)} times** faster (target 20). Mixed traffic of which a "
+        f"tenth repeats: {spread(figures.repeats_per_s)} faces/s, without cache and repeats {spread(figures.off_per_s)}.",
         "",
     ]
 

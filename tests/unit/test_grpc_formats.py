@@ -22,8 +22,8 @@ def made():
 
 async def respond(made, **options) -> pb.ParseResponse:
     read = read_options(pb.ParseOptions(**options))
-    result, decoded, _ = await made.parser.parse(file_of(photo()), read)
-    return write_response(Answer(result, decoded, CARD, read, EncodeRules.of(made.settings)))
+    parsed = await made.parser.parse(file_of(photo()), read)
+    return write_response(Answer(parsed.result, parsed.photo, CARD, read, EncodeRules.of(made.settings)))
 
 
 def opened(data: bytes) -> tuple[str, np.ndarray]:

@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from fpan.contract import FaceClass, ModelCard, Taxonomy
+from fpan.serve.admission import Admission
 from fpan.serve.desk import Desk
 from fpan.serve.http import answer
 from fpan.serve.http.app import create_app
@@ -72,6 +73,7 @@ async def gateway():
             limiter=RateLimiter(None, Secret(settings), metrics),
             rollout=SimpleNamespace(served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
             metrics=metrics,
+            admission=Admission(settings.max_concurrency, None, metrics),
             draining=False,
             pool=pool,
         )

@@ -85,7 +85,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture
 def make(pool):
     def parser(network: Network, eyes: Eyes, max_face_pixels: int = 10**9) -> FaceParser:
-        limits = Limits(64_000_000, 100, 30_000, max_face_pixels, 2**24)
+        limits = Limits(64_000_000, 100, 30_000, max_face_pixels, 2**24, 64_000_000)
         segmenter = Segmenter(CARD, network)
         named = {"segm": segmenter, f"segm:{CARD.version}": segmenter}
         return FaceParser(Lineup(Roster(named, "segm", eyes, eyes)), limits, pool)

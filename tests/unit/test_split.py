@@ -56,8 +56,8 @@ def test_other_models_try_out_other_callers():
 )
 def test_a_peer_is_its_address_whatever_its_port(peer, host):
     assert host_of(peer) == host
-    assert caller_of(None, host) == caller_of("", host) == host
-    assert caller_of("me", host) == "me"
+    assert caller_of(None, None, host).identity == caller_of(None, "", host).identity == host
+    assert caller_of(None, "me", host).identity == "me"
 
 
 async def test_the_gateway_splits_those_who_name_no_version(tmp_path, monkeypatch):

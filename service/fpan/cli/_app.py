@@ -15,11 +15,13 @@ from rich.table import Table
 from fpan import __version__
 from fpan.cli import _annotations, _photos, _work
 from fpan.cli._engine import engine
+from fpan.cli._keys import keys
 from fpan.cli._models import models
 from fpan.cli._server import ServerFailed, serve_main, server
 from fpan.cli._tree import tree
 from fpan.client import Client, FpanError, Options
 from fpan.contract import RepositoryError
+from fpan.serve.keys.file import KeyFileError
 
 SOME_FAILED = 1
 """Exit status when a photo, or the server, failed."""
@@ -49,7 +51,7 @@ def main() -> None:
     """Entry of the console script."""
     try:
         app(prog_name="fpan")
-    except (ServerFailed, FpanError, RepositoryError) as error:
+    except (ServerFailed, FpanError, RepositoryError, KeyFileError) as error:
         _err.print(f"[bold red]fpan:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(SOME_FAILED)
 
@@ -153,6 +155,7 @@ def serve(context: typer.Context) -> None:
 app.command()(tree)
 app.command()(engine)
 app.add_typer(models)
+app.add_typer(keys)
 
 
 @app.command()

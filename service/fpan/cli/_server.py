@@ -24,6 +24,8 @@ STOP_TIMEOUT_S = 30.0
 """How long it may take to stop before it is killed; more than it gives running requests itself."""
 SERVE = (sys.executable, "-m", "fpan.cli", "serve")
 _POLL_S = 0.1
+_FOR_OTHERS = ("AUTH", "KEYS_FILE", "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA", "METRICS_PORT")
+"""Settings that a server of one's own takes from nowhere."""
 _LAST_WORDS = 15
 """Lines of the server's log that are shown when it fails."""
 
@@ -115,8 +117,12 @@ def free_ports(count: int) -> list[int]:
 def _child(log: IO[str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     port, grpc_port = free_ports(2)
     command = [*SERVE, "--bind-address", "127.0.0.1", "--port", str(port), "--grpc-port", str(grpc_port)]
+    # Nobody else reaches it: what the environment says of a server for others is not meant for this one.
+    mine = {**os.environ, **dict.fromkeys(_FOR_OTHERS, "")}
     # A session of its own: Ctrl-C reaches this command alone, which then stops the server in order.
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    child = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=mine, start_new_session=True
+    )
     try:
         yield child, f"http://127.0.0.1:{port}"
     finally:

@@ -10,6 +10,7 @@ import httpx
 from numpy.typing import NDArray
 
 from fpan.client import _answers, _calls
+from fpan.client._access import Verify
 from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Patience, Retry
 from fpan.client._pictures import Picture, picture_bytes
@@ -116,27 +117,35 @@ class AsyncClient(Asynchronous[_calls.Request, httpx.Response]):
         self,
         url: str | None = None,
         *,
+        api_key: str | None = None,
         client_id: str | None = None,
         retry: Retry | None = None,
         timeout_s: float = 60.0,
         headers: dict[str, str] | None = None,
+        verify: Verify = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Opens nothing yet.
 
         Args:
             url: address of the server; None takes ``FPAN_URL`` from the environment, else http://127.0.0.1:8000.
+            api_key: opens a server that asks for one; None takes ``FPAN_API_KEY`` from the environment.
             client_id: who asks, in words of the caller's own; while a version is tried out, the same client always gets
                 the same.
             retry: how often to try again on 429 and 503.
             timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
             headers: sent with every request.
+            verify: whose certificates are believed: True, the PEM file of an authority, or an SSLContext that may have
+                the caller's own certificate too.
             transport: of httpx; None goes over the network, by the proxies that the environment names.
         """
         super().__init__(_calls, _calls.base_url(url), retry)
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
-            base_url=self.url, headers=_calls.headers(headers, client_id), transport=transport
+            base_url=self.url,
+            headers=_calls.headers(headers, client_id, api_key),
+            verify=verifying(verify),
+            transport=transport,
         )
 
     async def labels(self, model: str | None = None) -> Taxonomy:

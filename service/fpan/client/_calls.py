@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 import httpx
 from numpy.typing import NDArray
 
+from fpan.client._access import key_headers
 from fpan.client._answers import JSON, NPZ, PNG, expect, read_npz, read_result
 from fpan.client._options import Drawing, Options, Shape, query
 from fpan.client._wire import CLIENT_ID, Call
@@ -51,10 +52,10 @@ def base_url(url: str | None) -> str:
     return (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
 
 
-def headers(given: Mapping[str, str] | None, client_id: str | None) -> dict[str, str]:
+def headers(given: Mapping[str, str] | None, client_id: str | None, api_key: str | None) -> dict[str, str]:
     """What goes with every request."""
     told = {} if client_id is None else {CLIENT_ID: client_id}
-    return {**told, **(given or {})}
+    return {**key_headers(api_key), **told, **(given or {})}
 
 
 def parse_call(

@@ -11,6 +11,7 @@ import grpc
 from numpy.typing import NDArray
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
+from fpan.client._access import key_headers
 from fpan.client._grpc_answers import read_drawing, read_npz, read_result
 from fpan.client._options import Drawing, Options, Shape, known
 from fpan.client._wire import CLIENT_ID, Call
@@ -18,7 +19,6 @@ from fpan.client.types import Result
 
 DEFAULT_URL = "grpc://127.0.0.1:50051"
 URL_VARIABLE = "FPAN_GRPC_URL"
-KEY_VARIABLE = "FPAN_API_KEY"
 PLAIN, ENCRYPTED = "grpc", "grpcs"
 CHANNEL_OPTIONS = (
     # Label maps of large pictures exceed the 4 MiB that a channel lets pass by default.
@@ -67,9 +67,8 @@ def credentials(url: str, roots: Certificates | None) -> grpc.ChannelCredentials
 
 def metadata(api_key: str | None, client_id: str | None) -> Metadata:
     """What goes with every call."""
-    key = api_key or os.environ.get(KEY_VARIABLE)
-    told = (("authorization", key and f"Bearer {key}"), (CLIENT_ID, client_id))
-    return tuple((name, value) for name, value in told if value)
+    told = {**key_headers(api_key), **({CLIENT_ID: client_id} if client_id else {})}
+    return tuple((name.lower(), value) for name, value in told.items())
 
 
 def parse_call(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from fpan.client._access import key_headers
 from fpan.contract import AliasName, Change, RepositoryError
 from fpan.contract.aliases import CHAMPION
 from fpan.registry.registry import Registry
@@ -196,7 +197,7 @@ def _ask(scheme: str, host: str, address: str, port: int) -> Any:
     with httpx.Client(timeout=_ANSWER_TIMEOUT_S) as client:
         response = client.get(
             f"{scheme}://{literal}:{port}/v1/models",
-            headers={"Host": f"{shared}:{port}"},
+            headers={"Host": f"{shared}:{port}", **key_headers()},
             extensions={"sni_hostname": host},
         )
     return response.raise_for_status().json()

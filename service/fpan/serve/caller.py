@@ -1,23 +1,63 @@
 """Who asks: all that tells callers apart. It goes into no log, no metric and no answer."""
 
 import ipaddress
+from dataclasses import dataclass
 from urllib.parse import unquote
+
+from fpan.serve.keys.file import KeyEntry
 
 CLIENT_ID = "x-client-id"
 """Header, or gRPC metadata, by which a caller says who it is; it proves nothing."""
 _NETWORK_BITS = 64
+AUTHORIZATION, API_KEY = "authorization", "x-api-key"
+"""Headers, or gRPC metadata, that an API key comes in."""
+_BEARER = "bearer"
 
 
-def caller_of(offered: str | None, host: str) -> str:
-    """What a caller is known by from one request to the next.
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What a request says of its caller."""
 
-    Whatever proves who somebody is, such as an API key, belongs here, before what is only said.
+    authorization: str | None
+    """Value of :data:`AUTHORIZATION`."""
+    api_key: str | None
+    """Value of :data:`API_KEY`."""
+    client_id: str | None
+    """Value of :data:`CLIENT_ID`."""
+    host: str
+    """Address that it comes from."""
+
+    @property
+    def key(self) -> str | None:
+        """The API key; None where there is none. A proxy's own ``Authorization``, such as Basic, is none."""
+        scheme, _, told = (self.authorization or "").partition(" ")
+        return told.strip() if scheme.lower() == _BEARER else self.api_key
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who asks."""
+
+    key: KeyEntry | None
+    """What proves who it is; None where nobody needs to."""
+    identity: str
+    """What it is known by from one request to the next: see :func:`caller_of`."""
+    account: str
+    """What its quota is counted by: the key, else the address, and nothing that it only says."""
+
+
+def caller_of(key: KeyEntry | None, client_id: str | None, host: str) -> Caller:
+    """Who asks. What is proved comes before what is only said; one key may speak for many clients.
 
     Args:
-        offered: value of :data:`CLIENT_ID`; None where it was not sent.
+        key: that it has presented.
+        client_id: value of :data:`CLIENT_ID`; None where it was not sent.
         host: address that the request comes from.
     """
-    return offered or host
+    if key is None:
+        return Caller(None, client_id or host, quota_of(host))
+    account = f"key:{key.id}"
+    return Caller(key, f"{account}:{client_id}" if client_id else account, account)
 
 
 def quota_of(host: str) -> str:

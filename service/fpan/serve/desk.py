@@ -109,16 +109,18 @@ class Desk:
 
     async def _made(self, asking: Asking, begins: Callable[[], None] = lambda: None) -> Answered:
         begins()  # at once before the parser, with nothing awaited between: it takes the roster that answers
-        result, photo, segmenter = await self._parser.parse(asking.data, asking.options, asking.caller)
-        answer = Answer(result, photo, segmenter.card, asking.options, self._rules, segmenter.alias)
+        parsed = await self._parser.parse(asking.data, asking.options, asking.caller)
         watch = Stopwatch()
+        with parsed.held:
+            result, segmenter = parsed.result, parsed.segmenter
+            answer = Answer(result, parsed.photo, segmenter.card, asking.options, self._rules, segmenter.alias)
 
-        def encoded() -> tuple[bytes, bytes]:
-            body = asking.encoding.encode(answer)
-            return body, hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
+            def encoded() -> tuple[bytes, bytes]:
+                body = asking.encoding.encode(answer)
+                return body, hashlib.blake2b(body, digest_size=_DIGEST_BYTES).digest()
 
-        with watch("encode"):
-            body, digest = await asyncio.get_running_loop().run_in_executor(self._pool, encoded)
+            with watch("encode"):
+                body, digest = await asyncio.get_running_loop().run_in_executor(self._pool, encoded)
         answered = Answered(body, len(result.faces), {**result.timing_ms, **watch.milliseconds}, digest)
         for stage, milliseconds in answered.timing_ms.items():
             self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)

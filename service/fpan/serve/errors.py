@@ -4,6 +4,8 @@
 
     GatewayError
     |-- BadRequest              400  INVALID_ARGUMENT     malformed: missing picture, unknown option, unknown class
+    |-- Unauthenticated         401  UNAUTHENTICATED      no API key, or one that is not known here
+    |-- Forbidden               403  PERMISSION_DENIED    the key may not do it, or the URL may not be asked
     |-- NotFound                404  NOT_FOUND            no such route, model or version
     |-- NotAcceptable           406  INVALID_ARGUMENT     no answer of that media type
     |-- RequestTimeout          408  DEADLINE_EXCEEDED    the request's body did not arrive in time
@@ -45,6 +47,18 @@ class BadRequest(GatewayError):
     """The request is malformed."""
 
     status, grpc_code, slug, title = 400, "INVALID_ARGUMENT", "bad-request", "Malformed request"
+
+
+class Unauthenticated(GatewayError):
+    """The request has no API key, or one that is not known here."""
+
+    status, grpc_code, slug, title = 401, "UNAUTHENTICATED", "unauthenticated", "An API key is needed"
+
+
+class Forbidden(GatewayError):
+    """The caller is known and may not do this."""
+
+    status, grpc_code, slug, title = 403, "PERMISSION_DENIED", "forbidden", "Not allowed"
 
 
 class NotFound(GatewayError):

@@ -9,14 +9,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 
 import cv2
 
+from fpan.serve.admission import Admission
 from fpan.serve.cache import AnswerCache, AnswerKeys, AnswerStore
 from fpan.serve.desk import Desk
+from fpan.serve.fetch.fetch import Fetcher
 from fpan.serve.guarded_redis import GuardedRedis, open_redis
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.start import open_backend
+from fpan.serve.keys.following import open_keys
 from fpan.serve.limits import RateLimiter
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.parser import FaceParser, Limits
@@ -27,8 +31,13 @@ from fpan.serve.rollout.shadow import Shadow
 from fpan.serve.rollout.watch import Watch
 from fpan.serve.secret import Secret
 from fpan.serve.settings import Settings
+from fpan.serve.tls import Tls, open_tls
 
 _log = logging.getLogger(__name__)
+
+
+class _Runner(Protocol):
+    async def run(self) -> None: ...
 
 
 @dataclass
@@ -39,14 +48,18 @@ class Gateway:
     parser: FaceParser
     desk: Desk
     """Parses and encodes, or knows the answer."""
-    limiter: RateLimiter
-    """Counts what each caller asks."""
     backend: InferenceBackend
     rollout: Rollout
     """Which versions answer."""
     shadow: Shadow
     """Compares a version with the champion."""
     metrics: Metrics
+    admission: Admission
+    """Lets requests in."""
+    fetcher: Fetcher
+    """Fetches pictures from URLs."""
+    tls: Tls | None
+    """The certificate of both ports; None where they speak plainly."""
     draining: bool = field(default=False)
 
     def drain(self) -> None:
@@ -64,10 +77,16 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """Starts what computes, and ends all of it."""
+    """Starts what computes, and ends all of it.
+
+    Raises:
+        StartError: the keys or the certificate are missing, or of no use.
+    """
     metrics = Metrics()
     # Pictures are computed side by side: threads of OpenCV's own within one would take the cores from the others.
     cv2.setNumThreads(1)
+    keys, following_keys = open_keys(settings, metrics.files)
+    tls, following_tls = open_tls(settings, metrics.files)
     async with AsyncExitStack() as stack:
         runtime_folder = Path(stack.enter_context(TemporaryDirectory(prefix="fpan-")))
         followed = await asyncio.to_thread(FollowedRepository, settings, runtime_folder / "repository")
@@ -87,10 +106,12 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             settings.deadline_ms,
             settings.max_face_pixels,
             settings.max_alpha_bytes,
+            settings.max_pixels_in_flight,
         )
         watch = Watch(rollout, followed, metrics.watch)
         shadow = Shadow(lineup, lambda: crew.busy, settings, metrics.shadow)
-        for runner in (rollout, watch, shadow):
+        runners: list[_Runner] = [rollout, watch, shadow, *following_keys, *following_tls]
+        for runner in runners:
             task = asyncio.create_task(runner.run(), name=type(runner).__name__)
             task.add_done_callback(_complain)
             stack.push_async_callback(_ended, task)
@@ -105,8 +126,11 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             AnswerKeys(secret, settings, lineup), AnswerStore(redis, secret, settings) if redis else None, metrics
         )
         stack.push_async_callback(cache.close)
-        desk, limiter = Desk(parser, pool, settings, metrics, cache), RateLimiter(redis, secret, metrics)
-        yield Gateway(settings, parser, desk, limiter, backend, rollout, shadow, metrics)
+        desk = Desk(parser, pool, settings, metrics, cache)
+        fetcher = await stack.enter_async_context(Fetcher.opened(settings))
+        rates = RateLimiter(redis, secret, metrics)
+        admission = Admission(settings.max_concurrency, keys, metrics, rates, settings.rate_limit_per_minute)
+        yield Gateway(settings, parser, desk, backend, rollout, shadow, metrics, admission, fetcher, tls)
 
 
 async def _redis(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> GuardedRedis | None:

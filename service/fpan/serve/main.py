@@ -12,20 +12,21 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from pydantic import ValidationError
 from pydantic_settings import CliApp
+from starlette.types import ASGIApp
 
 from fpan.contract import RepositoryError
+from fpan.serve.addresses import bracketed
 from fpan.serve.gateway import Gateway, open_gateway
 from fpan.serve.grpc import start_grpc
+from fpan.serve.http.access import METRICS_PATH
 from fpan.serve.http.app import create_app
+from fpan.serve.http.info import metrics_app
 from fpan.serve.memory import return_large_blocks
 from fpan.serve.settings import Settings
+from fpan.serve.start_error import StartError
 from fpan.serve.triton.server import TritonError
 
 _BACKLOG = 2048
-
-
-class StartError(Exception):
-    """The service cannot start; the message says why and what to do."""
 
 
 class _Server(uvicorn.Server):
@@ -62,11 +63,12 @@ async def serve(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM.
 
     Raises:
-        StartError: a port is taken, or the networks' server cannot start.
+        StartError: a port is taken, the keys or the certificate are of no use, or the networks' server cannot start.
         RepositoryError: a model is missing or was changed.
     """
     began = time.monotonic()
     http_socket = _bind(settings.bind_address, settings.port, "PORT")
+    metrics_socket = settings.metrics_port and _bind(settings.metrics_address, settings.metrics_port, "METRICS_PORT")
     # gRPC binds its own socket; whether the port is free is told before anything slow is started.
     _bind(settings.bind_address, settings.grpc_port, "GRPC_PORT").close()
     stop = asyncio.Event()
@@ -83,32 +85,47 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     with contextlib.closing(http_socket):
         async with open_gateway(settings) as gateway:
-            http = _Server(_configuration(gateway))
+            http = _Server(_configuration(gateway, create_app(gateway)))
+            metrics = _Server(_plain(metrics_app(gateway.metrics), settings)) if metrics_socket else None
             try:
                 grpc = await start_grpc(gateway)
             except OSError as error:
                 raise StartError(f"{error}: choose another port with GRPC_PORT=") from error
             running = asyncio.create_task(http.serve(sockets=[http_socket]))
+            telling = (
+                asyncio.create_task(metrics.serve(sockets=[metrics_socket])) if metrics and metrics_socket else None
+            )
             stopping, listening = asyncio.create_task(stop.wait()), asyncio.create_task(http.listening.wait())
             await asyncio.wait({running, listening}, return_when=asyncio.FIRST_COMPLETED)
             listening.cancel()
             starting = False
             if not running.done():
-                _announce(settings, gateway.backend.description, time.monotonic() - began)
+                _announce(settings, gateway, time.monotonic() - began)
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             gateway.drain()
             http.should_exit = True
             await asyncio.gather(grpc.drain(settings.drain_timeout_s), running)
+            if metrics and telling:  # to the end: a drain is worth watching
+                metrics.should_exit = True
+                await telling
 
 
-def _configuration(gateway: Gateway) -> uvicorn.Config:
+def _configuration(gateway: Gateway, app: ASGIApp) -> uvicorn.Config:
+    configuration = _plain(app, gateway.settings)
+    if gateway.tls is not None:
+        context = gateway.tls.context
+        configuration.ssl_context_factory = lambda *_: context
+    return configuration
+
+
+def _plain(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(gateway),
-        log_level=gateway.settings.log_level,
+        app,
+        log_level=settings.log_level,
         access_log=False,
         log_config=None,
-        timeout_graceful_shutdown=round(gateway.settings.drain_timeout_s),
+        timeout_graceful_shutdown=round(settings.drain_timeout_s),
         server_header=False,
     )
 
@@ -118,7 +135,7 @@ def _settings(argv: Sequence[str] | None) -> Settings:
         return CliApp.run(Settings, cli_args=list(sys.argv[1:] if argv is None else argv))
     except ValidationError as error:
         first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"])
+        name = str(first["loc"][0])  # what follows is a place within its value
         sys.exit(f"fpan serve: {name.upper()}: {first['msg']}; `fpan serve --help` lists all settings")
 
 
@@ -139,14 +156,21 @@ def _bind(host: str, port: int, name: str) -> socket.socket:
     return bound
 
 
-def _announce(settings: Settings, networks: str, seconds: float) -> None:
-    host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
-    address = f"http://{host}:{settings.port}"
-    lines = (
+def _announce(settings: Settings, gateway: Gateway, seconds: float) -> None:
+    host = bracketed(settings.bind_address)
+    scheme, sealed = ("http", "") if gateway.tls is None else ("https", " with TLS")
+    address = f"{scheme}://{host}:{settings.port}"
+    lines = [
         f"Mask-FPAN Serve is ready after {seconds:.1f} s",
         f"  page      {address}/",
         f"  HTTP      POST {address}/v1/parse    contract: {address}/openapi.json",
-        f"  gRPC      {host}:{settings.grpc_port}",
-        f"  networks  {networks}",
-    )
+        f"  gRPC      {host}:{settings.grpc_port}{sealed}",
+    ]
+    if not settings.loopback or settings.needs_keys:
+        lines.append(f"  callers   {'need an API key' if settings.needs_keys else 'need no API key (AUTH=off)'}")
+    if settings.metrics_port:
+        lines.append(f"  metrics   http://{bracketed(settings.metrics_address)}:{settings.metrics_port}{METRICS_PATH}")
+    elif not settings.loopback:
+        lines.append("  metrics   nowhere: METRICS_PORT= opens a port for them")
+    lines.append(f"  networks  {gateway.backend.description}")
     print("\n".join(lines), flush=True)

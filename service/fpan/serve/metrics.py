@@ -61,6 +61,7 @@ class Metrics:
             ("counted",),
             registry=r,
         )
+        self.files = FileCounts(r)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -279,3 +280,20 @@ class ShadowCounts:
     def failed(self, card: ModelCard) -> None:
         """The shadow failed a crop."""
         self._failed.labels(card.name, str(card.version)).inc()
+
+
+class FileCounts:
+    """What follows files that others exchange tells."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.keys = Gauge("fpan_api_keys", "API keys that are neither revoked nor expired.", registry=registry)
+        self._used = Gauge(
+            "fpan_file_in_use",
+            "1 if what is in the file now is in use, 0 if it is of no use and what was there before is.",
+            ("file",),
+            registry=registry,
+        )
+
+    def used(self, what: str, good: bool) -> None:
+        """Whether the files of now are those in use."""
+        self._used.labels(what).set(good)

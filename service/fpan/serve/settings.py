@@ -1,15 +1,16 @@
 """The gateway's settings: at once environment variables, command-line flags and documentation."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.asyncio.connection import parse_url
 
 from fpan.contract.card import ModelName
 from fpan.registry import is_remote
+from fpan.serve.addresses import is_loopback, origin
+from fpan.serve.fetch.pattern import HostPattern
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -18,18 +19,12 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 MIN_KEY_CHARACTERS = 16
 
 
-def _listed(value: object) -> object:
-    """Words with commas, which environments and flags can hold; JSON lists, too."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [word for word in (word.strip() for word in value.split(",")) if word]
+def _words(value: object) -> object:
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[ModelName, ...], NoDecode, BeforeValidator(_listed)]
-Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/\s]+)$")]
-Origins = Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed)]
+Words = (NoDecode, BeforeValidator(_words))
+"""Makes a list one that is written with commas, as people write it, and not as JSON."""
 
 
 class Settings(BaseSettings):
@@ -138,12 +133,10 @@ class Settings(BaseSettings):
     """How long running requests may go on after SIGTERM, in seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
-    v2_models: Names = ()
+    v2_models: Annotated[tuple[ModelName, ...], *Words] = ()
     """Models, with commas, that answer to the Open Inference Protocol at ``/v2``; none turns it off."""
     v2_max_json_bytes: Positive = 8 * 2**20
     """Largest JSON of an inference at ``/v2`` in bytes; larger tensors are sent in binary."""
-    cors_origins: Origins = ()
-    """Origins, with commas, whose pages may call the API from a browser, e.g. https://app.example.com; ``*`` is all."""
 
     redis_cache_url: SecretStr = SecretStr("")
     """Redis (redis://, rediss:// or unix://) that keeps answers and counts for rate limits; may evict. Empty: none."""
@@ -182,10 +175,60 @@ class Settings(BaseSettings):
             raise ValueError(f"a secret of fewer than {MIN_KEY_CHARACTERS} characters can be guessed")
         return value
 
+    auth: Literal["auto", "required", "off"] = "auto"
+    """Whether callers need an API key: ``auto`` wants one unless ``bind_address`` is this machine's own (loopback) and
+    no ``keys_file`` is named."""
+    keys_file: Path | None = None
+    """File, or mounted Secret, with the hashes of the API keys; ``fpan keys`` writes it, and it is read again when it
+    changes."""
+    files_poll_s: Seconds = 1
+    """How often ``keys_file`` and the files of TLS are looked at for a change, in seconds."""
+    tls_certificate: Path | None = None
+    """PEM file with the certificate of both ports, and what leads to its root; with it they speak TLS alone."""
+    tls_key: Path | None = None
+    """PEM file with the private key of ``tls_certificate``."""
+    tls_client_ca: Path | None = None
+    """PEM file with the authorities whose certificates callers must show; without it they need none."""
+    metrics_port: Port | None = None
+    """Port of ``/metrics`` alone, in plain HTTP and without keys; the port of HTTP has it on loopback only."""
+    metrics_address: str = "127.0.0.1"
+    """Address that ``metrics_port`` listens on."""
+    cors_origins: Annotated[tuple[Annotated[str, BeforeValidator(origin)], ...], *Words] = ()
+    """Origins, with commas, whose pages may call this server from a browser: https://app.example.com, or *."""
+    max_pixels_in_flight: Annotated[int, Field(gt=0, validate_default=True)] = 256_000_000
+    """Pixels of all decoded pictures together, 5 bytes each, 14 in decoding; what finds no room waits for it."""
+    url_hosts: Annotated[tuple[HostPattern, ...], *Words] = ()
+    """Hosts, with commas, that pictures may be fetched from: images.example.com, *.example.com, HOST:PORT, or
+    http://HOST where it has no TLS. Empty: no picture is fetched."""
+    url_private_networks: Annotated[tuple[IPvAnyNetwork, ...], *Words] = ()
+    """Networks, with commas, that hosts of ``url_hosts`` may be in although they are not public: 10.20.0.0/16."""
+    url_timeout_s: Seconds = 10
+    """How long a picture may take to be fetched, in seconds, redirects included."""
+    max_url_redirects: Annotated[int, Field(ge=0)] = 3
+    """Redirects that are followed for a picture, each to a host that is allowed too."""
+
+    @property
+    def loopback(self) -> bool:
+        """Whether nobody but this machine can reach the ports."""
+        return is_loopback(self.bind_address)
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether callers need an API key."""
+        return self.auth == "required" or (self.auth == "auto" and not (self.loopback and self.keys_file is None))
+
     @field_validator("drift_min_faces")
     @classmethod
     def _within_the_window(cls, value: int, others: ValidationInfo) -> int:
         window = others.data.get("drift_window_faces", value)  # missing where it is refused itself
         if value > window:
             raise ValueError(f"{value} faces are more than the {window} of DRIFT_WINDOW_FACES: lower it too")
+        return value
+
+    @field_validator("max_pixels_in_flight")
+    @classmethod
+    def _room_for_the_largest(cls, value: int, others: ValidationInfo) -> int:
+        largest = others.data.get("max_pixels", value)
+        if value < largest:
+            raise ValueError(f"a picture of {largest} pixels, which MAX_PIXELS allows, would never fit into {value}")
         return value

@@ -10,14 +10,14 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
+from fpan.serve.addresses import bracketed
+from fpan.serve.grpc.around import SERVICE, Around
 from fpan.serve.grpc.servicer import FaceParsingServicer
 
 if TYPE_CHECKING:
     from fpan.serve.gateway import Gateway
 
-SERVICE = pb.DESCRIPTOR.services_by_name["FaceParsing"].full_name
 HEALTH_INTERVAL_S = 1.0
 """How often the health that watchers see follows the gateway's."""
 _OPTIONS_BYTES = 64 * 1024
@@ -58,17 +58,24 @@ async def start_grpc(gateway: "Gateway") -> GrpcServer:
         # Without it a second server would share the port and take half of the calls.
         ("grpc.so_reuseport", 0),
     ]
-    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=settings.max_concurrency + _SPARE_CALLS)
+    server = grpc.aio.server(
+        interceptors=(Around(gateway),),
+        options=options,
+        maximum_concurrent_rpcs=settings.max_concurrency + _SPARE_CALLS,
+    )
     face_parsing_pb2_grpc.add_FaceParsingServicer_to_server(FaceParsingServicer(gateway), server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
-    host = f"[{settings.bind_address}]" if ":" in settings.bind_address else settings.bind_address
+    address = f"{bracketed(settings.bind_address)}:{settings.grpc_port}"
     try:
-        port = server.add_insecure_port(f"{host}:{settings.grpc_port}")
+        if gateway.tls is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, gateway.tls.grpc_credentials())
     except RuntimeError as error:
-        raise OSError(f"gRPC cannot listen on {host}:{settings.grpc_port}: the port is taken") from error
+        raise OSError(f"gRPC cannot listen on {address}: the port is taken") from error
     await _tell(healthy, await gateway.ready())
     await server.start()
     following = asyncio.create_task(_follow(gateway, healthy), name="grpc-health")

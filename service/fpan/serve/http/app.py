@@ -1,27 +1,65 @@
 """The HTTP application: routes, errors and what goes around them."""
 
+from typing import Any
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import fpan
+from fpan.serve.caller import API_KEY, CLIENT_ID
 from fpan.serve.gateway import Gateway
 from fpan.serve.http import problems
 from fpan.serve.http.info import info_routes
 from fpan.serve.http.middleware import Around
 from fpan.serve.http.oip import oip_routes
 from fpan.serve.http.page import page_router
-from fpan.serve.http.parse import PARSE_PATHS, parse_routes
+from fpan.serve.http.parse import parse_routes
+from fpan.serve.http.request_id import HEADER
 
 _DESCRIPTION = "A photo in; for every face in it a label map out, in the pixels of the picture that was sent."
-_CORS_METHODS = ("GET", "POST", "DELETE")
-_CORS_HEADERS = ("X-Request-ID", "Face-Count", "Server-Timing", "Retry-After", "Location", "ETag")
-"""Of answers, what pages of other origins may read beside the body."""
+
+CORS_ALLOWED = ("Authorization", API_KEY, CLIENT_ID, HEADER, "Content-Type", "Idempotency-Key", "traceparent")
+"""Headers that pages of other origins may send."""
+CORS_EXPOSED = (
+    HEADER,
+    "Cache-Status",
+    "ETag",
+    "Face-Count",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "Server-Timing",
+    "WWW-Authenticate",
+)
+"""Headers of answers that they may read."""
+_CORS_MAX_AGE_S = 600
+_SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key; not every server wants one."},
+    "key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "The same key in a header of its own.",
+    },
+}
+
+
+class _Application(FastAPI):
+    """With what stands before every route in its document."""
+
+    def openapi(self) -> dict[str, Any]:
+        if not self.openapi_schema:
+            told = super().openapi()
+            told.setdefault("components", {})["securitySchemes"] = _SECURITY_SCHEMES
+            told["security"] = [{}, *({name: []} for name in _SECURITY_SCHEMES)]
+        return super().openapi()
 
 
 def create_app(gateway: Gateway) -> FastAPI:
     """The application over an open gateway."""
     # No documentation pages: FastAPI's load their scripts from elsewhere, and this works offline.
-    app = FastAPI(
+    app = _Application(
         title="Mask-FPAN Serve", version=fpan.__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None
     )
     problems.install(app)
@@ -29,22 +67,14 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(info_routes(gateway))
     app.include_router(oip_routes(gateway))
     app.include_router(page_router())
-    settings = gateway.settings
-    app.add_middleware(
-        Around,
-        metrics=gateway.metrics,
-        limit=settings.max_concurrency,
-        limited=PARSE_PATHS,
-        limiter=gateway.limiter,
-        per_minute=settings.rate_limit_per_minute,
-    )
-    if settings.cors_origins:
-        # Around all else, so that a page can read refusals too. Without credentials: a key is a header of the page's.
+    app.add_middleware(Around, metrics=gateway.metrics, admission=gateway.admission)
+    if origins := gateway.settings.cors_origins:  # outermost: a browser asks beforehand without a key
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=_CORS_METHODS,
-            allow_headers=["*"],
-            expose_headers=_CORS_HEADERS,
+            allow_origins=origins,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=CORS_ALLOWED,
+            expose_headers=CORS_EXPOSED,
+            max_age=_CORS_MAX_AGE_S,
         )
     return app

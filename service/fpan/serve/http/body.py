@@ -16,12 +16,12 @@ from starlette.requests import Request
 
 from fpan.serve.errors import BadRequest, RequestTimeout, TooLarge, UnsupportedImage
 
-_FIELD = "image"
+_FIELD, _URL = "image", "url"
 _MULTIPART, _JSON, _FORM = "multipart/form-data", "application/json", "application/x-www-form-urlencoded"
 _ANY_BYTES = "application/octet-stream"
 _HOW = (
     f"send the picture as the raw body (Content-Type: image/jpeg, or {_ANY_BYTES}), "
-    f"as the file {_FIELD!r} of a {_MULTIPART}, or as the base64 member {_FIELD!r} of JSON"
+    f"as the file {_FIELD!r} of a {_MULTIPART}, or as the base64 member {_FIELD!r} of JSON (or its address as {_URL!r})"
 )
 _MAX_PARTS = 8
 """Parts of a multipart body that are read before it is refused for having more than one picture."""
@@ -39,16 +39,18 @@ class Upload:
     """What a request carries."""
 
     data: bytes
-    """The file of the picture."""
+    """The file of the picture; empty where it is yet to be fetched."""
     options: dict[str, object]
-    """Members of the query (words) and of the JSON body (values), ``image`` left out."""
+    """Members of the query (words) and of the JSON body (values), ``image`` and ``url`` left out."""
+    url: str | None = None
+    """Where the picture is, in the place of its bytes."""
 
 
 async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> Upload:
     """Reads a request's picture and options.
 
     Args:
-        request: With the picture as its raw body, as the multipart file ``image``, or as base64 in JSON.
+        request: With the picture as its raw body, as the multipart file ``image``, or in JSON as base64 or as a URL.
         max_bytes: Largest body; a larger one is refused by its Content-Length, or when that many bytes have come.
         timeout_s: How long the body may take to arrive, in seconds.
 
@@ -66,11 +68,12 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> Upl
     data = await _in_time((_read_multipart if kind == _MULTIPART else _read_whole)(request, max_bytes), timeout_s)
     if kind == _JSON:
         data, members = await asyncio.to_thread(_read_json, data)
-    if not data:
+    url = members.pop(_URL, None)
+    if not data and url is None:
         raise BadRequest(f"there is no picture in the request: {_HOW}")
     if both := sorted(query.keys() & members.keys()):
         raise BadRequest(f"the option {both[0]!r} is given twice: in the query and in the body")
-    return Upload(data, {**query, **members})
+    return Upload(data, {**query, **members}, url if url is None else str(url))
 
 
 async def read_body(request: Request, max_bytes: int, timeout_s: float) -> bytes:
@@ -189,15 +192,34 @@ async def _picture_of(form: FormData) -> bytes:
 def _read_json(body: bytes) -> tuple[bytes, dict[str, object]]:
     if len(body) <= _MAX_BESIDE_BYTES:
         members = _members(body)
+        if _URL in members:
+            _check_url(members)
+            return b"", members
         text = members.pop(_FIELD, None)
         if not isinstance(text, str):
-            raise BadRequest(f"the JSON body has no member {_FIELD!r} with the picture in base64")
+            raise BadRequest(
+                f"the JSON body has neither a member {_FIELD!r} with the picture in base64, nor a member {_URL!r} with "
+                "its address"
+            )
         return _from_base64(_bytes(text)), members
     rest, picture, mark = _cut(body)
     members = _members(rest)
     if members.pop(_FIELD, None) != mark:
         raise _too_much_beside()
+    if _URL in members:
+        raise _two_pictures()
     return _from_base64(picture if b"\\" not in picture else _bytes(parsed_json(b'"' + picture + b'"'))), members
+
+
+def _check_url(members: dict[str, object]) -> None:
+    if _FIELD in members:
+        raise _two_pictures()
+    if not isinstance(members[_URL], str):
+        raise BadRequest(f"the member {_URL!r} is no text")
+
+
+def _two_pictures() -> BadRequest:
+    return BadRequest(f"the JSON body has both {_FIELD!r} and {_URL!r}: one request parses one picture")
 
 
 def _cut(body: bytes) -> tuple[bytes, bytes, str]:

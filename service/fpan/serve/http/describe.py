@@ -5,6 +5,7 @@ from importlib import resources
 from typing import Any
 
 from fpan.serve.caller import CLIENT_ID
+from fpan.serve.fetch.guard import MAX_URL
 from fpan.serve.http.schema import ParseAnswer, Problem
 from fpan.serve.pipeline.options import DIRECT_OUTPUTS, MAX_TOLERANCE, OUTPUTS, REDACT_STYLES
 
@@ -12,12 +13,15 @@ _EXAMPLE = json.loads(resources.files("fpan.serve.http").joinpath("examples/astr
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PROBLEMS = {
     400: "The request is malformed: an unknown option or class, no picture, broken multipart.",
+    401: "There is no API key, or it is none of this server's.",
+    403: "The key has not the scope `parse`, or the picture's `url` may not be asked.",
     404: "There is no such model.",
     406: "There is no answer of the media type that Accept asks for.",
     408: "The body did not arrive in time.",
     413: "Too many bytes, or more pixels than are read here.",
     415: "Not an image of a format that is read here.",
-    422: "It cannot be done: a truncated picture, a box outside the picture, more faces than redact may cover.",
+    422: "It cannot be done: a truncated picture, a `url` that does not answer, a box outside the picture, more faces "
+    "than redact may cover.",
     429: "Over capacity, or the caller's quota is used up; Retry-After says when to come again.",
     503: "The backend is down, or the server is shutting down; Retry-After says when to come again.",
     504: "The deadline passed.",
@@ -105,9 +109,18 @@ _HEADERS = {
 
 
 def _json_body() -> dict[str, Any]:
-    members: dict[str, Any] = {"image": {"type": "string", "contentEncoding": "base64", "description": "The picture."}}
+    members: dict[str, Any] = {
+        "image": {"type": "string", "contentEncoding": "base64", "description": "The picture."},
+        "url": {
+            "type": "string",
+            "format": "uri",
+            "maxLength": MAX_URL,
+            "description": "Where the picture is, in the place of `image`, at a host that this server allows.",
+        },
+    }
     members |= {name: {**schema, "description": text} for name, schema, text in _OPTIONS}
-    return {"schema": {"type": "object", "required": ["image"], "properties": members}}
+    one = [{"required": [name]} for name in ("image", "url")]
+    return {"schema": {"type": "object", "oneOf": one, "properties": members}}
 
 
 PARSE: dict[str, Any] = {

@@ -4,12 +4,16 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
 
 from fpan.contract import ModelCard, Taxonomy
 from fpan.serve.errors import NotFound
 from fpan.serve.gateway import Gateway
+from fpan.serve.http.access import METRICS_PATH
 from fpan.serve.http.schema import Drift, Health, Labels
-from fpan.serve.metrics import CONTENT_TYPE
+from fpan.serve.metrics import CONTENT_TYPE, Metrics
 from fpan.serve.pipeline.drift import FaceWindow
 from fpan.serve.rollout.rollout import Rollout
 from fpan.serve.served import ServedVersion
@@ -58,12 +62,23 @@ def info_routes(gateway: Gateway) -> APIRouter:
         is_ready = await gateway.ready()
         return JSONResponse({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
 
-    @router.get("/metrics", response_class=Response, tags=["health"])
-    async def metrics() -> Response:
-        """For Prometheus."""
-        return Response(gateway.metrics.exposition(), media_type=CONTENT_TYPE)
+    if gateway.settings.loopback:  # elsewhere the public has no business with them
+
+        @router.get(METRICS_PATH, response_class=Response, tags=["health"])
+        async def metrics() -> Response:
+            """For Prometheus."""
+            return Response(gateway.metrics.exposition(), media_type=CONTENT_TYPE)
 
     return router
+
+
+def metrics_app(metrics: Metrics) -> Starlette:
+    """The application of the port that has metrics alone."""
+
+    async def tell(request: Request) -> Response:
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
+
+    return Starlette(routes=[Route(METRICS_PATH, tell)])
 
 
 def _told(served: ServedVersion, rollout: Rollout) -> dict[str, Any]:

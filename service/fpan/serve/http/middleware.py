@@ -1,18 +1,17 @@
-"""Around every request: its id, its metrics, a permit before the body is read, and an answer to what nobody foresaw."""
+"""Around every request: its id, its metrics, admission before the body is read, an answer to what nobody foresaw."""
 
 import time
-from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fpan.serve.caller import quota_of
-from fpan.serve.errors import Overloaded, RateLimited
-from fpan.serve.http.oip_paths import is_inference
+from fpan.serve.admission import Admission
+from fpan.serve.errors import GatewayError, RateLimited
+from fpan.serve.http.access import access_of, offered
 from fpan.serve.http.problems import problem, unknown
 from fpan.serve.http.request_id import HEADER, choose
-from fpan.serve.limits import Allowance, RateLimiter, limit_fields
+from fpan.serve.limits import Allowance, limit_fields
 from fpan.serve.metrics import Metrics
 
 _UNMATCHED = "(none)"
@@ -21,26 +20,12 @@ _GONE = 499
 
 
 class Around:
-    """ASGI middleware: request id, latency by route, and where much is computed (the limited paths, and where ``/v2``
-    infers) at most ``limit`` requests at once, and ``per_minute`` of one caller.
-    """
+    """ASGI middleware: request id, latency by route, and who may come in, by the table of :mod:`.access`."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        metrics: Metrics,
-        limit: int,
-        limited: Iterable[str],
-        limiter: RateLimiter,
-        per_minute: int,
-    ) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, admission: Admission) -> None:
         self.app = app
         self._metrics = metrics
-        self._limiter = limiter
-        self._per_minute = per_minute
-        self._limit = limit
-        self._limited = frozenset(limited)
-        self._running = 0
+        self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
@@ -61,27 +46,14 @@ class Around:
                 MutableHeaders(scope=message).update({HEADER: identity, **limit_fields(allowance)})
             await send(message)
 
-        limited = scope["path"] in self._limited or is_inference(scope["path"])
         try:
-            if limited and self._running >= self._limit:
-                refused = Overloaded(
-                    f"{self._limit} requests are being handled, which is all this server takes at once"
-                )
-                await problem(Request(scope), refused)(scope, receive, send_with_id)
-                return
-            self._running += limited
-            self._metrics.in_flight.inc(limited)
-            try:
-                if limited:
-                    host, _ = scope.get("client") or ("", 0)
-                    allowance = await self._limiter.take(quota_of(host), self._per_minute)
+            async with self._admission.admit(offered(scope), access_of(scope["method"], scope["path"])) as admitted:
+                scope["fpan.caller"], allowance = admitted
                 await self.app(scope, receive, send_with_id)
-            except RateLimited as refusal:
-                allowance = refusal.allowance
-                await problem(Request(scope), refusal)(scope, receive, send_with_id)
-            finally:
-                self._running -= limited
-                self._metrics.in_flight.dec(limited)
+        except GatewayError as refused:  # those of routes have been answered within
+            if isinstance(refused, RateLimited):
+                allowance = refused.allowance
+            await problem(Request(scope), refused)(scope, receive, send_with_id)
         except ClientDisconnect:
             status = _GONE
         except Exception as error:

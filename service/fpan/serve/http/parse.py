@@ -5,10 +5,10 @@ from dataclasses import replace
 from fastapi import APIRouter, Request, Response
 
 from fpan.serve.cache import CACHE_STATUS
-from fpan.serve.caller import CLIENT_ID, caller_of
 from fpan.serve.desk import Asking, Encoding
 from fpan.serve.errors import BadRequest, Unavailable
 from fpan.serve.gateway import Gateway
+from fpan.serve.http.access import admitted
 from fpan.serve.http.answer import JSON, NPZ, PNG, json_answer, with_request
 from fpan.serve.http.body import read_upload
 from fpan.serve.http.connected import while_connected
@@ -33,8 +33,8 @@ def parse_routes(gateway: Gateway) -> APIRouter:
         media = negotiate(", ".join(request.headers.getlist("accept")), (JSON, PNG, NPZ))
         upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
         options = _for_media(ParseOptions.read(upload.options), media)
-        caller = caller_of(request.headers.get(CLIENT_ID), request.client.host if request.client else "")
-        asking = Asking(upload.data, options, _encoding(media, options), caller)
+        data = upload.data if upload.url is None else await while_connected(request, gateway.fetcher.fetch(upload.url))
+        asking = Asking(data, options, _encoding(media, options), admitted(request).identity)
         answered = await while_connected(request, gateway.desk.answer(asking))
         body, timing = answered.body, answered.timing_ms
         headers = {

@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from fpan.serve.errors import PROBLEM_BASE, BadRequest, GatewayError, NotFound, RequestTimeout
+from fpan.serve.errors import PROBLEM_BASE, BadRequest, GatewayError, NotFound, RequestTimeout, Unauthenticated
 from fpan.serve.http.oip_paths import is_oip
 from fpan.serve.http.request_id import request_id
 
@@ -20,6 +20,8 @@ def problem(request: Request, error: GatewayError) -> JSONResponse:
     answer = _answer(request, error.status, error.slug, error.title, str(error), error.retry_after_s)
     if isinstance(error, RequestTimeout):
         answer.headers["Connection"] = "close"  # what is still to come is not awaited (RFC 9110, 15.5.9)
+    if isinstance(error, Unauthenticated):
+        answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
 
 

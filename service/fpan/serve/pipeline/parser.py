@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -13,7 +14,8 @@ from fpan.serve.inference.batcher import Answer, Arrays
 from fpan.serve.pipeline import align
 from fpan.serve.pipeline.asked import Asked, Observer, asking, nobody
 from fpan.serve.pipeline.assemble import Assembled, Assembly
-from fpan.serve.pipeline.decode import decode
+from fpan.serve.pipeline.budget import Budget
+from fpan.serve.pipeline.decode import read_header
 from fpan.serve.pipeline.drift import Bins
 from fpan.serve.pipeline.lineup import Detector, Lineup, Roster
 from fpan.serve.pipeline.options import ParseOptions
@@ -40,6 +42,8 @@ class Limits:
     """Pixels that the windows of all faces may have together."""
     max_alpha_bytes: int
     """Bytes that the soft masks of all faces may have together."""
+    max_pixels_in_flight: int
+    """Pixels that the pictures of all requests may have together."""
 
 
 class Parsed(NamedTuple):
@@ -50,6 +54,8 @@ class Parsed(NamedTuple):
     """The decoded picture, for answers that show it."""
     segmenter: Segmenter
     """What has parsed it."""
+    held: AbstractContextManager[object] = nullcontext()
+    """The picture's place among all that are decoded, to be left with this once neither is of use any more."""
 
 
 class FaceParser:
@@ -70,6 +76,7 @@ class FaceParser:
         self._lineup = lineup
         self._limits = limits
         self._pool = pool
+        self._budget = Budget(limits.max_pixels_in_flight)
         self._ended = ended
         self._told = told
 
@@ -89,10 +96,10 @@ class FaceParser:
         deadline = asyncio.get_running_loop().time() + allowed / 1000
         try:
             async with asyncio.timeout_at(deadline):
-                with self._lineup.using() as roster:
-                    return await self._parse(
-                        roster, roster.segmenter(options.model, caller), data, options, deadline, patience
-                    )
+                with self._lineup.using() as roster, ExitStack() as held:
+                    segmenter = roster.segmenter(options.model, caller)
+                    parsed = await self._parse(roster, segmenter, data, options, deadline, patience, held)
+                    return parsed._replace(held=held.pop_all())
         except TimeoutError:
             raise patience.exceeded from None
         finally:
@@ -106,6 +113,7 @@ class FaceParser:
         options: ParseOptions,
         deadline: float,
         patience: Patience,
+        held: ExitStack,
     ) -> Parsed:
         kept = kept_classes(options, segmenter.taxonomy)
         check_order(options.taxonomy, segmenter.taxonomy)
@@ -113,9 +121,11 @@ class FaceParser:
         for stage in STAGES:
             watch.add(stage, 0.0)
         with watch("decode"):
-            photo = await self._work(
-                partial(decode, data, max_pixels=self._limits.max_pixels, orientation=options.orientation)
-            )
+            header = await self._work(partial(read_header, data, max_pixels=self._limits.max_pixels))
+        with watch("queue") if self._budget.full(header.pixels) else nullcontext():
+            held.enter_context(await self._budget.take(header.pixels))
+        with watch("decode"):
+            photo = await self._work(partial(header.decode, options.orientation))
         detector = roster.careful if "redact" in options.output else roster.detector
         targets, unparsed, notes = await self._targets(photo, options, segmenter, detector, deadline, patience, watch)
         asked = await self._segment(segmenter, targets, options, deadline, watch)

@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -47,22 +48,59 @@ register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 Image.init()
 
 
-def decode(data: bytes, *, max_pixels: int, orientation: Literal["exif", "raw"]) -> Photo:
-    """Decodes the first frame of a JPEG, PNG, WebP, AVIF, HEIC, GIF or TIFF; no other format is looked at.
+@dataclass(frozen=True)
+class Header:
+    """A picture of which no more than the header has been read."""
+
+    pixels: int
+    """How many it will have, which is not more than it may have."""
+    _kind: Format
+    _frames: int
+    _image: Image.Image
+    _max_pixels: int
+
+    def decode(self, orientation: Literal["exif", "raw"]) -> Photo:
+        """Decodes the first frame, once.
+
+        Args:
+            orientation: ``exif`` turns the picture upright as its EXIF data says. ``raw`` leaves the pixels as they are
+                stored, save in HEIC, where turning is part of the picture itself and not of its metadata.
+
+        Returns:
+            RGB pixels, sRGB, read-only; transparency shows white.
+
+        Raises:
+            UnsupportedImage: a variety of the format that is not read.
+            TooLarge: more pixels than allowed, or than memory holds.
+            Impossible: truncated or damaged.
+        """
+        kind, image = self._kind, self._image
+        with _told(kind), image:
+            # Pillow turns a TIFF upright while it loads it, and no other; elsewhere the tag may follow the pixels.
+            turned = _orientation_of(image) if kind == "tiff" else 1
+            image.load()
+            check_pixels(image.width, image.height, self._max_pixels)
+            if orientation == "raw":
+                turn = _TURNS.get(_BACK.get(turned, turned))
+            else:
+                turn = None if kind in ("tiff", "heic") else _TURNS.get(_orientation_of(image))
+            upright = to_rgb(image)
+            if turn is not None:
+                upright = upright.transpose(turn)
+            return Photo(np.asarray(upright), kind, self._frames)
+
+
+def read_header(data: bytes, *, max_pixels: int) -> Header:
+    """Looks at a JPEG, PNG, WebP, AVIF, HEIC, GIF or TIFF; no other format is looked at.
 
     Args:
         data: The file.
-        max_pixels: More than these, told from the header, are refused before anything is decoded.
-        orientation: ``exif`` turns the picture upright as its EXIF data says. ``raw`` leaves the pixels as they are
-            stored, save in HEIC, where turning is part of the picture itself and not of its metadata.
-
-    Returns:
-        RGB pixels, sRGB, read-only; transparency shows white.
+        max_pixels: More than these are refused.
 
     Raises:
         BadRequest: no bytes.
         UnsupportedImage: another format, or a variety of one that is not read.
-        TooLarge: more pixels than allowed, or than memory holds.
+        TooLarge: more pixels than allowed.
         Impossible: truncated or damaged.
     """
     if not data:
@@ -70,22 +108,17 @@ def decode(data: bytes, *, max_pixels: int, orientation: Literal["exif", "raw"])
     kind = sniff(data)
     frames = survey(kind, data, max_pixels)
     _tame_pillow(max_pixels)
-    with _told(kind), Image.open(io.BytesIO(data), formats=[_PILLOW_NAMES[kind]]) as image:
+    with _told(kind):
+        image = Image.open(io.BytesIO(data), formats=[_PILLOW_NAMES[kind]])
         check_pixels(image.width, image.height, max_pixels)
         if frames is None:
             frames = int(getattr(image, "n_frames", 1))
-        # Pillow turns a TIFF upright while it loads it, and no other format; elsewhere the tag may follow the pixels.
-        turned = _orientation_of(image) if kind == "tiff" else 1
-        image.load()
-        check_pixels(image.width, image.height, max_pixels)
-        if orientation == "raw":
-            turn = _TURNS.get(_BACK.get(turned, turned))
-        else:
-            turn = None if kind in ("tiff", "heic") else _TURNS.get(_orientation_of(image))
-        upright = to_rgb(image)
-        if turn is not None:
-            upright = upright.transpose(turn)
-        return Photo(np.asarray(upright), kind, frames)
+        return Header(image.width * image.height, kind, frames, image, max_pixels)
+
+
+def decode(data: bytes, *, max_pixels: int, orientation: Literal["exif", "raw"]) -> Photo:
+    """:func:`read_header` and :meth:`Header.decode` in one go; both tell what they take, give and raise."""
+    return read_header(data, max_pixels=max_pixels).decode(orientation)
 
 
 def _orientation_of(image: Image.Image) -> int:

@@ -74,6 +74,7 @@ async function ask(path, init) {
       throw new Problem(0, "No answer from the service", "The connection could not be made or was closed.");
     }
     if (response.ok) return response;
+    if (response.status === 403 && sessionStorage.getItem(KEY_NAME) === key) sessionStorage.removeItem(KEY_NAME);
     if (response.status !== 401) throw await problemOf(response);
     if (sessionStorage.getItem(KEY_NAME) !== key) continue; // another request has asked in the meantime
     sessionStorage.removeItem(KEY_NAME);

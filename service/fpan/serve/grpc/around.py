@@ -1,0 +1,156 @@
+"""Around every call: its id, its metrics, admission before its message is read, errors as statuses."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+
+from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
+from fpan.serve.admission import ANY_KEY, OPEN, Access
+from fpan.serve.caller import API_KEY, AUTHORIZATION, CLIENT_ID, Caller, Offered, host_of
+from fpan.serve.errors import BadRequest, GatewayError, RateLimited, RequestTimeout, Unavailable
+from fpan.serve.grpc.status import status_of
+from fpan.serve.http.request_id import HEADER, choose
+from fpan.serve.limits import limit_fields
+
+if TYPE_CHECKING:
+    from fpan.serve.gateway import Gateway
+
+SERVICE = pb.DESCRIPTOR.services_by_name["FaceParsing"].full_name
+PARSE_ROUTE = f"/{SERVICE}/Parse"
+ACCESS: Mapping[str, Access] = {
+    PARSE_ROUTE: Access("parse", limited=True),
+    "/grpc.health.v1.Health": OPEN,
+    "/grpc.reflection.v1alpha.ServerReflection": OPEN,  # the contract is no secret: /openapi.json is open too
+}
+"""By method, or by service, which stands for all of its methods."""
+_METHOD = "gRPC"
+_log = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Details = grpc.HandlerCallDetails
+if TYPE_CHECKING:  # generic in what is known of its types alone
+    Handler = grpc.RpcMethodHandler[Any, Any] | None
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is known of a call that has been let in."""
+
+    request_id: str
+    caller: Caller
+    trailing: dict[str, str]
+    """Metadata that goes with the answer, beside the request's id."""
+
+
+_CALL: ContextVar[Call] = ContextVar("call")
+
+
+def this_call() -> Call:
+    """The call that is being answered."""
+    return _CALL.get()
+
+
+class Around(grpc.aio.ServerInterceptor):
+    """Lets calls in, by the table above, and answers whatever goes wrong in them."""
+
+    def __init__(self, gateway: "Gateway") -> None:
+        self._gateway = gateway
+
+    async def intercept_service(
+        self, continuation: "Callable[[Details], Awaitable[Handler]]", details: Details
+    ) -> "Handler":
+        """See grpc."""
+        handler = await continuation(details)
+        method = str(details.method)
+        access = ACCESS.get(method) or ACCESS.get(method.rpartition("/")[0], ANY_KEY)
+        if handler is None or access is OPEN:
+            return handler
+        if handler.unary_unary is None:
+            raise NotImplementedError(f"{method} needs admission, which is there for unary calls only")
+        answer = handler.unary_unary
+
+        async def admitted(messages: AsyncIterator[Any], context: Context) -> Any:
+            return await self._answer(method, access, answer, messages, context)
+
+        # As a stream of one message, which is the same on the wire, but is read when it is asked for and not before.
+        return grpc.stream_unary_rpc_method_handler(admitted, handler.request_deserializer, handler.response_serializer)
+
+    async def _answer(
+        self, method: str, access: Access, answer: Callable[..., Any], messages: AsyncIterator[Any], context: Context
+    ) -> Any:
+        metadata = context.invocation_metadata() or ()
+        identity = choose(_value(metadata, HEADER))
+        offered = Offered(
+            _value(metadata, AUTHORIZATION),
+            _value(metadata, API_KEY),
+            _value(metadata, CLIENT_ID),
+            host_of(context.peer()),
+        )
+        trailing = {HEADER: identity}
+        with _Measured(self._gateway, method) as measured:
+            try:
+                self._check_draining()
+                async with self._gateway.admission.admit(offered, access) as (caller, allowance):
+                    trailing |= limit_fields(allowance)
+                    _CALL.set(Call(identity, caller, trailing))
+                    response = await answer(await self._message(messages), context)
+            except GatewayError as error:
+                refused = error
+                if isinstance(error, RateLimited):
+                    trailing |= limit_fields(error.allowance)
+            except Exception:
+                _log.exception("request %s failed", identity)
+                refused = GatewayError("something broke here; the log has it under this request's id")
+            else:
+                measured.code = grpc.StatusCode.OK
+                context.set_trailing_metadata(tuple(trailing.items()))
+                return response
+            status = status_of(refused)
+            measured.code = status.code
+            told = (*(status.trailing_metadata or ()), *trailing.items())
+            return await context.abort(status.code, status.details, told)
+
+    def _check_draining(self) -> None:
+        if self._gateway.draining:
+            raise Unavailable("this server is shutting down")
+
+    async def _message(self, messages: AsyncIterator[Any]) -> Any:
+        allowed_s = self._gateway.settings.body_timeout_s
+        try:
+            async with asyncio.timeout(allowed_s):
+                return await anext(aiter(messages))
+        except TimeoutError:
+            raise RequestTimeout(f"the message did not arrive within {allowed_s:g} s") from None
+        except StopAsyncIteration:
+            raise BadRequest("the call has no message") from None
+
+
+class _Measured:
+    """Counts a call and its time by the code that it ends with; one that never ends is a cancelled one."""
+
+    def __init__(self, gateway: "Gateway", method: str) -> None:
+        self._metrics = gateway.metrics
+        self._method = method
+        self.code = grpc.StatusCode.CANCELLED
+
+    def __enter__(self) -> "_Measured":
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._metrics.requests.labels(self._method, _METHOD, self.code.name).inc()
+        self._metrics.request_seconds.labels(self._method).observe(time.perf_counter() - self._began)
+
+
+def _value(metadata: Iterable[tuple[str, str | bytes]], header: str) -> str | None:
+    for key, value in metadata:
+        if key == header and isinstance(value, str):
+            return value
+    return None

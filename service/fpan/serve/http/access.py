@@ -1,0 +1,61 @@
+"""What each route asks of its callers: the one table, looked at before a request's body is read."""
+
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from fpan.serve.admission import ANY_KEY, OPEN, Access
+from fpan.serve.caller import API_KEY, AUTHORIZATION, CLIENT_ID, Caller, Offered
+
+METRICS_PATH = "/metrics"
+_ROOT = "/"
+"""Stands for itself alone: all else is below it."""
+
+ACCESS: Mapping[str, Access] = {
+    _ROOT: OPEN,
+    "/web": OPEN,
+    "/openapi.json": OPEN,
+    "/v1/health": OPEN,
+    "/v1/labels": ANY_KEY,
+    "/v1/models": ANY_KEY,
+    "/v1/drift": Access("metrics"),
+    METRICS_PATH: Access("metrics"),
+    "POST /v1/parse": Access("parse", limited=True),
+    "POST /parse": Access("parse", limited=True),
+    "/v2": Access("inference"),
+    "/v2/health": OPEN,
+    "POST /v2": Access("inference", limited=True),
+}
+"""By path, which stands for all below it, or by method and path, which goes before."""
+_DEPTH = max(path.count("/") for path in ACCESS)
+
+
+def access_of(method: str, path: str) -> Access:
+    """The row of a request. What has none needs a key: a route that was forgotten here is not open."""
+    if path == _ROOT:
+        return ACCESS[_ROOT]
+    parts = path.split("/", _DEPTH + 1)[: _DEPTH + 1]  # no longer path costs more
+    while len(parts) > 1 and parts != ["", ""]:
+        known = "/".join(parts)
+        for row in (f"{method} {known}", known):
+            if row in ACCESS:
+                return ACCESS[row]
+        parts.pop()
+    return ANY_KEY
+
+
+def offered(scope: Scope) -> Offered:
+    """What a request says of its caller."""
+    headers = Headers(scope=scope)
+    client = scope.get("client")
+    return Offered(
+        headers.get(AUTHORIZATION), headers.get(API_KEY), headers.get(CLIENT_ID), client[0] if client else ""
+    )
+
+
+def admitted(request: HTTPConnection) -> Caller:
+    """Who sends a request that has passed the middleware."""
+    caller: Caller = request.scope["fpan.caller"]
+    return caller

@@ -1,0 +1,16 @@
+"""API keys for tests."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fpan.serve.keys.file import KeyEntry
+from fpan.serve.keys.secret import hash_of, new_key
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def made(**members: Any) -> tuple[str, KeyEntry]:
+    """A key that may parse, and its entry."""
+    identity, key = new_key()
+    entry = {"id": identity, "name": "test", "sha256": hash_of(key), "scopes": ["parse"], "created": NOW, **members}
+    return key, KeyEntry(**entry)
