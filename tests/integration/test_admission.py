@@ -261,7 +261,7 @@ async def test_without_keys_quotas_are_by_address_and_not_by_what_is_said(unused
     async with serving(unused_tcp_port, keys=None) as gateway:
         for said in ("one", "another"):
             await over_http(gateway, {"X-Client-Id": said})
-        assert [who for who, *_ in gateway.rates.taken] == ["host:10.0.0.7"] * 2
+        assert [who for who, *_ in gateway.rates.taken] == ["address 10.0.0.7"] * 2
 
 
 async def test_nothing_of_a_body_is_read_of_whoever_is_refused(gateway):

@@ -110,8 +110,9 @@ def tell(figures: Figures, network_per_s: float) -> list[str]:
         "## Against other servers",
         "",
         "Each decodes with the same code, finds faces with the same detector, computes the same ONNX file with the "
-        "same runtime (the first of the bare ones: ONNX Runtime) and answers with the same PNG. They have two processes "
-        "of one thread each (`tests/load/peers/`), the gateway its defaults, all of them both cores. Nothing is cached.",
+        "same runtime (the first of the bare ones: ONNX Runtime) and answers with the same PNG. They have two "
+        "processes of one thread each (`tests/load/peers/`), the gateway its defaults, all of them both cores. Nothing "
+        "is cached.",
         "",
         f"Portraits of 512 x 512 pixels with one face, `faces=auto`. Throughput: {CALLERS} callers. Latency: requests "
         f"that come independently of each other, {figures.rate:.1f} a second ({SHARE:.0%} of the best throughput).",

@@ -72,7 +72,8 @@ def tell_cache(figures: Cache) -> list[str]:
         "",
         f"A portrait, `faces=auto`, one caller: {spread(figures.miss_ms)} ms computed, {spread(figures.hit_ms)} ms "
         f"from a Redis on the same machine: **{spread(ratios)} times** faster (target 20). Mixed traffic of which a "
-        f"tenth repeats: {spread(figures.repeats_per_s)} faces/s, without cache and repeats {spread(figures.off_per_s)}.",
+        f"tenth repeats: {spread(figures.repeats_per_s)} faces/s; without cache and repeats "
+        f"{spread(figures.off_per_s)}.",
         "",
     ]
 

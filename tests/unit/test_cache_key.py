@@ -138,7 +138,7 @@ async def test_an_answer_that_may_be_kept_has_no_pixel_of_the_picture(output, fr
         return  # refused
     options = ParseOptions(output=(output,), frame=frame)
     with known_gateway() as gateway:
-        result, shown, _ = await gateway.parser.parse(file_of(photo()), options)
+        result, shown, *_ = await gateway.parser.parse(file_of(photo()), options)
     other = dataclasses.replace(
         result,
         faces=tuple(

@@ -47,7 +47,7 @@ async def test_what_a_page_is_about_to_ask_is_allowed_beforehand(ask):
     answer = await ask((LISTED,), "OPTIONS", "/v1/parse", headers=asked)
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, LISTED)
     assert {"content-type", "authorization", "x-client-id"} <= {
-        name.strip() for name in answer.headers["access-control-allow-headers"].split(",")
+        name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")
     }
     refused = await ask((LISTED,), "OPTIONS", "/v1/parse", headers={**asked, "Origin": OTHER})
     assert "access-control-allow-origin" not in refused.headers

@@ -10,7 +10,7 @@ import httpx
 from numpy.typing import NDArray
 
 from fpan.client import _answers, _calls
-from fpan.client._access import Verify
+from fpan.client._access import Verify, verifying
 from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Patience, Retry
 from fpan.client._pictures import Picture, picture_bytes
