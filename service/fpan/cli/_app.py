@@ -13,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fpan import __version__
+from fpan.bulk.errors import BulkError
 from fpan.cli import _annotations, _photos, _work
+from fpan.cli._bulk import batch
 from fpan.cli._engine import engine
 from fpan.cli._models import models
 from fpan.cli._server import ServerFailed, serve_main, server
@@ -49,7 +51,7 @@ def main() -> None:
     """Entry of the console script."""
     try:
         app(prog_name="fpan")
-    except (ServerFailed, FpanError, RepositoryError) as error:
+    except (ServerFailed, FpanError, RepositoryError, BulkError) as error:
         _err.print(f"[bold red]fpan:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(SOME_FAILED)
 
@@ -150,6 +152,7 @@ def serve(context: typer.Context) -> None:
     serve_main()(context.args)
 
 
+app.command()(batch)
 app.command()(tree)
 app.command()(engine)
 app.add_typer(models)
