@@ -109,7 +109,7 @@ class Labeller:
             Client(url, retry=once, headers=HEADERS, transport=httpx.HTTPTransport() if direct else None)
             for url in urls
         ]
-        self._turn, self._lock = itertools.cycle(self._clients), Lock()
+        self._turn, self._lock = itertools.count(), Lock()
         self._effort = effort
         self._pool = ThreadPoolExecutor(effort.jobs, thread_name_prefix="fpan-batch")
         self._stopped = Event()
@@ -182,6 +182,8 @@ class Labeller:
             raise Interrupted("stopped") from None
 
     def _one(self, source: Place, picture: Picture, order: Order) -> Labelled:
+        if self._stopped.is_set():
+            raise Interrupted("stopped")
         data = self._read(source, picture)
         if isinstance(data, Problem):
             return Labelled(picture, None, None, data, None)
@@ -215,30 +217,34 @@ class Labeller:
         pictures: list[Any] = ["png", "confidence"] if order.confidence else ["png"]
         options = order.options
         options["deadline_ms"] = self._effort.deadline_ms
-        until, tries, backoff = time.monotonic() + self._effort.patience_s, 0, _backoff()
-        for attempt in itertools.count(1):
-            client, asked_s = self._next(), 0.0
-            try:
-                return client.parse(data, pictures=pictures, **options)
-            except (TryAgain, ServerUnreachable) as error:
-                asked_s = getattr(error, "retry_after_s", None) or 0.0
-                if time.monotonic() + asked_s > until:
-                    return self._out_of_patience(error)
-            except ApiError as error:
-                if error.status in _ITS_OWN:
-                    return Problem(error.slug, error.detail, its_own=True)
-                if error.status in _OF_US:
-                    raise GatewayGone(f"{client.url} refuses: {error.detail}") from error
-                tries += 1
-                if tries == TRIES or error.status == HTTPStatus.BAD_REQUEST:
-                    return Problem(error.slug, error.detail, its_own=False)
-            except UnexpectedAnswer as error:
-                tries += 1
-                if tries == TRIES:
-                    return Problem("unexpected-answer", str(error), its_own=False)
-            if attempt % len(self._clients) == 0:  # each has been asked: all are away, full or at a loss
-                self._wait(max(next(backoff), asked_s))
-        raise AssertionError  # the count has no end
+        until, tries = time.monotonic() + self._effort.patience_s, 0
+        for backoff_s in _backoff():
+            asked_s: list[float] = []
+            away: TryAgain | ServerUnreachable | None = None
+            for client in self._in_turn():
+                try:
+                    return client.parse(data, pictures=pictures, **options)
+                except (TryAgain, ServerUnreachable) as error:
+                    away = error
+                    asked_s.append(getattr(error, "retry_after_s", None) or 0.0)
+                    continue
+                except ApiError as error:
+                    if error.status in _ITS_OWN:
+                        return Problem(error.slug, error.detail, its_own=True)
+                    if error.status in _OF_US:
+                        raise GatewayGone(f"{client.url} refuses: {error.detail}") from error
+                    found = Problem(error.slug, error.detail, its_own=False)
+                    tries = TRIES if error.status == HTTPStatus.BAD_REQUEST else tries + 1
+                except UnexpectedAnswer as error:
+                    found, tries = Problem("unexpected-answer", str(error), its_own=False), tries + 1
+                if tries >= TRIES:
+                    return found
+            # Each has been asked: all are away, full or at a loss.
+            wait_s = max(backoff_s, min(asked_s, default=0.0))
+            if away is not None and time.monotonic() + wait_s > until:
+                return self._out_of_patience(away)
+            self._wait(wait_s)
+        raise AssertionError  # waits have no end
 
     def _out_of_patience(self, error: TryAgain | ServerUnreachable) -> Problem:
         """What to make of a picture that got no answer: its own fault only where the gateways live.
@@ -250,9 +256,11 @@ class Labeller:
             return Problem("unreachable", str(error), its_own=False)
         raise GatewayGone(f"no answer within {self._effort.patience_s:g} s: {error}") from error
 
-    def _next(self) -> Client:
+    def _in_turn(self) -> list[Client]:
+        """All, each picture beginning with the next of them."""
         with self._lock:
-            return next(self._turn)
+            first = next(self._turn) % len(self._clients)
+        return self._clients[first:] + self._clients[:first]
 
     def _waits(self) -> Iterator[float]:
         return itertools.islice(_backoff(), TRIES)
