@@ -31,6 +31,8 @@ STOPPED = 130
 FOR_WORKERS = ("FPAN_API_KEY", "MODEL_REPOSITORY")
 """Variables that workers on other machines get from here."""
 _MAX_JOBS = 256
+_MAX_DEADLINE_MS = 600_000
+"""The longest that gateways grant."""
 _LINE_EVERY_S = 60.0
 """How often it is told how far the work is where there is no terminal."""
 _MEGABYTE = 1_000_000
@@ -94,7 +96,9 @@ def batch(
             help="How long gateways that are away or full are waited for before the run stops.",
         ),
     ] = 300.0,
-    deadline_ms: Annotated[int, typer.Option(min=1, help="Time for each picture, in milliseconds.")] = 120_000,
+    deadline_ms: Annotated[
+        int, typer.Option(min=1, max=_MAX_DEADLINE_MS, help="Time for each picture, in milliseconds.")
+    ] = 120_000,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do shards with failed pictures again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     ray: Annotated[

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 
 from fpan.pictures import SUFFIXES, unlike
 
-PICTURE_ENDINGS = (".labels.png", ".overlay.png", ".cutout.png")
+PICTURE_ENDINGS = (".labels.png", ".overlay.png", ".cutout.png", ".redact.png", ".alpha.png")
 """Of the pictures that are written."""
 
 
