@@ -3,15 +3,18 @@
 import hashlib
 import io
 import json
+import re
 import signal
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fpan import cli
+from fpan.bulk import parquet
 from fpan.client import Client
 from fpan.contract import Taxonomy
 from PIL import Image
@@ -98,6 +101,18 @@ def test_rows_hold_what_the_service_answers_and_why_a_picture_failed(batch, tmp_
     assert file.schema_arrow.metadata[b"fpan.schema"] == b"1"
     assert Taxonomy.model_validate_json(file.schema_arrow.metadata[b"fpan.taxonomy"]) == taxonomy
     assert {file.metadata.row_group(0).column(n).compression for n in range(file.metadata.num_columns)} == {"ZSTD"}
+
+
+def test_the_documentation_names_every_column_and_reads_them(batch, portraits, tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parents[2] / "docs/bulk.md").read_text()
+    named = {name for line in text.splitlines() if line.startswith("| `") for name in re.findall("`(\\w+)`", line)}
+    assert set(_names(pa.struct(list(parquet.COLUMNS)))) <= named
+    bulk.album(tmp_path / "photos", portraits[:2])
+    assert batch(tmp_path / "photos", tmp_path / "labels", *FULL)[0] == 0
+    monkeypatch.chdir(tmp_path)
+    [code] = re.findall("```python\n(.*?)```", text, re.DOTALL)
+    exec(code, {})
+    assert "deep.er/p.01.jpg 1 {'x0': 0.0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -227,9 +242,9 @@ def test_tars_are_read_by_webdataset_and_by_training(batch, album, tmp_path, gat
     assert words["faces"] == result.raw["faces"]
     assert set(samples["plain"]) >= {"gif", "labels.png", "json"}
 
-    shards = fpan_training.ShardFolder.open(str(out), "train")
-    assert len(shards) == 11, "training reads no GIF"
-    assert "deep.er/p.01" in shards.names
+    train, val = (fpan_training.ShardFolder.open(str(out), split) for split in ("train", "val"))
+    assert len({*train.names, *val.names}) == len(train) + len(val) == 11, "training reads no GIF"
+    shards = train if "deep.er/p.01" in train.names else val
     read = shards[shards.names.index("deep.er/p.01")]
     assert np.array_equal(read.labels, result.labels)
     assert read.image.shape[:2] == labels.shape
@@ -251,3 +266,12 @@ def test_tars_hold_no_pictures_unless_they_shall(batch, album, tmp_path):
     code, _, err = batch(album, tmp_path / "other", "--with-pictures")
     assert code == 2
     assert "--format webdataset" in err
+
+
+def _names(kind: pa.DataType):
+    if pa.types.is_list(kind):
+        yield from _names(kind.value_type)
+    elif pa.types.is_struct(kind):
+        for field in kind.fields:
+            yield field.name
+            yield from _names(field.type)

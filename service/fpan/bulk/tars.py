@@ -4,6 +4,7 @@ Only pictures that have labels are in it. Where pictures are in it, ``shards.jso
 each file begins: by that :mod:`fpan_training` trains from it.
 """
 
+import hashlib
 import json
 import tarfile
 from collections.abc import Iterable
@@ -28,6 +29,8 @@ _TRAINED_ON = ("JPEG", "PNG", "WEBP")
 _ORIENTATION = 0x0112
 """EXIF's tag; 1 is upright."""
 _DRAWN = ("png", "confidence")
+_VAL_SHARE = 0.1
+"""Of the pictures that training can read, how many are its ``val``."""
 _PASSING = ("request_id", "timing_ms")
 """Members of an answer that say nothing of the picture."""
 
@@ -106,8 +109,20 @@ def manifest(order: Order, shards: Iterable[tuple[str, Iterable[Entry]]]) -> byt
         labels[str(background)] = "rest"
     made = f"labelled by {order.model.pinned} (sha256 {order.model.sha256}) with fpan batch"
     dataset = {"name": "labelled in bulk", "labels": labels, "source": made, "licence": ""}
-    splits = {"all": [{"file": file, "pictures": [e.model_dump() for e in entries]} for file, entries in shards]}
+    listed = [(file, list(entries)) for file, entries in shards]
+    splits = {
+        split: [
+            {"file": file, "pictures": [e.model_dump() for e in some if (split == "val") == _validates(e.name)]}
+            for file, some in listed
+        ]
+        for split in ("train", "val")
+    }
     return json.dumps({"dataset": dataset, "splits": splits}).encode()
+
+
+def _validates(name: str) -> bool:
+    """By a hash of the name, as `fpan-train import` does it: a picture stays in its split whatever else is there."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64 < _VAL_SHARE
 
 
 def _words(result: Result) -> dict[str, Any]:

@@ -282,7 +282,7 @@ def _crew(
     urls: tuple[str, ...], effort: "Effort", ray: str | None, workers: int | None, cpus: float, gpus: float
 ) -> "Iterator[Crew]":
     from fpan.bulk.crew import in_this_process
-    from fpan.bulk.worker import Worker
+    from fpan.bulk.worker import AT_ONCE, Worker
 
     opening: Opening = partial(_running, urls) if urls else _own
     if ray is None:
@@ -293,7 +293,7 @@ def _crew(
         from fpan.bulk.on_ray import Cluster, on_ray
     environment = {name: os.environ[name] for name in FOR_WORKERS if name in os.environ}
     with on_ray(Cluster(ray, workers, cpus, gpus), opening, effort, environment) as crew:
-        _say(f"{_number(crew.slots // 2, 'worker')} on Ray")
+        _say(f"{_number(crew.slots // AT_ONCE, 'worker')} on Ray")
         yield crew
 
 
