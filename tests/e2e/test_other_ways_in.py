@@ -46,3 +46,25 @@ def test_command_writes_the_same_label_map(service, astronaut_jpeg, expected, tm
     assert np.array_equal(maps[0], expected.labels)
     for path in out.rglob("*.json"):
         assert json.loads(path.read_text())["faces"]
+
+
+def test_the_command_writes_covered_photos_soft_masks_and_arrays(gateway_url, tmp_path, astronaut_jpeg):
+    photo, out = tmp_path / "photo.jpg", tmp_path / "out"
+    photo.write_bytes(astronaut_jpeg)
+    command = [sys.executable, "-m", "fpan.cli", "parse", str(photo), "--out", str(out), "--url", gateway_url]
+    command += ["--output", "redact,alpha,npz,json", "--redact", "fill", "--classes", "hair"]
+    subprocess.run(command, check=True, capture_output=True)
+    names = ("alpha.png", "json", "npz", "redact.png")
+    assert sorted(path.name for path in out.iterdir()) == [f"photo.{name}" for name in names]
+    with Client(gateway_url) as client:
+        asked = client.parse(photo, pictures=["redact"], shapes=["npz"], redact="fill", classes=["hair"])
+        soft, arrays = client.draw(photo, "alpha", classes=["hair"]), client.arrays(photo, classes=["hair"])
+    assert (out / "photo.redact.png").read_bytes() == asked.pictures["redact"]
+    assert (out / "photo.alpha.png").read_bytes() == soft
+    with np.load(out / "photo.npz", allow_pickle=False) as found:
+        assert found.files == list(arrays)
+        # Whoever covers faces looks for them more carefully, so that the box is not quite that of other requests.
+        assert np.array_equal(found["labels"], asked.labels)
+    words = json.loads((out / "photo.json").read_text())
+    assert "npz" not in words
+    assert words["redact"] == {"faces": asked.raw["redact"]["faces"]}

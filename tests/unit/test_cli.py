@@ -224,6 +224,9 @@ def test_server_that_is_not_there_is_told_once(fpan, album, tmp_path):
         (("--faces", "some"), "neither auto nor full"),
         (("--faces", "[1, 2]"), "neither auto nor full"),
         (("--jobs", "0"), "jobs"),
+        (("--output", "redact,overlay"), "overlay shows the faces"),
+        (("--output", "redact", "--orientation", "raw"), "redact drops EXIF"),
+        (("--redact", "fill"), "--output redact"),
         (("--colour", "red"), "--colour"),
     ],
 )

@@ -3,7 +3,8 @@
 from pathlib import Path, PurePath
 
 import pytest
-from fpan.cli._photos import find, unlike
+from fpan.cli._photos import find
+from fpan.pictures import unlike
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,7 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fpan import __version__
+from fpan.bulk.errors import BulkError
 from fpan.cli import _annotations, _photos, _work
+from fpan.cli._bulk import batch
 from fpan.cli._engine import engine
 from fpan.cli._keys import keys
 from fpan.cli._models import models
@@ -51,7 +53,7 @@ def main() -> None:
     """Entry of the console script."""
     try:
         app(prog_name="fpan")
-    except (ServerFailed, FpanError, RepositoryError, KeyFileError) as error:
+    except (ServerFailed, FpanError, RepositoryError, KeyFileError, BulkError) as error:
         _err.print(f"[bold red]fpan:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(SOME_FAILED)
 
@@ -65,14 +67,19 @@ def parse(
         str,
         typer.Option(
             metavar="KINDS",
-            help="What to write, with commas: labels, overlay, json, cutout; and, to be corrected in a labelling tool, "
-            "coco (exact), coco-polygons, labelme.",
+            help="What to write, with commas: labels, overlay, json, cutout, redact (faces covered), alpha (one soft "
+            "mask of all kept classes), npz (arrays for numpy); and, to be corrected in a labelling tool, coco "
+            "(exact), coco-polygons, labelme.",
         ),
     ] = "labels,overlay,json",
     tolerance: Annotated[
         float,
         typer.Option(min=0, help="How far polygons may run from the true outlines, in pixels; 0: they are exact."),
     ] = 1.0,
+    redact: Annotated[
+        Literal["blur", "pixelate", "fill"] | None,
+        typer.Option(help="How --output redact covers faces, or the parts of --classes and --groups; else by a blur."),
+    ] = None,
     faces: Annotated[
         str,
         typer.Option(
@@ -104,6 +111,12 @@ def parse(
 
         fpan parse photo.jpg --out parsed --classes hair --output cutout
 
+    Faces made unrecognisable, and their hair as a soft mask:
+
+        fpan parse album/ --out covered --output redact --redact pixelate
+
+        fpan parse album/ --out masks --output alpha --classes hair
+
     A face whose box is known:
 
         fpan parse photo.jpg --out parsed --faces "[[120, 80, 340, 360]]"
@@ -112,12 +125,15 @@ def parse(
 
         fpan parse album/ --out parsed --output labelme
 
-    photo.jpg becomes photo.labels.png (indices are class ids: `fpan labels`), photo.overlay.png and photo.json; for
-    labelling tools, labelme/photo.json, and coco.json of all photos together. A photo that fails stops no other; it is
-    listed at the end, and the exit status is 1.
+    photo.jpg becomes photo.labels.png (indices are class ids: `fpan labels`), photo.overlay.png, photo.json,
+    photo.cutout.png, photo.redact.png, photo.alpha.png, photo.npz; for labelling tools, labelme/photo.json, and
+    coco.json of all photos together. A photo that fails stops no other; it is listed at the end, and the exit status
+    is 1.
     """
     kinds, formats = _kinds(output)
+    _check_redact(kinds, redact, orientation)
     options = _options(faces, max_faces, classes, groups, orientation, model, deadline_ms)
+    options["redact"] = redact
     found, missing = _photos.find(photos, out)
     failed = [(str(each.path), each.why) for each in missing]
     began, parsed, count = time.monotonic(), 0, 0
@@ -152,6 +168,7 @@ def serve(context: typer.Context) -> None:
     serve_main()(context.args)
 
 
+app.command()(batch)
 app.command()(tree)
 app.command()(engine)
 app.add_typer(models)
@@ -201,6 +218,20 @@ def _kinds(words: str) -> tuple[list[_work.Kind], list[_annotations.Format]]:
         raise typer.BadParameter(message, param_hint="--output")
     answers, formats = ([kind for kind in kinds if kind in some] for some in (_work.KINDS, _annotations.FORMATS))
     return cast(list[_work.Kind], answers), cast(list[_annotations.Format], formats)
+
+
+def _check_redact(kinds: list[_work.Kind], style: str | None, orientation: str) -> None:
+    """So that what the server would refuse of every photo is told once."""
+    if "redact" not in kinds:
+        if style is not None:
+            raise typer.BadParameter("it says how --output redact covers: ask for that", param_hint="--redact")
+        return
+    if shown := [kind for kind in kinds if kind in _work.SHOWING]:
+        message = f"{shown[0]} shows the faces that redact covers: ask for one of them"
+        raise typer.BadParameter(message, param_hint="--output")
+    if orientation == "raw":
+        message = "redact drops EXIF, so nobody could turn a raw photo upright later"
+        raise typer.BadParameter(message, param_hint="--orientation")
 
 
 def _annotated(

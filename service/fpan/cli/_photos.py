@@ -1,14 +1,12 @@
 """Which photos a command line means, and what their answers are called."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".avif", ".heic", ".heif", ".gif", ".tif", ".tiff"})
-"""Of the files that a folder is searched for. A file that is named itself is sent whatever it is called."""
+from fpan.pictures import SUFFIXES, unlike
 
-PICTURE_ENDINGS = (".labels.png", ".overlay.png", ".cutout.png")
+PICTURE_ENDINGS = (".labels.png", ".overlay.png", ".cutout.png", ".redact.png", ".alpha.png")
 """Of the pictures that are written."""
 
 
@@ -70,28 +68,3 @@ def _is_answer(path: Path, folder: Path, out: Path) -> bool:
     if answers != photos and photos in answers.parents:
         return answers in path.resolve().parents
     return answers in path.resolve().parents and path.name.endswith(PICTURE_ENDINGS)
-
-
-def unlike(names: Sequence[PurePath]) -> list[PurePath]:
-    """A stem for each file name, all unlike even where case does not count.
-
-    ``photo.jpg`` becomes ``photo``; where ``photo.png`` is there too, ``photo-jpg`` and ``photo-png``; where that is
-    not enough, a number follows.
-    """
-    short = Counter(_key(name.with_suffix("")) for name in names)
-    taken: set[str] = set()
-    stems = []
-    for name in names:
-        plain = name.with_suffix("")
-        alone = short[_key(plain)] == 1 or not name.suffix
-        stem = plain if alone else plain.with_name(f"{plain.name}-{name.suffix[1:]}")
-        candidate, number = stem, 2
-        while _key(candidate) in taken or (candidate != plain and _key(candidate) in short):
-            candidate, number = stem.with_name(f"{stem.name}-{number}"), number + 1
-        taken.add(_key(candidate))
-        stems.append(candidate)
-    return stems
-
-
-def _key(name: PurePath) -> str:
-    return name.as_posix().casefold()

@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import IO
 
@@ -17,12 +18,13 @@ import httpx
 
 from fpan.client import Client, FpanError
 
-INSTALL = "pip install 'mask-fpan-serve[serve]'"
 READY_TIMEOUT_S = 120.0
 """How long a server of one's own may take to become ready; the models load meanwhile."""
 STOP_TIMEOUT_S = 30.0
 """How long it may take to stop before it is killed; more than it gives running requests itself."""
 SERVE = (sys.executable, "-m", "fpan.cli", "serve")
+_LAUNCHER = Path(__file__).parents[1] / "serve/triton/launch.py"
+"""Starts a program that dies with its parent; a script of its own, of which nothing is imported here."""
 _POLL_S = 0.1
 _FOR_OTHERS = ("AUTH", "KEYS_FILE", "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA", "METRICS_PORT")
 """Settings that a server of one's own takes from nowhere."""
@@ -31,7 +33,7 @@ _LAST_WORDS = 15
 
 
 class ServerFailed(Exception):
-    """No server to talk to; ``str()`` says why and what to do."""
+    """No server to talk to, or nothing to talk to it with; ``str()`` says why and what to do."""
 
 
 def serve_main() -> Callable[[list[str]], object]:
@@ -46,8 +48,12 @@ def serve_main() -> Callable[[list[str]], object]:
 
 
 @contextmanager
-def needs_server() -> Iterator[None]:
-    """A block that imports what the extra ``[serve]`` brings.
+def needs(extra: str, what: str) -> Iterator[None]:
+    """A block that imports what an extra brings.
+
+    Args:
+        extra: its name.
+        what: it is for, the beginning of a sentence.
 
     Raises:
         ServerFailed: it is not installed.
@@ -57,7 +63,13 @@ def needs_server() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "fpan":
             raise
-        raise ServerFailed(f"the server is not installed here ({error.name} is missing): {INSTALL}") from error
+        install = f"pip install 'mask-fpan-serve[{extra}]'"
+        raise ServerFailed(f"{what} is not installed here ({error.name} is missing): {install}") from error
+
+
+def needs_server() -> AbstractContextManager[None]:
+    """A block that imports what the extra ``[serve]`` brings; raises as :func:`needs`."""
+    return needs("serve", "the server")
 
 
 @contextmanager
@@ -76,11 +88,24 @@ def server(url: str | None, say: Callable[[str], None]) -> Iterator[Client]:
             _check(client)
             yield client
         return
+    with ending_politely(), own_server(say) as client:
+        yield client
+
+
+@contextmanager
+def own_server(say: Callable[[str], None]) -> Iterator[Client]:
+    """A client of a server that is started here, ends with the block, and dies with this process in any case.
+
+    Args:
+        say: told what is going on, in one line.
+
+    Raises:
+        ServerFailed: it does not start.
+    """
     serve_main()
     say("starting a server of its own")
     with (
         tempfile.TemporaryFile("w+") as log,
-        _ending_politely(),
         _child(log) as (child, address),
         # Straight to this machine, whatever proxy the environment names.
         Client(address, transport=httpx.HTTPTransport()) as client,
@@ -116,7 +141,9 @@ def free_ports(count: int) -> list[int]:
 @contextmanager
 def _child(log: IO[str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     port, grpc_port = free_ports(2)
-    command = [*SERVE, "--bind-address", "127.0.0.1", "--port", str(port), "--grpc-port", str(grpc_port)]
+    # Killed, this command can stop nothing any more: then the kernel does.
+    launcher = (sys.executable, str(_LAUNCHER), str(os.getpid())) if sys.platform == "linux" else ()
+    command = [*launcher, *SERVE, "--bind-address", "127.0.0.1", "--port", str(port), "--grpc-port", str(grpc_port)]
     # Nobody else reaches it: what the environment says of a server for others is not meant for this one.
     mine = {**os.environ, **dict.fromkeys(_FOR_OTHERS, "")}
     # A session of its own: Ctrl-C reaches this command alone, which then stops the server in order.
@@ -141,7 +168,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def _ending_politely() -> Iterator[None]:
+def ending_politely() -> Iterator[None]:
     """Inside, SIGTERM and SIGHUP unwind the stack like Ctrl-C does, so that the server is stopped."""
 
     def unwind(number: int, frame: FrameType | None) -> None:

@@ -10,11 +10,13 @@ from typing import Literal, get_args
 
 from fpan.cli._annotations import Annotations
 from fpan.cli._photos import Photo
-from fpan.client import Client, Drawing, FpanError, Options
+from fpan.client import Client, Drawing, FpanError, Options, Shape
 
-Kind = Literal["labels", "overlay", "json", "cutout"]
+Kind = Literal["labels", "overlay", "json", "cutout", "redact", "alpha", "npz"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_DRAWN: dict[Kind, Drawing] = {"labels": "png", "overlay": "overlay", "cutout": "cutout"}
+SHOWING: tuple[Kind, ...] = ("overlay", "cutout")
+"""Those that show the faces which ``redact`` covers: no answer has both."""
+_DRAWN: dict[Kind, Drawing] = {"labels": "png", "overlay": "overlay", "cutout": "cutout", "redact": "redact"}
 """What the server calls the pictures."""
 
 
@@ -50,11 +52,20 @@ class Work:
 
     def _do(self, photo: Photo) -> int:
         drawings = {kind: _DRAWN[kind] for kind in self.kinds if kind in _DRAWN}
-        result = self.client.parse(photo.path, pictures=list(drawings.values()), **self.options)
+        shapes: list[Shape] = ["npz"] if "npz" in self.kinds else []
+        result = self.client.parse(photo.path, pictures=list(drawings.values()), shapes=shapes, **self.options)
         for kind, drawing in drawings.items():
             write_whole(self.out / f"{photo.stem}.{kind}.png", result.pictures[drawing])
+        if result.npz is not None:
+            write_whole(self.out / f"{photo.stem}.npz", result.npz)
+        if "alpha" in self.kinds:  # one mask of all kept classes, which the server draws by itself only
+            options = Options(**{**self.options, "redact": None})
+            write_whole(self.out / f"{photo.stem}.alpha.png", self.client.draw(photo.path, "alpha", **options))
         if "json" in self.kinds:
-            words = {name: value for name, value in result.raw.items() if name not in drawings.values()}
+            files = (*drawings.values(), "npz")
+            words = {name: value for name, value in result.raw.items() if name not in files}
+            if "redact" in self.kinds:
+                words["redact"] = {"faces": result.raw["redact"]["faces"]}
             write_whole(self.out / f"{photo.stem}.json", json.dumps(words, indent=1).encode())
         if self.annotations is not None:
             for path, data in self.annotations.add(result.labels, photo.path, photo.stem, self.out):

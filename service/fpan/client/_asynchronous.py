@@ -43,7 +43,7 @@ class Asynchronous(ABC, Generic[Q, A]):
         Args:
             picture: what to parse.
             pictures: drawn in the same go, e.g. ``["confidence"]``.
-            shapes: outlines and soft masks that come with the label maps, e.g. ``["polygons"]``.
+            shapes: outlines, soft masks and arrays that come with the label maps, e.g. ``["polygons"]``.
             options: see :class:`Options`.
         """
         data = await asyncio.to_thread(picture_bytes, picture)

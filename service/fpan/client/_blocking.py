@@ -41,7 +41,7 @@ class Blocking(ABC, Generic[Q, A]):
         Args:
             picture: what to parse.
             pictures: drawn in the same go, e.g. ``["confidence"]``.
-            shapes: outlines and soft masks that come with the label maps, e.g. ``["polygons"]``.
+            shapes: outlines, soft masks and arrays that come with the label maps, e.g. ``["polygons"]``.
             options: see :class:`Options`.
         """
         return self._ask(self._wire.parse_call(picture_bytes(picture), options, pictures, shapes))

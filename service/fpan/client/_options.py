@@ -8,8 +8,8 @@ Faces = Literal["auto", "full"] | Sequence[Sequence[float]]
 Drawing = Literal["png", "overlay", "cutout", "confidence", "redact"]
 """A picture that the server draws: indexed label map, tinted photo, RGBA cut-out, grey confidence, photo with its faces
 covered."""
-Shape = Literal["polygons", "alpha"]
-"""What a result holds beside label maps when it is asked for: outlines, soft masks."""
+Shape = Literal["polygons", "alpha", "npz"]
+"""What a result holds beside label maps when it is asked for: outlines, soft masks, a file of arrays."""
 DRAWINGS: tuple[Drawing, ...] = get_args(Drawing)
 
 

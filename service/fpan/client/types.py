@@ -1,5 +1,6 @@
 """What the client answers with. Coordinates are pixels of the picture, x to the right, y down; x1, y1 exclusive."""
 
+import base64
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -163,6 +164,12 @@ class Result:
         for face in self.faces:
             np.maximum(whole, face.alpha(name), out=whole)
         return whole
+
+    @property
+    def npz(self) -> bytes | None:
+        """The file that ``numpy.load`` reads (see :meth:`Client.arrays`); None unless among ``shapes``."""
+        told = self.raw.get("npz")
+        return None if told is None else base64.b64decode(told["data"])
 
     @cached_property
     def confidence(self) -> NDArray[np.uint8] | None:
