@@ -1,12 +1,14 @@
 """Where every transport hands in a picture and gets the encoded answer: parse, encode, count."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from fpan.serve.errors import DeadlineExceeded
+from fpan.serve.inference.turns import Turn, taking
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.answer import Answer
 from fpan.serve.pipeline.encode import EncodeRules
@@ -36,6 +38,8 @@ class Asking:
     encoding: Encoding
     caller: str | None = None
     """See :func:`~fpan.serve.caller.caller_of`; None for somebody whom no challenger answers."""
+    turn: Turn = Turn()
+    """In whose name its crops wait for the networks, and whether everybody else goes first."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class Desk:
         self._rules = EncodeRules.of(settings)
         self._settings = settings
         self._metrics = metrics
+        self._background = asyncio.Semaphore(settings.background_concurrency)
 
     async def answer(self, asking: Asking) -> Answered:
         """Answers within the deadline of its options. Cancelled, it drops the work.
@@ -93,6 +98,21 @@ class Desk:
         return answered
 
     async def _made(self, asking: Asking) -> Answered:
+        async with self._place(asking.turn):
+            return await self._parsed(asking)
+
+    @asynccontextmanager
+    async def _place(self, turn: Turn) -> AsyncIterator[None]:
+        """A block in which work is done in the name of ``turn``. Threads and memory are kept free of background work
+        beyond what may be under way at once; what waits before the networks, their batchers see to."""
+        with taking(turn):
+            if not turn.background:
+                yield
+                return
+            async with self._background:
+                yield
+
+    async def _parsed(self, asking: Asking) -> Answered:
         result, photo, segmenter = await self._parser.parse(asking.data, asking.options, asking.caller)
         answer = Answer(result, photo, segmenter.card, asking.options, self._rules, segmenter.alias)
         watch = Stopwatch()

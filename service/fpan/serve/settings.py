@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     """How long running requests may go on after SIGTERM, in seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
+    background_concurrency: Positive = 2
+    """Pictures of jobs, and of callers who would rather wait (``Priority: u=7``), that are in work at once."""
+    background_batch: Positive = 2
+    """Crops of background work that go to a network at once: others must wait for such a batch, so it is small."""
+    background_wait_s: Seconds = 1.0
+    """How long background work may be kept waiting before one crop of it goes first all the same, in seconds."""
 
     @field_validator("drift_min_faces")
     @classmethod
