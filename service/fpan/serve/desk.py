@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fpan.serve.errors import DeadlineExceeded
-from fpan.serve.inference.turns import Turn, taking
+from fpan.serve.inference.turns import ALONE, Turn, taking
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.answer import Answer
 from fpan.serve.pipeline.encode import EncodeRules
@@ -38,7 +38,7 @@ class Asking:
     encoding: Encoding
     caller: str | None = None
     """See :func:`~fpan.serve.caller.caller_of`; None for somebody whom no challenger answers."""
-    turn: Turn = Turn()
+    turn: Turn = ALONE
     """In whose name its crops wait for the networks, and whether everybody else goes first."""
 
 
@@ -104,7 +104,8 @@ class Desk:
     @asynccontextmanager
     async def _place(self, turn: Turn) -> AsyncIterator[None]:
         """A block in which work is done in the name of ``turn``. Threads and memory are kept free of background work
-        beyond what may be under way at once; what waits before the networks, their batchers see to."""
+        beyond what may be under way at once; what waits before the networks, their batchers see to.
+        """
         with taking(turn):
             if not turn.background:
                 yield

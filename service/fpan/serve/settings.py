@@ -120,6 +120,12 @@ class Settings(BaseSettings):
     """How long running requests may go on after SIGTERM, in seconds."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
+    max_batch_images: Positive = 64
+    """Pictures of one ``/v1/parse/batch``."""
+    max_batch_bytes: Positive = 64 * 2**20
+    """Largest body of a ``/v1/parse/batch`` in bytes; each of its pictures may have ``max_body_bytes``."""
+    batch_concurrency: Positive = 4
+    """Pictures of one ``/v1/parse/batch`` that are in work at once."""
     background_concurrency: Positive = 2
     """Pictures of jobs, and of callers who would rather wait (``Priority: u=7``), that are in work at once."""
     background_batch: Positive = 2

@@ -17,7 +17,9 @@ from fpan.serve.errors import BadRequest, GatewayError, Overloaded, TooLarge, Un
 from fpan.serve.grpc.convert import read_options, write_response
 from fpan.serve.grpc.status import status_of
 from fpan.serve.http.request_id import HEADER, choose
+from fpan.serve.inference.turns import Turn
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS, ParseOptions
+from fpan.serve.priority import PRIORITY, is_background
 
 if TYPE_CHECKING:
     from fpan.serve.gateway import Gateway
@@ -42,10 +44,11 @@ class FaceParsingServicer:
         metadata = context.invocation_metadata() or ()
         identity = choose(_offered(metadata, HEADER))
         caller = caller_of(_offered(metadata, CLIENT_ID), host_of(context.peer()))
+        turn = Turn(background=is_background([_offered(metadata, PRIORITY)]))
         with _Measured(self._gateway) as measured:
             try:
                 with self._permit():
-                    response = await self._parse(request, context.time_remaining(), caller)
+                    response = await self._parse(request, context.time_remaining(), caller, turn)
             except GatewayError as error:
                 refused = error
             except Exception:
@@ -74,11 +77,11 @@ class FaceParsingServicer:
         finally:
             self._running -= 1
 
-    async def _parse(self, request: pb.ParseRequest, left_s: float | None, caller: str) -> pb.ParseResponse:
+    async def _parse(self, request: pb.ParseRequest, left_s: float | None, caller: str, turn: Turn) -> pb.ParseResponse:
         options = self._checked(request)
         if left_s is not None:
             options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
-        answered = await self._gateway.desk.answer(Asking(request.image, options, _ENCODING, caller))
+        answered = await self._gateway.desk.answer(Asking(request.image, options, _ENCODING, caller, turn))
         response = pb.ParseResponse.FromString(answered.body)
         response.timing_ms.update(answered.timing_ms)
         return response

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 import fpan
 from fpan.serve.gateway import Gateway
 from fpan.serve.http import problems
+from fpan.serve.http.batch import BATCH_PATH, batch_routes
 from fpan.serve.http.info import info_routes
 from fpan.serve.http.middleware import Around
 from fpan.serve.http.page import page_router
@@ -21,7 +22,10 @@ def create_app(gateway: Gateway) -> FastAPI:
     )
     problems.install(app)
     app.include_router(parse_routes(gateway))
+    app.include_router(batch_routes(gateway))
     app.include_router(info_routes(gateway))
     app.include_router(page_router())
-    app.add_middleware(Around, metrics=gateway.metrics, limit=gateway.settings.max_concurrency, limited=PARSE_PATHS)
+    app.add_middleware(
+        Around, metrics=gateway.metrics, limit=gateway.settings.max_concurrency, limited=(*PARSE_PATHS, BATCH_PATH)
+    )
     return app

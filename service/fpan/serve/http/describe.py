@@ -7,9 +7,10 @@ from typing import Any
 from fpan.serve.caller import CLIENT_ID
 from fpan.serve.http.schema import ParseAnswer, Problem
 from fpan.serve.pipeline.options import DIRECT_OUTPUTS, MAX_TOLERANCE, OUTPUTS, REDACT_STYLES
+from fpan.serve.priority import BACKGROUND, PRIORITY
 
 _EXAMPLE = json.loads(resources.files("fpan.serve.http").joinpath("examples/astronaut.json").read_text())
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PROBLEMS = {
     400: "The request is malformed: an unknown option or class, no picture, broken multipart.",
     404: "There is no such model.",
@@ -22,7 +23,7 @@ _PROBLEMS = {
     503: "The backend is down, or the server is shutting down; Retry-After says when to come again.",
     504: "The deadline passed.",
 }
-_OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
+OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "faces",
         {"type": "string", "default": "auto", "examples": ["auto", "full", "[[180, 70, 290, 210]]"]},
@@ -72,7 +73,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("deadline_ms", {"type": "integer", "minimum": 1}, "Time the answer may take, in milliseconds."),
 )
 
-_CLIENT_ID = {
+CLIENT_ID_HEADER = {
     "name": CLIENT_ID,
     "in": "header",
     "required": False,
@@ -81,11 +82,34 @@ _CLIENT_ID = {
     "gets the same version; without this header, callers are told apart by their address. It is not kept.",
 }
 
+PRIORITY_HEADER = {
+    "name": PRIORITY,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "examples": [BACKGROUND]},
+    "description": "RFC 9218. With an urgency of more than 3, the default, the work waits until there is no other.",
+}
+
 
 def _json_body() -> dict[str, Any]:
     members: dict[str, Any] = {"image": {"type": "string", "contentEncoding": "base64", "description": "The picture."}}
-    members |= {name: {**schema, "description": text} for name, schema, text in _OPTIONS}
+    members |= {name: {**schema, "description": text} for name, schema, text in OPTIONS}
     return {"schema": {"type": "object", "required": ["image"], "properties": members}}
+
+
+def problems(*statuses: int, **told: str) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route; ``told`` says of some what they mean there, as ``s409="..."``."""
+    words = {**{status: _PROBLEMS[status] for status in statuses}, **{int(s[1:]): text for s, text in told.items()}}
+    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    return {status: {"description": words[status], "content": content} for status in sorted(words)}
+
+
+def query_parameters() -> list[dict[str, Any]]:
+    """The options of a parse."""
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
+        for name, schema, text in OPTIONS
+    ]
 
 
 PARSE: dict[str, Any] = {
@@ -96,22 +120,12 @@ PARSE: dict[str, Any] = {
             "`Accept: image/png` one picture, with `application/x-npz` arrays for numpy instead.",
             "headers": {"Face-Count": {"schema": {"type": "integer"}, "description": "How many faces were parsed."}},
             "model": ParseAnswer,
-            "content": {"application/json": {"example": _EXAMPLE}, "image/png": _BINARY, "application/x-npz": _BINARY},
+            "content": {"application/json": {"example": _EXAMPLE}, "image/png": BINARY, "application/x-npz": BINARY},
         },
-        **{
-            status: {
-                "description": text,
-                "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-            }
-            for status, text in _PROBLEMS.items()
-        },
+        **problems(*_PROBLEMS),
     },
     "openapi_extra": {
-        "parameters": [
-            {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
-            for name, schema, text in _OPTIONS
-        ]
-        + [_CLIENT_ID],
+        "parameters": [*query_parameters(), CLIENT_ID_HEADER, PRIORITY_HEADER],
         "requestBody": {
             "required": True,
             "content": {
@@ -122,8 +136,8 @@ PARSE: dict[str, Any] = {
                         "properties": {"image": {"type": "string", "format": "binary"}},
                     }
                 },
-                "image/*": _BINARY,
-                "application/octet-stream": _BINARY,
+                "image/*": BINARY,
+                "application/octet-stream": BINARY,
                 "application/json": _json_body(),
             },
         },

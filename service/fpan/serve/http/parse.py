@@ -1,12 +1,8 @@
 """`POST /v1/parse`: a picture in, its faces out."""
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 
 from fpan.serve.caller import CLIENT_ID, caller_of
 from fpan.serve.desk import Asking, Encoding
@@ -14,14 +10,16 @@ from fpan.serve.errors import BadRequest, Unavailable
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.answer import JSON, NPZ, PNG, json_answer, with_request
 from fpan.serve.http.body import read_upload
+from fpan.serve.http.connected import while_connected
 from fpan.serve.http.describe import PARSE
 from fpan.serve.http.negotiate import negotiate
 from fpan.serve.http.request_id import request_id
+from fpan.serve.inference.turns import Turn
 from fpan.serve.pipeline.answer import Answer
 from fpan.serve.pipeline.options import DIRECT_OUTPUTS, ParseOptions
+from fpan.serve.priority import PRIORITY, is_background
 
 PARSE_PATHS = ("/v1/parse", "/parse")
-T = TypeVar("T")
 
 
 def parse_routes(gateway: Gateway) -> APIRouter:
@@ -37,8 +35,9 @@ def parse_routes(gateway: Gateway) -> APIRouter:
         upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
         options = _for_media(ParseOptions.read(upload.options), media)
         caller = caller_of(request.headers.get(CLIENT_ID), request.client.host if request.client else "")
-        asking = Asking(upload.data, options, _encoding(media, options), caller)
-        answered = await _while_connected(request, gateway.desk.answer(asking))
+        turn = Turn(background=is_background(request.headers.getlist(PRIORITY)))
+        asking = Asking(upload.data, options, _encoding(media, options), caller, turn)
+        answered = await while_connected(request, gateway.desk.answer(asking))
         body, timing = answered.body, answered.timing_ms
         headers = {
             "Server-Timing": ", ".join(f"{stage};dur={ms:g}" for stage, ms in timing.items()),
@@ -59,30 +58,6 @@ def _encoding(media: str, options: ParseOptions) -> Encoding:
     """How an answer of one media type is made."""
     makers = {JSON: json_answer, NPZ: Answer.npz, PNG: lambda answer: answer.picture(options.output[0])}
     return Encoding(media, makers[media])
-
-
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` returns; it is cancelled when the caller, whose body has been read, leaves.
-
-    Raises:
-        ClientDisconnect: the caller has left.
-    """
-    working, leaving = asyncio.create_task(work), asyncio.create_task(_left(request))
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        leaving.result()
-        raise ClientDisconnect
-    finally:
-        working.cancel()
-        leaving.cancel()
-        await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _for_media(options: ParseOptions, media: str) -> ParseOptions:

@@ -283,6 +283,34 @@ class Problem(BaseModel):
     request_id: str
 
 
+class PictureProblem(Problem):
+    """The error of one picture of several."""
+
+    retry_after_s: float | None = None
+    """When to try again, in seconds, where that may help."""
+
+
+class PictureResult(BaseModel):
+    """What became of one picture of several."""
+
+    index: int
+    """Its place among them, from 0."""
+    status: int
+    """What the picture alone would have been answered with."""
+    answer: ParseAnswer | None = None
+    """As `/v1/parse` answers; there where the status is 200."""
+    problem: PictureProblem | None = None
+    """There where it is another."""
+
+
+class BatchAnswer(BaseModel):
+    """The answer to several pictures."""
+
+    request_id: str
+    results: list[PictureResult]
+    """One for each picture, in their order."""
+
+
 class Health(BaseModel):
     """Whether the service is alive or ready."""
 

@@ -21,7 +21,9 @@ class Turn:
     """Whether it goes out only when no other call waits."""
 
 
-_turn: ContextVar[Turn] = ContextVar("turn", default=Turn())  # noqa: B039 (frozen)
+ALONE = Turn()
+"""A turn of one's own, as every other caller's."""
+_turn: ContextVar[Turn] = ContextVar("turn", default=ALONE)
 
 
 @contextmanager
