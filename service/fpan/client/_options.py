@@ -51,11 +51,12 @@ def query(options: Options) -> dict[str, str]:
     if unknown := sorted(set(options) - Options.__optional_keys__):
         known = ", ".join(sorted(Options.__optional_keys__))
         raise TypeError(f"unknown option {unknown[0]!r}: the options are {known}")
-    told = {name: _word(value) for name, value in options.items() if name != "deadline_ms"}
+    told = {name: word(value) for name, value in options.items() if name != "deadline_ms"}
     return {name: word for name, word in told.items() if word}
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """The value of an option as a query parameter has it; empty where it is left out."""
     if value is None:
         return ""
     if isinstance(value, str | int | float):

@@ -11,8 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fpan.serve.desk import Desk
+from fpan.serve.http.entries import DeskParse
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.start import open_backend
+from fpan.serve.inference.turns import Turn
+from fpan.serve.jobs.office import Office, open_office
+from fpan.serve.jobs.webhook import ClientFactory
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.parser import FaceParser, Limits
 from fpan.serve.rollout.crew import Crew
@@ -39,12 +43,16 @@ class Gateway:
     shadow: Shadow
     """Compares a version with the champion."""
     metrics: Metrics
+    jobs: Office | None = None
+    """Takes jobs; None where they are switched off."""
     draining: bool = field(default=False)
 
     def drain(self) -> None:
         """Takes nothing new from now on, and forgets what nobody waits for."""
         self.draining = True
         self.shadow.stop()
+        if self.jobs is not None:
+            self.jobs.drain()
 
     async def ready(self) -> bool:
         """Whether every model answers and nothing is being shut down."""
@@ -55,8 +63,13 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    """Starts what computes, and ends all of it."""
+async def open_gateway(settings: Settings, hooks: ClientFactory | None = None) -> AsyncIterator[Gateway]:
+    """Starts what computes, and ends all of it.
+
+    Args:
+        settings: see there.
+        hooks: makes what goes to webhooks of jobs, only where callers may send it; None: they are refused.
+    """
     metrics = Metrics()
     async with AsyncExitStack() as stack:
         runtime_folder = Path(stack.enter_context(TemporaryDirectory(prefix="fpan-")))
@@ -87,7 +100,13 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         _log.info("networks: %s", backend.description)
         parser = FaceParser(lineup, bounds, pool, watch.ended, shadow.offer)
         desk = Desk(parser, pool, settings, metrics)
-        yield Gateway(settings, parser, desk, backend, rollout, shadow, metrics)
+
+        def background(job: str) -> DeskParse:
+            return DeskParse(desk, settings.max_body_bytes, Turn(job, background=True))
+
+        office = open_office(settings, metrics.jobs, background, settings.job_workers, hooks)
+        jobs = await stack.enter_async_context(office)
+        yield Gateway(settings, parser, desk, backend, rollout, shadow, metrics, jobs)
 
 
 def _complain(task: asyncio.Task[None]) -> None:

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fpan.registry import is_remote
+from fpan.serve.jobs.secrets import HOW, read_secret, read_webhook_secret
+from fpan.serve.pipeline.options import MAX_DEADLINE_MS
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -132,6 +134,65 @@ class Settings(BaseSettings):
     """Crops of background work that go to a network at once: others must wait for such a batch, so it is small."""
     background_wait_s: Seconds = 1.0
     """How long background work may be kept waiting before one crop of it goes first all the same, in seconds."""
+    redis_jobs_url: SecretStr = SecretStr("")
+    """Redis that keeps jobs, redis://HOST:PORT/0; it must not evict (docs/jobs.md). Empty switches jobs off."""
+    jobs_secret: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
+    """Encrypts inputs and results of jobs: 32 bytes in base64, the same for all gateways and workers of one Redis. Make
+    one with: openssl rand -base64 32"""
+    jobs_store: Address | None = None
+    """Where inputs and results of jobs lie, encrypted: a folder, or s3://BUCKET/PREFIX. Without it, in that Redis."""
+    jobs_redis_bytes: Positive = 512 * 2**20
+    """Memory that this Redis may have in use, in bytes, while pictures of another job may still be put there."""
+    max_job_images: Positive = 1000
+    """Pictures of one job."""
+    max_job_bytes: Positive = 256 * 2**20
+    """Largest body of a job in bytes; each of its pictures may have ``max_body_bytes``."""
+    job_body_timeout_s: Seconds = 600
+    """How long the body of a job may take to arrive, in seconds."""
+    max_jobs: Positive = 1000
+    """Jobs that may wait or run; more are refused with 429."""
+    job_workers: Annotated[int, Field(ge=0)] = 1
+    """Jobs that this process runs at once; 0 leaves them to ``fpan worker``."""
+    job_lease_s: Seconds = 30
+    """How long nothing is heard of a worker until another takes over its job, in seconds."""
+    job_attempts: Positive = 5
+    """Workers that may die over a job until it fails."""
+    job_picture_timeout_s: Annotated[float, Field(gt=0, le=MAX_DEADLINE_MS / 1000)] = 300
+    """Time that a picture of a job may take whose options name no ``deadline_ms``, in seconds."""
+    job_input_ttl_s: Seconds = 24 * 3600
+    """How long a job may wait and run until it fails and its pictures are deleted, in seconds."""
+    job_result_ttl_s: Seconds = 24 * 3600
+    """How long the result of a job is kept, in seconds."""
+    job_record_ttl_s: Seconds = 7 * 24 * 3600
+    """How long it is known what became of a job, and its ``Idempotency-Key``, in seconds."""
+    job_sweep_s: Seconds = 15
+    """How often what has been kept long enough is looked for, in seconds."""
+    job_heartbeat_s: Seconds = 15
+    """How often ``/v1/jobs/{id}/events`` says something when there is nothing to say, in seconds."""
+    webhook_secret: SecretStr = SecretStr("")
+    """Signs what is told of the end of jobs (Standard Webhooks): base64 of 24 bytes or more, with or without
+    ``whsec_``. Empty: a job may name no ``webhook``."""
+    webhook_attempts: Positive = 12
+    """Tries to tell of the end of a job until it is given up; the last come an hour apart."""
+    webhook_timeout_s: Seconds = 10
+    """How long one try may take, in seconds."""
+
+    @field_validator("jobs_secret")
+    @classmethod
+    def _is_secret(cls, value: SecretStr, others: ValidationInfo) -> SecretStr:
+        redis = others.data.get("redis_jobs_url")
+        if value.get_secret_value():
+            read_secret(value.get_secret_value())
+        elif redis is not None and redis.get_secret_value():
+            raise ValueError(f"REDIS_JOBS_URL switches jobs on, and their pictures are encrypted with it: {HOW}")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            read_webhook_secret(value.get_secret_value())
+        return value
 
     @field_validator("drift_min_faces")
     @classmethod

@@ -46,7 +46,7 @@ def batch_routes(gateway: Gateway) -> APIRouter:
         parse = DeskParse(gateway.desk, settings.max_body_bytes, turn, caller)
         made = entries(parse, pictures, request_id(request), settings.batch_concurrency)
         if media == NDJSON:
-            return StreamingResponse(_lines(each_while_connected(request, made)), media_type=NDJSON)
+            return StreamingResponse(lines(each_while_connected(request, made)), media_type=NDJSON)
         whole = await while_connected(request, _whole(made, request_id(request)))
         return Response(whole, media_type=JSON)
 
@@ -54,7 +54,8 @@ def batch_routes(gateway: Gateway) -> APIRouter:
     return router
 
 
-async def _lines(made: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+async def lines(made: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """Entries as lines of their own."""
     async for each in made:
         yield each + b"\n"
 
