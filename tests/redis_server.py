@@ -71,6 +71,16 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def keys(self, pattern: str) -> list[str]:
+        """Keys that there are."""
+        with redis.Redis(port=self.port) as client:
+            return sorted(key.decode() for key in client.keys(pattern))
+
+    def flush(self) -> None:
+        """Forgets everything."""
+        with redis.Redis(port=self.port) as client:
+            client.flushall()
+
     def dump(self) -> bytes:
         """All that it keeps: what it has written to its folder."""
         with redis.Redis(port=self.port) as client:

@@ -16,7 +16,7 @@ from fpan import __version__
 from fpan.cli import _annotations, _photos, _work
 from fpan.cli._engine import engine
 from fpan.cli._models import models
-from fpan.cli._server import ServerFailed, serve_main, server
+from fpan.cli._server import ServerFailed, serve_main, server, worker_main
 from fpan.cli._tree import tree
 from fpan.client import Client, FpanError, Options
 from fpan.contract import RepositoryError
@@ -148,6 +148,15 @@ def parse(
 def serve(context: typer.Context) -> None:
     """Run the server. Every setting is a flag and an environment variable: `fpan serve --help`."""
     serve_main()(context.args)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def worker(context: typer.Context) -> None:
+    """Run jobs that servers have taken. Its settings are those of the server: `fpan worker --help`."""
+    worker_main()(context.args)
 
 
 app.command()(tree)

@@ -153,6 +153,11 @@ class Settings(BaseSettings):
     """Jobs that may wait or run; more are refused with 429."""
     job_workers: Annotated[int, Field(ge=0)] = 1
     """Jobs that this process runs at once; 0 leaves them to ``fpan worker``."""
+    worker_gateway_url: str = ""
+    """Address of the gateway by which ``fpan worker`` parses, behind everybody else there; empty: it loads the networks
+    itself."""
+    worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port on which ``fpan worker`` has metrics for Prometheus; 0 for none. A gateway has them at ``/metrics``."""
     job_lease_s: Seconds = 30
     """How long nothing is heard of a worker until another takes over its job, in seconds."""
     job_attempts: Positive = 5

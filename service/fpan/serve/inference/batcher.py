@@ -239,7 +239,8 @@ class Batcher:
             while self._next and len(self._running) < self._limits.in_flight:
                 if (delay := self._patience()) > 0:
                     try:
-                        await asyncio.wait_for(self._changed.wait(), delay)
+                        async with asyncio.timeout(delay):  # before Python 3.12, wait_for may forget its cancellation
+                            await self._changed.wait()
                     except TimeoutError:
                         continue
                     self._changed.clear()

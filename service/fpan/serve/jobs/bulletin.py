@@ -71,7 +71,8 @@ class Bulletin:
 async def look_up(changed: asyncio.Event, within_s: float) -> bool:
     """Waits until an event is set, at most so many seconds, and clears it; whether it was."""
     try:
-        await asyncio.wait_for(changed.wait(), within_s)
+        async with asyncio.timeout(within_s):  # before Python 3.12, wait_for forgets that it was cancelled
+            await changed.wait()
     except TimeoutError:
         return False
     changed.clear()

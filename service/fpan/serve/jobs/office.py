@@ -19,6 +19,7 @@ from fpan.serve.jobs.reach import connect
 from fpan.serve.jobs.record import Record
 from fpan.serve.jobs.runner import ParseFor, Runner
 from fpan.serve.jobs.secrets import read_secret, read_webhook_secret
+from fpan.serve.jobs.tasks import ended
 from fpan.serve.jobs.vault import JobVault, Missing, Vault
 from fpan.serve.jobs.webhook import ClientFactory, Webhooks, check_url
 from fpan.serve.settings import Settings
@@ -42,7 +43,7 @@ class Office:
         """Tells who waits for a job."""
         self.draining = False
         self._counts = counts
-        self._runners: list[asyncio.Task[None]] = []
+        self._runners: dict[Runner, asyncio.Task[None]] = {}
 
     @asynccontextmanager
     async def accepting(self, caller: str) -> AsyncIterator["Draft"]:
@@ -122,17 +123,21 @@ class Office:
         self._counts.ended("cancelled")
         return await self.record(job, caller)
 
-    def hire(self, runner: Runner) -> asyncio.Task[None]:
+    def hire(self, runner: Runner) -> None:
         """Lets a runner run jobs until this is drained."""
-        self._runners.append(asyncio.create_task(runner.run(), name="jobs: runner"))
-        return self._runners[-1]
+        self._runners[runner] = asyncio.create_task(runner.run(), name="jobs: runner")
 
     def drain(self) -> None:
         """Hands back what runs here and lets those go who wait for news."""
         self.draining = True
         for runner in self._runners:
-            runner.cancel()
+            runner.stop()
         self.bulletin.wake()
+
+    async def close(self) -> None:
+        """Waits until all that ran here is handed back."""
+        self.drain()
+        await asyncio.gather(*(runner.stopped(running) for runner, running in self._runners.items()))
 
     def _owner(self, caller: str) -> str:
         return self._cipher.tag("owner", caller) if caller else ""
@@ -255,16 +260,11 @@ async def open_office(
             beside.append(("webhooks", Webhooks(ledger, bulletin, client, key, attempts, timeout_s, counts).run))
         for name, run in beside:
             task = asyncio.create_task(run(), name=f"jobs: {name}")
-            stack.push_async_callback(_ended, task)
+            stack.push_async_callback(ended, task)
         at_once, picture_s = settings.background_concurrency, settings.job_picture_timeout_s
         for _ in range(workers):
             runner = Runner(ledger, vault, bulletin, parse, at_once, picture_s, counts)
-            stack.push_async_callback(_ended, office.hire(runner))
+            office.hire(runner)
+        stack.push_async_callback(office.close)
         _log.info("jobs: on, %d run here at once, their pictures lie in %s", workers, blobs.address)
         yield office
-        office.drain()
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -18,6 +18,7 @@ from fpan.serve.jobs.cipher import Unreadable
 from fpan.serve.jobs.counts import JobCounts
 from fpan.serve.jobs.ledger import Lease, Ledger
 from fpan.serve.jobs.record import State
+from fpan.serve.jobs.tasks import ended
 from fpan.serve.jobs.vault import JobVault, Missing, Vault
 
 T = TypeVar("T")
@@ -27,6 +28,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 """Between tries while Redis, the store or the gateway is away, or over capacity."""
 _HAND_BACK_S = 3.0
 """How long handing back may take; without it the job waits for its lease to end."""
+_LAST_LOOK_S = 0.5
+"""How long whoever runs no job may take to see that it is to end."""
 _RENEWALS = 3
 """Of a lease, while it lasts."""
 _log = logging.getLogger(__name__)
@@ -75,10 +78,12 @@ class Runner:
         self._at_once = at_once
         self._timeout_ms = round(picture_timeout_s * 1000)
         self._counts = counts
+        self._leaving = asyncio.Event()
+        self._holds = False
 
     async def run(self) -> None:
-        """Runs jobs until it is cancelled, which hands the one that runs back at once."""
-        while True:
+        """Runs jobs until :meth:`stop`."""
+        while not self._leaving.is_set():
             try:
                 with self._bulletin.changes() as changed:
                     lease = await persistently(self._ledger.take)
@@ -90,22 +95,40 @@ class Runner:
                 _log.exception("a job could not be run")
                 await asyncio.sleep(_FIRST_PAUSE_S)
 
+    def stop(self) -> None:
+        """Takes no more jobs, and hands back the one that runs."""
+        self._leaving.set()
+
+    async def stopped(self, running: asyncio.Task[None]) -> None:
+        """Waits until it has.
+
+        Args:
+            running: the task of :meth:`run`; it has ended then.
+        """
+        await asyncio.wait((running,), timeout=_HAND_BACK_S if self._holds else _LAST_LOOK_S)
+        await ended(running)
+
     async def _hold(self, lease: Lease) -> None:
-        """Runs a job as long as it is the lease's."""
+        """Runs a job as long as it is the lease's, and this does not leave."""
+        self._holds = True
         work = asyncio.create_task(self._finish(lease), name=f"job {lease.id}")
         hold = asyncio.create_task(self._until_lost(lease))
+        leave = asyncio.create_task(self._left())
         try:
-            await asyncio.wait((work, hold), return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            await _ended(work, hold)
-            await self._hand_back(lease)
-            raise
-        await _ended(hold)
-        if work.done() and not _lost(work):
+            await asyncio.wait((work, hold, leave), return_when=asyncio.FIRST_COMPLETED)
+            done, lost = work.done(), hold.done()
+        finally:
+            await ended(work, hold, leave)
+            self._holds = False
+        if done and not _lost(work):
             work.result()
-        else:
-            await _ended(work)
+        elif done or lost:
             await self._clean(lease)
+        else:
+            await self._hand_back(lease)
+
+    async def _left(self) -> None:
+        await self._leaving.wait()
 
     async def _finish(self, lease: Lease) -> None:
         """Parses what is left of a job and ends it.
@@ -165,9 +188,8 @@ class Runner:
 
     async def _hand_back(self, lease: Lease) -> None:
         try:
-            async with asyncio.timeout(_HAND_BACK_S):
-                await self._ledger.hand_back(lease)
-        except (TimeoutError, GatewayError):
+            await self._ledger.hand_back(lease)
+        except GatewayError:
             _log.warning("job %s could not be handed back: it waits for its lease to end", lease.id)
 
     async def _clean(self, lease: Lease) -> None:
@@ -183,10 +205,8 @@ async def persistently(ask: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await ask()
-        except (Unavailable, Overloaded) as error:
-            await asyncio.sleep(
-                min(max(pause_s, error.retry_after_s or 0.0), _LONGEST_PAUSE_S) * random.uniform(0.75, 1)
-            )
+        except (Unavailable, Overloaded):
+            await asyncio.sleep(pause_s * random.uniform(0.75, 1))
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
@@ -213,9 +233,3 @@ async def _each(do: Callable[[int], Awaitable[None]], indices: Iterable[int], at
 
 def _lost(work: asyncio.Task[None]) -> bool:
     return isinstance(work.exception(), _Lost)
-
-
-async def _ended(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
