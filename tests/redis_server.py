@@ -76,6 +76,11 @@ class RedisServer:
         with redis.Redis(port=self.port) as client:
             return sorted(key.decode() for key in client.keys(pattern))
 
+    def fields(self, key: str) -> list[str]:
+        """Fields of a hash."""
+        with redis.Redis(port=self.port) as client:
+            return sorted(name.decode() for name in client.hkeys(key))
+
     def flush(self) -> None:
         """Forgets everything."""
         with redis.Redis(port=self.port) as client:
