@@ -10,12 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.app import create_app
 from fpan.serve.jobs.record import JOBS_PATH
 
 from tests.redis_server import RedisServer
-from tests.traffic import PATIENCE_S, picture, serving
+from tests.service import free_ports
+from tests.traffic import PATIENCE_S, picture, serving, until
 
 SECRET = base64.b64encode(bytes(range(32))).decode()
 FULL = {"faces": "full"}
@@ -86,3 +88,18 @@ def events(text: str) -> list[tuple[int, str, dict[str, Any]]]:
         if "data" in fields:
             found.append((int(fields["id"]), fields["event"], json.loads(fields["data"])))
     return found
+
+
+@asynccontextmanager
+async def listening(jobs: Jobs) -> AsyncIterator[str]:
+    """The gateway at an address of its own, for workers that are other processes."""
+    [port] = free_ports(1)
+    server = uvicorn.Server(uvicorn.Config(create_app(jobs.gateway), port=port, log_config=None, lifespan="off"))
+    task = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        await task

@@ -1,22 +1,19 @@
 """Jobs when gateways, workers and Redis end in the middle of one."""
 
 import asyncio
-import contextlib
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
-from fpan.serve.http.app import create_app
 from fpan.serve.jobs.main import READY
 from fpan.serve.jobs.record import JOBS_PATH
 
-from tests import redis_server, service
-from tests.jobs import FULL, SECRET, Jobs, pictures, taking_jobs
+from tests import redis_server
+from tests.jobs import FULL, SECRET, listening, pictures, taking_jobs
 from tests.redis_server import RedisServer
 from tests.traffic import repository, until
 
@@ -113,21 +110,6 @@ async def test_a_job_that_ends_its_workers_fails_in_the_end(
         assert "3 workers" in ended["problem"]["detail"]
         told = await jobs.client.get(f"{JOBS_PATH}/{job}/result")
         assert told.status_code == 409
-
-
-@contextlib.asynccontextmanager
-async def listening(jobs: Jobs) -> AsyncIterator[str]:
-    """The gateway at an address of its own, for workers that are other processes."""
-    [port] = service.free_ports(1)
-    server = uvicorn.Server(uvicorn.Config(create_app(jobs.gateway), port=port, log_config=None, lifespan="off"))
-    task = asyncio.create_task(server.serve())
-    await until(lambda: server.started)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.should_exit = True
-        server.force_exit = True
-        await task
 
 
 class Worker:

@@ -13,7 +13,7 @@ from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Retry
 from fpan.client._shapes import Polygon, SoftMasks
 from fpan.client.errors import ApiError, DeadlinePassed, FpanError, ServerUnreachable, TryAgain, UnexpectedAnswer
-from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Part, Pose, Result
+from fpan.client.types import CoveredFace, CropFrame, Face, Health, Job, ModelVersion, Part, Pose, Result
 
 __all__ = [
     "ApiError",
@@ -26,6 +26,7 @@ __all__ = [
     "Face",
     "FpanError",
     "Health",
+    "Job",
     "Mask",
     "ModelVersion",
     "Options",

@@ -1,7 +1,7 @@
 """The blocking client."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
@@ -9,9 +9,11 @@ import httpx
 from numpy.typing import NDArray
 
 from fpan.client import _answers, _calls
+from fpan.client._blocking_jobs import Jobs
 from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Patience, Retry
 from fpan.client._pictures import Picture, picture_bytes
+from fpan.client.errors import ApiError
 from fpan.client.types import Health, Result
 from fpan.contract.taxonomy import Taxonomy
 
@@ -49,6 +51,8 @@ class Client:
         self._retry = retry or Retry()
         self._timeout_s = timeout_s
         self._http = httpx.Client(base_url=self.url, headers=headers, transport=transport)
+        self.jobs = Jobs(self)
+        """Pictures that are handed in together and fetched later."""
 
     def parse(
         self,
@@ -68,6 +72,26 @@ class Client:
         """
         call = _calls.parse_call(picture_bytes(picture), options, pictures, shapes)
         return _answers.read_result(self._send(call))
+
+    def parse_many(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        drawings: Sequence[Drawing] = (),
+        shapes: Sequence[Shape] = (),
+        **options: Unpack[Options],
+    ) -> list[Result | ApiError]:
+        """Parses the faces of several pictures in one call; a picture that fails has its error in its place.
+
+        Args:
+            pictures: what to parse.
+            drawings: as ``pictures`` of :meth:`parse`.
+            shapes: as there.
+            options: for all pictures; ``deadline_ms`` is for each.
+        """
+        data = [picture_bytes(picture) for picture in pictures]
+        call = _calls.several_call("/v1/parse/batch", data, options, drawings, shapes)
+        return _answers.read_results(self._send(call))
 
     def draw(
         self, picture: Picture, drawing: Drawing | Literal["alpha"] = "overlay", **options: Unpack[Options]
