@@ -121,3 +121,8 @@ def running(*flags: str) -> Iterator[RedisServer]:
             yield server
         finally:
             server.kill()
+
+
+def closed_port() -> int:
+    """A port that nobody listens on."""
+    return free_ports(1)[0]

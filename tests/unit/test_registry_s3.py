@@ -18,9 +18,9 @@ from fpan.serve.settings import Settings
 from fpan.serve.triton.write import write_tree
 
 from tests.networks import echo, publish
+from tests.s3 import running as running_s3
 
 boto3 = pytest.importorskip("boto3", reason="the extra [s3] is not installed")
-server = pytest.importorskip("moto.server", reason="moto is not installed")
 
 NAME, BUCKET = "segm", "models"
 SHIPPED = Path(__file__).parents[2] / "model_repository"
@@ -28,23 +28,13 @@ SHIPPED = Path(__file__).parents[2] / "model_repository"
 
 @pytest.fixture(scope="module")
 def endpoint():
-    running = server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    running.start()
-    host, port = running.get_host_and_port()
-    yield f"http://{host}:{port}"
-    running.stop()
+    with running_s3() as environment:
+        yield environment
 
 
 @pytest.fixture
 def client(endpoint, monkeypatch):
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "tests",
-        "AWS_SECRET_ACCESS_KEY": "tests",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": "127.0.0.1",
-    }.items():
+    for name, value in endpoint.items():
         monkeypatch.setenv(name, value)
     client = boto3.client("s3")
     client.create_bucket(Bucket=BUCKET)

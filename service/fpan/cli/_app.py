@@ -19,7 +19,7 @@ from fpan.cli._bulk import batch
 from fpan.cli._engine import engine
 from fpan.cli._keys import keys
 from fpan.cli._models import models
-from fpan.cli._server import ServerFailed, serve_main, server
+from fpan.cli._server import ServerFailed, serve_main, server, worker_main
 from fpan.cli._tree import tree
 from fpan.client import Client, FpanError, Options
 from fpan.contract import RepositoryError
@@ -169,6 +169,17 @@ def serve(context: typer.Context) -> None:
 
 
 app.command()(batch)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def worker(context: typer.Context) -> None:
+    """Run jobs that servers have taken. Its settings are those of the server: `fpan worker --help`."""
+    worker_main()(context.args)
+
+
 app.command()(tree)
 app.command()(engine)
 app.add_typer(models)

@@ -42,8 +42,17 @@ def serve_main() -> Callable[[list[str]], object]:
     Raises:
         ServerFailed: the extra ``[serve]`` is not installed.
     """
+    return _main_of("fpan.serve.main")
+
+
+def worker_main() -> Callable[[list[str]], object]:
+    """The entry of what runs jobs; raises as :func:`serve_main`."""
+    return _main_of("fpan.serve.jobs.main")
+
+
+def _main_of(module: str) -> Callable[[list[str]], object]:
     with needs_server():
-        found: Callable[[list[str]], object] = importlib.import_module("fpan.serve.main").main
+        found: Callable[[list[str]], object] = importlib.import_module(module).main
     return found
 
 

@@ -17,7 +17,7 @@ from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Retry
 from fpan.client._shapes import Polygon, SoftMasks
 from fpan.client.errors import ApiError, DeadlinePassed, FpanError, ServerUnreachable, TryAgain, UnexpectedAnswer
-from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Part, Pose, Result
+from fpan.client.types import CoveredFace, CropFrame, Face, Health, Job, ModelVersion, Part, Pose, Result
 
 if TYPE_CHECKING:
     from fpan.client._grpc_clients import AsyncGrpcClient, GrpcClient
@@ -35,6 +35,7 @@ __all__ = [
     "FpanError",
     "GrpcClient",
     "Health",
+    "Job",
     "Mask",
     "ModelVersion",
     "Options",

@@ -32,8 +32,8 @@ def unreachable(url: str, error: Exception) -> FpanError:
     return ServerUnreachable(f"{url} does not answer: {error or type(error).__name__}")
 
 
-def expect(response: httpx.Response, media_type: str) -> httpx.Response:
-    """The answer itself, when it is a success of that media type.
+def expect(response: httpx.Response, media_type: str, *statuses: int) -> httpx.Response:
+    """The answer itself, when it is a success of that media type; ``statuses`` are those that will do, 200 if none.
 
     Raises:
         ApiError: the server said no.
@@ -42,17 +42,17 @@ def expect(response: httpx.Response, media_type: str) -> httpx.Response:
     found = _media_type(response)
     if response.status_code >= HTTPStatus.BAD_REQUEST:
         raise _problem(response)
-    if response.status_code != HTTPStatus.OK or found != media_type:
+    if response.status_code not in (statuses or (HTTPStatus.OK,)) or found != media_type:
         raise UnexpectedAnswer(
             f"{response.url} answered {response.status_code} {found!r} where {media_type} was asked for"
         )
     return response
 
 
-def read_json(response: httpx.Response) -> Any:
-    """The JSON of a success; errors as :func:`expect`."""
+def read_json(response: httpx.Response, *statuses: int) -> Any:
+    """The JSON of a success; see :func:`expect`."""
     try:
-        return expect(response, JSON).json()
+        return expect(response, JSON, *statuses).json()
     except ValueError as error:
         raise UnexpectedAnswer(f"{response.url} answered with broken JSON: {error}") from error
 
@@ -62,6 +62,15 @@ def read_result(response: httpx.Response) -> Result:
     body = read_json(response)
     try:
         return _result(body)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnexpectedAnswer(f"{response.url} answered with JSON of another kind: {error!r}") from error
+
+
+def read_results(response: httpx.Response) -> list[Result | ApiError]:
+    """The answer to several pictures: for each its result, or what is wrong with it; errors as :func:`expect`."""
+    body = read_json(response)
+    try:
+        return [_one_of_several(each) for each in body["results"]]
     except (KeyError, TypeError, ValueError) as error:
         raise UnexpectedAnswer(f"{response.url} answered with JSON of another kind: {error!r}") from error
 
@@ -117,6 +126,15 @@ def _problem(response: httpx.Response) -> ApiError:
     phrase = response.reason_phrase or "no reason given"
     slug = phrase.lower().replace(" ", "-")
     return api_error(status, slug, f"{response.url} answered {status} {phrase}", identity, wait)
+
+
+def _one_of_several(body: Mapping[str, Any]) -> Result | ApiError:
+    if body["status"] == HTTPStatus.OK:
+        return _result(body["answer"])
+    problem = body["problem"]
+    slug = str(problem["type"]).rpartition(":")[2]
+    wait = problem.get("retry_after_s")
+    return api_error(int(body["status"]), slug, str(problem["detail"]), problem.get("request_id"), wait)
 
 
 def _result(body: Mapping[str, Any]) -> Result:

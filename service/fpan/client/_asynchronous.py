@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, Unpack
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from fpan.client import _answers, _calls
 from fpan.client._access import Verify, verifying
+from fpan.client._asynchronous_jobs import AsyncJobs
 from fpan.client._options import Drawing, Options, Shape
 from fpan.client._patience import Patience, Retry
 from fpan.client._pictures import Picture, picture_bytes
 from fpan.client._wire import A, Call, Q, T, Wire
-from fpan.client.errors import TryAgain
+from fpan.client.errors import ApiError, TryAgain
 from fpan.client.types import Health, Result
 from fpan.contract.taxonomy import Taxonomy
 
@@ -140,6 +141,8 @@ class AsyncClient(Asynchronous[_calls.Request, httpx.Response]):
             transport: of httpx; None goes over the network, by the proxies that the environment names.
         """
         super().__init__(_calls, _calls.base_url(url), retry)
+        self.jobs = AsyncJobs(self)
+        """Pictures that are handed in together and fetched later."""
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
             base_url=self.url,
@@ -147,6 +150,26 @@ class AsyncClient(Asynchronous[_calls.Request, httpx.Response]):
             verify=verifying(verify),
             transport=transport,
         )
+
+    async def parse_many(
+        self,
+        pictures: Iterable[Picture],
+        *,
+        drawings: Sequence[Drawing] = (),
+        shapes: Sequence[Shape] = (),
+        **options: Unpack[Options],
+    ) -> list[Result | ApiError]:
+        """Parses the faces of several pictures in one call; a picture that fails has its error in its place.
+
+        Args:
+            pictures: what to parse.
+            drawings: as ``pictures`` of :meth:`parse`.
+            shapes: as there.
+            options: for all pictures; ``deadline_ms`` is for each.
+        """
+        data = [await asyncio.to_thread(picture_bytes, picture) for picture in pictures]
+        call = _calls.several_call("/v1/parse/batch", data, options, drawings, shapes)
+        return await self._ask(Call(call, _answers.read_results))
 
     async def labels(self, model: str | None = None) -> Taxonomy:
         """The classes: ids, names, colours, left-right partners, groups, other orders."""

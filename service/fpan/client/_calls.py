@@ -32,17 +32,21 @@ class Request:
     params: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes | None = None
+    pictures: tuple[bytes, ...] = ()
+    """Of a call with several, in the place of ``content``; each has the time that one picture has."""
 
     def arguments(self, left_ms: int | None, timeout_s: float) -> dict[str, Any]:
         """Arguments of httpx's ``request`` for an attempt that may take ``left_ms``."""
         params = self.params if left_ms is None else {**self.params, "deadline_ms": str(left_ms)}
         wait_s = timeout_s if left_ms is None else left_ms / 1000 + DEADLINE_GRACE_S
+        wait_s *= max(1, len(self.pictures))
         return {
             "method": self.method,
             "url": self.path,
             "params": params,
             "headers": self.headers,
             "content": self.content,
+            "files": [("image", (str(i), data)) for i, data in enumerate(self.pictures)] or None,
             "timeout": httpx.Timeout(wait_s, connect=min(CONNECT_TIMEOUT_S, wait_s)),
         }
 
@@ -75,6 +79,22 @@ def draw_call(
 ) -> Call[Request, httpx.Response, bytes]:
     """A parse that answers a picture."""
     return _post(data, options, drawing, PNG, lambda response: expect(response, PNG).content)
+
+
+def several_call(
+    path: str,
+    pictures: Iterable[bytes],
+    options: Options,
+    drawings: Iterable[Drawing],
+    shapes: Iterable[Shape],
+    **headers: str,
+) -> Request:
+    """A request with several pictures, of which each may take the deadline of the options."""
+    params = {**query(options), "output": ",".join(("rle", *drawings, *shapes))}
+    if (deadline_ms := options.get("deadline_ms")) is not None:
+        params["deadline_ms"] = str(deadline_ms)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request("POST", path, params, {"accept": JSON, **named}, pictures=tuple(pictures))
 
 
 def get(path: str, **params: str | None) -> Request:

@@ -56,11 +56,12 @@ def known(options: Options) -> Options:
 
 def query(options: Options) -> dict[str, str]:
     """The options as query parameters, all but the deadline, which each attempt tells anew; errors as :func:`known`."""
-    told = {name: _word(name, value) for name, value in known(options).items() if name != "deadline_ms"}
-    return {name: word for name, word in told.items() if word}
+    told = {name: word(name, value) for name, value in known(options).items() if name != "deadline_ms"}
+    return {name: text for name, text in told.items() if text}
 
 
-def _word(name: str, value: Any) -> str:
+def word(name: str, value: Any) -> str:
+    """The value of an option as a query parameter has it; empty where it is left out."""
     if value is None:
         return ""
     if isinstance(value, str | int | float):

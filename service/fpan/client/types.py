@@ -3,7 +3,7 @@
 import base64
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,6 +176,28 @@ class Result:
         """Largest probability of each pixel, uint8 (H, W), 255 = certain; None unless among ``pictures``."""
         data = self.pictures.get("confidence")
         return None if data is None else grey_png(data)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Pictures that were handed in together."""
+
+    id: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    done: int
+    """Pictures that are parsed."""
+    failed: int
+    """Those of them that have an error instead of a result."""
+    total: int
+    detail: str
+    """Why it failed as a whole, in the server's words; empty where it did not."""
+    raw: dict[str, Any] = field(repr=False)
+    """The server's JSON."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state not in ("queued", "running")
 
 
 @dataclass(frozen=True)

@@ -81,13 +81,16 @@ class ObjectStore(Versions):
 
     def names(self) -> list[str]:
         """See :class:`~fpan.registry.store.Store`."""
+        return [name for name in self.folders() if self.versions(name)]
+
+    def folders(self) -> list[str]:
+        """Names below which there is an object, sorted."""
         with self._told():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix, Delimiter="/"
             )
             prefixes = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", ())]
-        names = (prefix.removeprefix(self._prefix).rstrip("/") for prefix in prefixes)
-        return sorted(name for name in names if self.versions(name))
+            return sorted(prefix.removeprefix(self._prefix).rstrip("/") for prefix in prefixes)
 
     def versions(self, name: str) -> list[int]:
         """See :class:`~fpan.registry.store.Store`. Without its card a version is not there yet."""
@@ -133,7 +136,7 @@ class ObjectStore(Versions):
 
     def history(self, name: str) -> History:
         """See :class:`~fpan.registry.store.Store`."""
-        paths = [found.path for found in self._below(name) if found.path.startswith(_HISTORY)]
+        paths = [found.path for found in self.below(name) if found.path.startswith(_HISTORY)]
         lines = [self.get(name, path)[0] or b"" for path in sorted(paths)]
         return History.read(b"\n".join(lines), self.aliases(name).change)
 
@@ -194,7 +197,8 @@ class ObjectStore(Versions):
                 return None
             raise
 
-    def _below(self, name: str) -> list[_Object]:
+    def below(self, name: str) -> list[_Object]:
+        """All objects below a name."""
         folder = f"{self._prefix}{name}/"
         with self._told():
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=folder)
@@ -207,7 +211,7 @@ class ObjectStore(Versions):
     def _numbers(self, name: str) -> dict[int, dict[str, _Object]]:
         """Files by number, whether they are a whole version or not."""
         found: dict[int, dict[str, _Object]] = {}
-        for each in self._below(name):
+        for each in self.below(name):
             number, slash, file = each.path.partition("/")
             if slash and is_version(number):
                 found.setdefault(int(number), {})[file] = each

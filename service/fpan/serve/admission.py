@@ -100,9 +100,20 @@ class Admission:
         with self._permit(caller):
             allowance = None
             if self._rates is not None:
-                own = caller.key.requests_per_minute if caller.key else None
-                allowance = await self._rates.take(caller.account, own or self._per_minute)
+                allowance = await self._rates.take(caller.account, self._quota(caller))
             yield Admitted(caller, allowance)
+
+    async def spend(self, caller: Caller, requests: int) -> None:
+        """Counts what a request that was let in asks for as so many more.
+
+        Raises:
+            RateLimited: the caller's quota has not so many left.
+        """
+        if self._rates is not None and requests > 0:
+            await self._rates.take(caller.account, self._quota(caller), requests)
+
+    def _quota(self, caller: Caller) -> int:
+        return (caller.key.requests_per_minute if caller.key else None) or self._per_minute
 
     @contextmanager
     def _permit(self, caller: Caller) -> Iterator[None]:

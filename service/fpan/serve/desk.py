@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from fpan.serve.errors import DeadlineExceeded
+from fpan.serve.inference.turns import ALONE, Turn, taking
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.answer import Answer
 from fpan.serve.pipeline.encode import EncodeRules
@@ -42,6 +44,8 @@ class Asking:
     encoding: Encoding
     caller: str | None = None
     """See :func:`~fpan.serve.caller.caller_of`; None for somebody whom no challenger answers."""
+    turn: Turn = ALONE
+    """In whose name its crops wait for the networks, and whether everybody else goes first."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class Desk:
         self._settings = settings
         self._metrics = metrics
         self._cache = cache
+        self._background = asyncio.Semaphore(settings.background_concurrency)
 
     async def answer(self, asking: Asking) -> Answered:
         """Answers within the deadline of its options. Cancelled, it drops the work.
@@ -108,6 +113,10 @@ class Desk:
             raise DeadlineExceeded(f"the answer was not ready within {allowed_ms} ms") from None
 
     async def _made(self, asking: Asking, begins: Callable[[], None] = lambda: None) -> Answered:
+        async with self._place(asking.turn):
+            return await self._parsed(asking, begins)
+
+    async def _parsed(self, asking: Asking, begins: Callable[[], None]) -> Answered:
         begins()  # at once before the parser, with nothing awaited between: it takes the roster that answers
         parsed = await self._parser.parse(asking.data, asking.options, asking.caller)
         watch = Stopwatch()
@@ -126,3 +135,15 @@ class Desk:
             self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
         self._metrics.faces.observe(answered.faces)
         return answered
+
+    @asynccontextmanager
+    async def _place(self, turn: Turn) -> AsyncIterator[None]:
+        """A block in which work is done in the name of ``turn``. Threads and memory are kept free of background work
+        beyond what may be under way at once; what waits before the networks, their batchers see to.
+        """
+        with taking(turn):
+            if not turn.background:
+                yield
+                return
+            async with self._background:
+                yield

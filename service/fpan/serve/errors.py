@@ -9,6 +9,7 @@
     |-- NotFound                404  NOT_FOUND            no such route, model or version
     |-- NotAcceptable           406  INVALID_ARGUMENT     no answer of that media type
     |-- RequestTimeout          408  DEADLINE_EXCEEDED    the request's body did not arrive in time
+    |-- Conflict                409  FAILED_PRECONDITION  it contradicts what is there
     |-- TooLarge                413  RESOURCE_EXHAUSTED   too many bytes or pixels
     |-- UnsupportedImage        415  INVALID_ARGUMENT     not an image that is read here
     |-- Impossible              422  INVALID_ARGUMENT     well-formed but impossible: truncated image, box outside
@@ -77,6 +78,12 @@ class RequestTimeout(GatewayError):
     """The request's body did not arrive in time."""
 
     status, grpc_code, slug, title = 408, "DEADLINE_EXCEEDED", "request-timeout", "Request took too long to arrive"
+
+
+class Conflict(GatewayError):
+    """It contradicts what is there: another request under the same key, a result that is not there yet."""
+
+    status, grpc_code, slug, title = 409, "FAILED_PRECONDITION", "conflict", "Conflict"
 
 
 class TooLarge(GatewayError):

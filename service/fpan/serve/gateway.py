@@ -18,8 +18,12 @@ from fpan.serve.cache import AnswerCache, AnswerKeys, AnswerStore
 from fpan.serve.desk import Desk
 from fpan.serve.fetch.fetch import Fetcher
 from fpan.serve.guarded_redis import GuardedRedis, open_redis
+from fpan.serve.http.entries import DeskParse
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.start import open_backend
+from fpan.serve.inference.turns import Turn
+from fpan.serve.jobs.office import Office, open_office
+from fpan.serve.jobs.webhook import ClientFactory
 from fpan.serve.keys.following import open_keys
 from fpan.serve.limits import RateLimiter
 from fpan.serve.metrics import Metrics
@@ -60,12 +64,16 @@ class Gateway:
     """Fetches pictures from URLs."""
     tls: Tls | None
     """The certificate of both ports; None where they speak plainly."""
+    jobs: Office | None = None
+    """Takes jobs; None where they are switched off."""
     draining: bool = field(default=False)
 
     def drain(self) -> None:
         """Takes nothing new from now on, and forgets what nobody waits for."""
         self.draining = True
         self.shadow.stop()
+        if self.jobs is not None:
+            self.jobs.drain()
 
     async def ready(self) -> bool:
         """Whether every model answers and nothing is being shut down."""
@@ -76,8 +84,12 @@ class Gateway:
 
 
 @asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+async def open_gateway(settings: Settings, hooks: ClientFactory | None = None) -> AsyncIterator[Gateway]:
     """Starts what computes, and ends all of it.
+
+    Args:
+        settings: see there.
+        hooks: makes what goes to webhooks of jobs; None: it goes where ``webhook_hosts`` allows.
 
     Raises:
         StartError: the keys or the certificate are missing, or of no use.
@@ -129,8 +141,14 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         desk = Desk(parser, pool, settings, metrics, cache)
         fetcher = await stack.enter_async_context(Fetcher.opened(settings))
         rates = RateLimiter(redis, secret, metrics)
+
+        def background(job: str) -> DeskParse:
+            return DeskParse(desk, settings.max_body_bytes, Turn(job, background=True))
+
+        office = open_office(settings, metrics.jobs, background, settings.job_workers, hooks)
+        jobs = await stack.enter_async_context(office)
         admission = Admission(settings.max_concurrency, keys, metrics, rates, settings.rate_limit_per_minute)
-        yield Gateway(settings, parser, desk, backend, rollout, shadow, metrics, admission, fetcher, tls)
+        yield Gateway(settings, parser, desk, backend, rollout, shadow, metrics, admission, fetcher, tls, jobs)
 
 
 async def _redis(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> GuardedRedis | None:

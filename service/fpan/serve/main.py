@@ -48,7 +48,7 @@ class _Server(uvicorn.Server):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the settings from flags and environment, and serves until SIGINT or SIGTERM."""
-    settings = _settings(argv)
+    settings = read_settings(argv)
     return_large_blocks()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -130,13 +130,14 @@ def _plain(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     )
 
 
-def _settings(argv: Sequence[str] | None) -> Settings:
+def read_settings(argv: Sequence[str] | None, command: str = "fpan serve") -> Settings:
+    """The settings that flags and environment name; ends the process with a sentence where one of them is wrong."""
     try:
         return CliApp.run(Settings, cli_args=list(sys.argv[1:] if argv is None else argv))
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])  # what follows is a place within its value
-        sys.exit(f"fpan serve: {name.upper()}: {first['msg']}; `fpan serve --help` lists all settings")
+        sys.exit(f"{command}: {name.upper()}: {first['msg']}; `{command} --help` lists all settings")
 
 
 def _bind(host: str, port: int, name: str) -> socket.socket:

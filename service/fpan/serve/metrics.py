@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from fpan.contract import AliasName, ModelCard
 from fpan.contract.aliases import CHALLENGER, CHAMPION
+from fpan.serve.jobs.counts import JobCounts
 from fpan.serve.pipeline.asked import Asked
 from fpan.serve.pipeline.drift import FaceWindow
 from fpan.serve.served import ServedVersion, Version
@@ -62,6 +63,7 @@ class Metrics:
             registry=r,
         )
         self.files = FileCounts(r)
+        self.jobs = JobCounts(r)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -11,6 +11,8 @@ from fpan.contract.card import ModelName
 from fpan.registry import is_remote
 from fpan.serve.addresses import is_loopback, origin
 from fpan.serve.fetch.pattern import HostPattern
+from fpan.serve.jobs.secrets import HOW, read_secret, read_webhook_secret
+from fpan.serve.pipeline.options import MAX_DEADLINE_MS
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -141,7 +143,7 @@ class Settings(BaseSettings):
     redis_cache_url: SecretStr = SecretStr("")
     """Redis (redis://, rediss:// or unix://) that keeps answers and counts for rate limits; may evict. Empty: none."""
     redis_jobs_url: SecretStr = SecretStr("")
-    """Redis that keeps jobs; it must not evict. Empty: none."""
+    """Redis that keeps jobs; it must not evict (docs/jobs.md). Empty switches jobs off."""
     redis_timeout_ms: Positive = 100
     """How long a request waits for ``redis_cache_url``, in milliseconds; then it goes on without it."""
     redis_retry_s: Seconds = 2.0
@@ -216,6 +218,83 @@ class Settings(BaseSettings):
     def needs_keys(self) -> bool:
         """Whether callers need an API key."""
         return self.auth == "required" or (self.auth == "auto" and not (self.loopback and self.keys_file is None))
+
+    max_batch_images: Positive = 64
+    """Pictures of one ``/v1/parse/batch``."""
+    max_batch_bytes: Positive = 64 * 2**20
+    """Largest body of a ``/v1/parse/batch`` in bytes; each of its pictures may have ``max_body_bytes``."""
+    batch_concurrency: Positive = 4
+    """Pictures of one ``/v1/parse/batch`` that are in work at once."""
+    background_concurrency: Positive = 2
+    """Pictures of jobs, and of callers who would rather wait (``Priority: u=7``), that are in work at once."""
+    background_batch: Positive = 2
+    """Crops of background work that go to a network at once: others must wait for such a batch, so it is small."""
+    background_wait_s: Seconds = 1.0
+    """How long background work may be kept waiting before one crop of it goes first all the same, in seconds."""
+    jobs_secret: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")
+    """Encrypts inputs and results of jobs: 32 bytes in base64, the same for all gateways and workers of one Redis. Make
+    one with: openssl rand -base64 32"""
+    jobs_store: Address | None = None
+    """Where inputs and results of jobs lie, encrypted: a folder, or s3://BUCKET/PREFIX. Without it, in that Redis."""
+    jobs_redis_bytes: Positive = 512 * 2**20
+    """Memory that this Redis may have in use, in bytes, while pictures of another job may still be put there."""
+    max_job_images: Positive = 1000
+    """Pictures of one job."""
+    max_job_bytes: Positive = 256 * 2**20
+    """Largest body of a job in bytes; each of its pictures may have ``max_body_bytes``."""
+    job_body_timeout_s: Seconds = 600
+    """How long the body of a job may take to arrive, in seconds."""
+    max_jobs: Positive = 1000
+    """Jobs that may wait or run; more are refused with 429."""
+    job_workers: Annotated[int, Field(ge=0)] = 1
+    """Jobs that this process runs at once; 0 leaves them to ``fpan worker``."""
+    worker_gateway_url: str = ""
+    """Address of the gateway by which ``fpan worker`` parses, behind everybody else there; empty: it loads the networks
+    itself."""
+    worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Port on which ``fpan worker`` has metrics for Prometheus; 0 for none. A gateway has them at ``/metrics``."""
+    job_lease_s: Seconds = 30
+    """How long nothing is heard of a worker until another takes over its job, in seconds."""
+    job_attempts: Positive = 5
+    """Workers that may die over a job until it fails."""
+    job_picture_timeout_s: Annotated[float, Field(gt=0, le=MAX_DEADLINE_MS / 1000)] = 300
+    """Time that a picture of a job may take whose options name no ``deadline_ms``, in seconds."""
+    job_input_ttl_s: Seconds = 24 * 3600
+    """How long a job may wait and run until it fails and its pictures are deleted, in seconds."""
+    job_result_ttl_s: Seconds = 24 * 3600
+    """How long the result of a job is kept, in seconds."""
+    job_record_ttl_s: Seconds = 7 * 24 * 3600
+    """How long it is known what became of a job, and its ``Idempotency-Key``, in seconds."""
+    job_sweep_s: Seconds = 15
+    """How often what has been kept long enough is looked for, in seconds."""
+    job_heartbeat_s: Seconds = 15
+    """How often ``/v1/jobs/{id}/events`` says something when there is nothing to say, in seconds."""
+    webhook_hosts: Annotated[tuple[HostPattern, ...], *Words] = ()
+    """Hosts, with commas, that may be told of the end of jobs, as those of ``url_hosts``. Empty: none is told."""
+    webhook_secret: SecretStr = SecretStr("")
+    """Signs what is told of the end of jobs (Standard Webhooks): base64 of 24 bytes or more, with or without
+    ``whsec_``. Empty: a job may name no ``webhook``."""
+    webhook_attempts: Positive = 12
+    """Tries to tell of the end of a job until it is given up; the last come an hour apart."""
+    webhook_timeout_s: Seconds = 10
+    """How long one try may take, in seconds."""
+
+    @field_validator("jobs_secret")
+    @classmethod
+    def _is_secret(cls, value: SecretStr, others: ValidationInfo) -> SecretStr:
+        redis = others.data.get("redis_jobs_url")
+        if value.get_secret_value():
+            read_secret(value.get_secret_value())
+        elif redis is not None and redis.get_secret_value():
+            raise ValueError(f"REDIS_JOBS_URL switches jobs on, and their pictures are encrypted with it: {HOW}")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            read_webhook_secret(value.get_secret_value())
+        return value
 
     @field_validator("drift_min_faces")
     @classmethod

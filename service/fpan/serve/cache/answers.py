@@ -49,7 +49,7 @@ class AnswerCache:
         self._keys = keys
         self._store = store
         self._metrics = metrics
-        self._flights: Flights[bytes, Answered] = Flights(DeadlineExceeded)
+        self._flights: Flights[tuple[bytes, bool], Answered] = Flights(DeadlineExceeded)
 
     async def answer(self, asking: Asking, make: Make) -> Answered:
         """The answer to a question.
@@ -67,9 +67,10 @@ class AnswerCache:
         while True:
             answering = self._keys.answering(asking)
             name = self._keys.name(digest, asking, answering)
+            flight = name, asking.turn.background  # who waits for an answer waits for no background work
             work = partial(self._found_or_made, name, answering, asking, make, began)
             try:
-                answered, mine = await self._flights.join(name, work, partial(self._keep, name))
+                answered, mine = await self._flights.join(flight, work, partial(self._keep, name))
             except _Moved:
                 continue
             if not mine:

@@ -18,6 +18,7 @@ from fpan.serve.errors import BadRequest, GatewayError, RateLimited, RequestTime
 from fpan.serve.grpc.status import status_of
 from fpan.serve.http.request_id import HEADER, choose
 from fpan.serve.limits import limit_fields
+from fpan.serve.priority import PRIORITY, is_background
 
 if TYPE_CHECKING:
     from fpan.serve.gateway import Gateway
@@ -45,6 +46,8 @@ class Call:
 
     request_id: str
     caller: Caller
+    background: bool
+    """Whether it would rather wait, see :mod:`fpan.serve.priority`."""
     trailing: dict[str, str]
     """Metadata that goes with the answer, beside the request's id."""
 
@@ -99,7 +102,7 @@ class Around(grpc.aio.ServerInterceptor):
                 self._check_draining()
                 async with self._gateway.admission.admit(offered, access) as (caller, allowance):
                     trailing |= limit_fields(allowance)
-                    _CALL.set(Call(identity, caller, trailing))
+                    _CALL.set(Call(identity, caller, is_background([_value(metadata, PRIORITY)]), trailing))
                     response = await answer(await self._message(messages), context)
             except GatewayError as error:
                 refused = error

@@ -9,8 +9,9 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan.serve.cache import CACHE_STATUS
 from fpan.serve.desk import Asking, Encoding
 from fpan.serve.errors import BadRequest, TooLarge
-from fpan.serve.grpc.around import this_call
+from fpan.serve.grpc.around import Call, this_call
 from fpan.serve.grpc.convert import read_options, write_response
+from fpan.serve.inference.turns import Turn
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS, ParseOptions
 
 if TYPE_CHECKING:
@@ -30,17 +31,18 @@ class FaceParsingServicer:
     async def Parse(self, request: pb.ParseRequest, context: Context) -> pb.ParseResponse:  # noqa: N802 (gRPC's name)
         """Parses one picture. A cancelled call, which is a cancelled task, cancels the work."""
         call = this_call()
-        response = await self._parse(request, context.time_remaining(), call.caller.identity)
+        response = await self._parse(request, context.time_remaining(), call)
         response.request_id = call.request_id
         return response
 
-    async def _parse(self, request: pb.ParseRequest, left_s: float | None, caller: str) -> pb.ParseResponse:
+    async def _parse(self, request: pb.ParseRequest, left_s: float | None, call: Call) -> pb.ParseResponse:
         options = self._checked(request)
         if left_s is not None:
             options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
-        answered = await self._gateway.desk.answer(Asking(request.image, options, _ENCODING, caller))
+        asking = Asking(request.image, options, _ENCODING, call.caller.identity, Turn(background=call.background))
+        answered = await self._gateway.desk.answer(asking)
         if answered.cached:
-            this_call().trailing["cache-status"] = CACHE_STATUS[answered.cached]
+            call.trailing["cache-status"] = CACHE_STATUS[answered.cached]
         response = pb.ParseResponse.FromString(answered.body)
         response.timing_ms.update(answered.timing_ms)
         return response

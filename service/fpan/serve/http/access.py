@@ -24,6 +24,8 @@ ACCESS: Mapping[str, Access] = {
     METRICS_PATH: Access("metrics"),
     "POST /v1/parse": Access("parse", limited=True),
     "POST /parse": Access("parse", limited=True),
+    "/v1/jobs": Access("jobs"),
+    "POST /v1/jobs": Access("jobs", limited=True),
     "/v2": Access("inference"),
     "/v2/health": OPEN,
     "POST /v2": Access("inference", limited=True),

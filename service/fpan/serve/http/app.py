@@ -9,7 +9,9 @@ import fpan
 from fpan.serve.caller import API_KEY, CLIENT_ID
 from fpan.serve.gateway import Gateway
 from fpan.serve.http import problems
+from fpan.serve.http.batch import batch_routes
 from fpan.serve.http.info import info_routes
+from fpan.serve.http.jobs import job_routes
 from fpan.serve.http.middleware import Around
 from fpan.serve.http.oip import oip_routes
 from fpan.serve.http.page import page_router
@@ -64,6 +66,8 @@ def create_app(gateway: Gateway) -> FastAPI:
     )
     problems.install(app)
     app.include_router(parse_routes(gateway))
+    app.include_router(batch_routes(gateway))
+    app.include_router(job_routes(gateway))
     app.include_router(info_routes(gateway))
     app.include_router(oip_routes(gateway))
     app.include_router(page_router())

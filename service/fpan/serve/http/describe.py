@@ -8,9 +8,10 @@ from fpan.serve.caller import CLIENT_ID
 from fpan.serve.fetch.guard import MAX_URL
 from fpan.serve.http.schema import ParseAnswer, Problem
 from fpan.serve.pipeline.options import DIRECT_OUTPUTS, MAX_TOLERANCE, OUTPUTS, REDACT_STYLES
+from fpan.serve.priority import BACKGROUND, PRIORITY
 
 _EXAMPLE = json.loads(resources.files("fpan.serve.http").joinpath("examples/astronaut.json").read_text())
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PROBLEMS = {
     400: "The request is malformed: an unknown option or class, no picture, broken multipart.",
     401: "There is no API key, or it is none of this server's.",
@@ -26,7 +27,7 @@ _PROBLEMS = {
     503: "The backend is down, or the server is shutting down; Retry-After says when to come again.",
     504: "The deadline passed.",
 }
-_OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
+OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "faces",
         {"type": "string", "default": "auto", "examples": ["auto", "full", "[[180, 70, 290, 210]]"]},
@@ -76,13 +77,21 @@ _OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("deadline_ms", {"type": "integer", "minimum": 1}, "Time the answer may take, in milliseconds."),
 )
 
-_CLIENT_ID = {
+CLIENT_ID_HEADER = {
     "name": CLIENT_ID,
     "in": "header",
     "required": False,
     "schema": {"type": "string"},
     "description": "Who asks, in words of the caller's own. While a new version is tried out, the same caller always "
     "gets the same version; without this header, callers are told apart by their address. It is not kept.",
+}
+
+PRIORITY_HEADER = {
+    "name": PRIORITY,
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "examples": [BACKGROUND]},
+    "description": "RFC 9218. With an urgency of more than 3, the default, the work waits until there is no other.",
 }
 
 
@@ -118,9 +127,24 @@ def _json_body() -> dict[str, Any]:
             "description": "Where the picture is, in the place of `image`, at a host that this server allows.",
         },
     }
-    members |= {name: {**schema, "description": text} for name, schema, text in _OPTIONS}
+    members |= {name: {**schema, "description": text} for name, schema, text in OPTIONS}
     one = [{"required": [name]} for name in ("image", "url")]
     return {"schema": {"type": "object", "oneOf": one, "properties": members}}
+
+
+def problems(*statuses: int, **told: str) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route; ``told`` says of some what they mean there, as ``s409="..."``."""
+    words = {**{status: _PROBLEMS[status] for status in statuses}, **{int(s[1:]): text for s, text in told.items()}}
+    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    return {status: {"description": words[status], "content": content} for status in sorted(words)}
+
+
+def query_parameters() -> list[dict[str, Any]]:
+    """The options of a parse."""
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
+        for name, schema, text in OPTIONS
+    ]
 
 
 PARSE: dict[str, Any] = {
@@ -131,22 +155,12 @@ PARSE: dict[str, Any] = {
             "`Accept: image/png` one picture, with `application/x-npz` arrays for numpy instead.",
             "headers": _HEADERS,
             "model": ParseAnswer,
-            "content": {"application/json": {"example": _EXAMPLE}, "image/png": _BINARY, "application/x-npz": _BINARY},
+            "content": {"application/json": {"example": _EXAMPLE}, "image/png": BINARY, "application/x-npz": BINARY},
         },
-        **{
-            status: {
-                "description": text,
-                "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-            }
-            for status, text in _PROBLEMS.items()
-        },
+        **problems(*_PROBLEMS),
     },
     "openapi_extra": {
-        "parameters": [
-            {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
-            for name, schema, text in _OPTIONS
-        ]
-        + [_CLIENT_ID],
+        "parameters": [*query_parameters(), CLIENT_ID_HEADER, PRIORITY_HEADER],
         "requestBody": {
             "required": True,
             "content": {
@@ -157,8 +171,8 @@ PARSE: dict[str, Any] = {
                         "properties": {"image": {"type": "string", "format": "binary"}},
                     }
                 },
-                "image/*": _BINARY,
-                "application/octet-stream": _BINARY,
+                "image/*": BINARY,
+                "application/octet-stream": BINARY,
                 "application/json": _json_body(),
             },
         },

@@ -15,8 +15,10 @@ from fpan.serve.http.connected import while_connected
 from fpan.serve.http.describe import PARSE
 from fpan.serve.http.negotiate import negotiate
 from fpan.serve.http.request_id import request_id
+from fpan.serve.inference.turns import Turn
 from fpan.serve.pipeline.answer import Answer
 from fpan.serve.pipeline.options import DIRECT_OUTPUTS, ParseOptions
+from fpan.serve.priority import PRIORITY, is_background
 
 PARSE_PATHS = ("/v1/parse", "/parse")
 
@@ -34,7 +36,8 @@ def parse_routes(gateway: Gateway) -> APIRouter:
         upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
         options = _for_media(ParseOptions.read(upload.options), media)
         data = upload.data if upload.url is None else await while_connected(request, gateway.fetcher.fetch(upload.url))
-        asking = Asking(data, options, _encoding(media, options), admitted(request).identity)
+        turn = Turn(background=is_background(request.headers.getlist(PRIORITY)))
+        asking = Asking(data, options, _encoding(media, options), admitted(request).identity, turn)
         answered = await while_connected(request, gateway.desk.answer(asking))
         body, timing = answered.body, answered.timing_ms
         headers = {

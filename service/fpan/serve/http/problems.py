@@ -25,10 +25,26 @@ def problem(request: Request, error: GatewayError) -> JSONResponse:
     return answer
 
 
+def told(error: GatewayError, identity: str) -> dict[str, object]:
+    """The members of the problem that tells ``error`` within an answer, where it has no header ``Retry-After``.
+
+    Args:
+        error: what went wrong.
+        identity: of the request.
+    """
+    members = _members(error.status, error.slug, error.title, str(error), identity)
+    return members if error.retry_after_s is None else {**members, "retry_after_s": error.retry_after_s}
+
+
+def broken(error: Exception, identity: str) -> GatewayError:
+    """Logs an error that nobody foresaw; what its caller is told: that there was one, but not its words."""
+    _log.error("request %s failed", identity, exc_info=error)
+    return GatewayError("something broke here; the log has it under this request_id")
+
+
 def unknown(request: Request, error: Exception) -> JSONResponse:
     """Logs an error that nobody foresaw and tells that there was one, but not its words."""
-    _log.error("request %s failed", request_id(request), exc_info=error)
-    return problem(request, GatewayError("something broke here; the log has it under this request_id"))
+    return problem(request, broken(error, request_id(request)))
 
 
 def install(app: FastAPI) -> None:
@@ -66,11 +82,9 @@ def _answer(
     headers = {"Retry-After": str(max(1, round(retry_after_s)))} if retry_after_s is not None else None
     if is_oip(request.url.path):
         return JSONResponse({"error": detail}, status, headers)
-    body = {
-        "type": PROBLEM_BASE + slug,
-        "title": title,
-        "status": status,
-        "detail": detail,
-        "request_id": request_id(request),
-    }
+    body = _members(status, slug, title, detail, request_id(request))
     return JSONResponse(body, status, headers, PROBLEM_JSON)
+
+
+def _members(status: int, slug: str, title: str, detail: str, identity: str) -> dict[str, object]:
+    return {"type": PROBLEM_BASE + slug, "title": title, "status": status, "detail": detail, "request_id": identity}

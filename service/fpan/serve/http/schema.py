@@ -284,6 +284,65 @@ class Problem(BaseModel):
     request_id: str
 
 
+class PictureProblem(Problem):
+    """The error of one picture of several."""
+
+    retry_after_s: float | None = None
+    """When to try again, in seconds, where that may help."""
+
+
+class PictureResult(BaseModel):
+    """What became of one picture of several."""
+
+    index: int
+    """Its place among them, from 0."""
+    status: int
+    """What the picture alone would have been answered with."""
+    answer: ParseAnswer | None = None
+    """As `/v1/parse` answers; there where the status is 200."""
+    problem: PictureProblem | None = None
+    """There where it is another."""
+
+
+class BatchAnswer(BaseModel):
+    """The answer to several pictures."""
+
+    request_id: str
+    results: list[PictureResult]
+    """One for each picture, in their order."""
+
+
+class JobProgress(BaseModel):
+    """How far a job is, in pictures."""
+
+    done: int
+    failed: int
+    """That are done and have a problem instead of an answer."""
+    total: int
+
+
+class Job(BaseModel):
+    """A job."""
+
+    id: str
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    progress: JobProgress
+    attempts: int
+    """How often a worker has taken it: more than once where one was ended over it."""
+    created_at: str
+    """RFC 3339, as all times."""
+    started_at: str | None
+    finished_at: str | None
+    problem: Problem | None
+    """Why it failed as a whole. A picture that failed has its problem in the result."""
+    result: str | None
+    """Path of the result, while there is one."""
+    result_expires_at: str | None
+    """When it is deleted."""
+    events: str
+    """Path of the changes."""
+
+
 class Health(BaseModel):
     """Whether the service is alive or ready."""
 

@@ -1,8 +1,10 @@
 """Puts items of many callers together into batches: one owner task a model.
 
 While nothing is being computed an item goes out at once; while something is, it waits a few milliseconds for company.
-Callers take turns item by item, so a photo with a hundred faces does not keep one with a single face waiting. What
-nobody waits for any more (cancelled, deadline passed) never goes out, and is cancelled if it has.
+Callers take turns item by item, so a photo with a hundred faces does not keep one with a single face waiting, nor does
+a request with a hundred photos. Background work goes out when nothing else waits, and now and then all the same, so
+that it never starves. What nobody waits for any more (cancelled, deadline passed) never goes out, and is cancelled if
+it has.
 """
 
 import asyncio
@@ -20,10 +22,10 @@ from fpan.contract import ModelCard
 from fpan.serve.errors import DeadlineExceeded, GatewayError, Overloaded, Unavailable
 from fpan.serve.inference.backend import InferenceBackend, Tensors
 from fpan.serve.inference.shapes import fits
+from fpan.serve.inference.turns import Shapes, Turn, Turns, turn_now
 from fpan.serve.settings import Settings
 
 Arrays = dict[str, NDArray[np.generic]]
-_Shapes = tuple[tuple[int, ...], ...]
 
 
 class BatchMetrics(Protocol):
@@ -46,19 +48,30 @@ class BatchLimits:
     max_batch: int = 8
     """Items of a batch."""
     max_queue: int = 512
-    """Items that may wait; more are refused."""
+    """Items that may wait; more are refused. Those of background work are counted apart."""
     wait_s: float = 0.002
     """How long an item waits for company while a batch is being computed, in seconds."""
     in_flight: int = 1
     """Batches that are computed at once."""
     timeout_s: float = 30.0
     """How long one batch may take, in seconds."""
+    background_batch: int = 2
+    """Items of a batch of background work: it cannot be interrupted, so others wait for it."""
+    background_wait_s: float = 1.0
+    """How long background work may wait for others before one item of it goes first, in seconds."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The limits that the operator set."""
-        wait_s = settings.batch_wait_ms / 1000
-        return cls(settings.max_batch, settings.max_queue, wait_s, settings.instances, settings.infer_timeout_s)
+        return cls(
+            settings.max_batch,
+            settings.max_queue,
+            settings.batch_wait_ms / 1000,
+            settings.instances,
+            settings.infer_timeout_s,
+            min(settings.background_batch, settings.max_batch),
+            settings.background_wait_s,
+        )
 
 
 @dataclass(frozen=True)
@@ -84,7 +97,8 @@ class _Call:
     outputs: frozenset[str]
     deadline: float
     arrived: float
-    shapes: _Shapes
+    shapes: Shapes
+    turn: Turn
     done: asyncio.Future[None]
     waiting: deque[int] = field(default_factory=deque)
     results: dict[int, Arrays] = field(default_factory=dict)
@@ -104,6 +118,8 @@ class _Batch:
 
     members: list[tuple[_Call, int]]
     sent: float
+    background: bool
+    """Whether all of it is background work."""
     task: asyncio.Task[None] | None = None
 
     @property
@@ -122,8 +138,9 @@ class Batcher:
         self._limits = limits
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._calls: deque[_Call] = deque()  # those with items that wait, in the order of their turns
-        self._queued = 0
+        self._front: Turns[_Call] = Turns()
+        self._back: Turns[_Call] = Turns()  # background work
+        self._back_sent = -math.inf
         self._running: set[_Batch] = set()
         self._changed = asyncio.Event()
         self._closed = False
@@ -131,6 +148,8 @@ class Batcher:
 
     async def infer(self, items: Sequence[Tensors], outputs: Sequence[str], deadline: float = math.inf) -> Answer:
         """Computes the named outputs of every item, in batches shared with other callers.
+
+        In whose name it waits, and whether as background work, :func:`~fpan.serve.inference.turns.taking` says.
 
         Args:
             items: for each item one array an input, without a batch dimension, as the card says.
@@ -146,15 +165,17 @@ class Batcher:
         shapes = self._check(items, outputs)
         if self._closed:
             raise Unavailable("the service is shutting down")
-        if self._queued + len(items) > self._limits.max_queue:
+        turn = turn_now()
+        queue = self._back if turn.background else self._front
+        if queue.items + len(items) > self._limits.max_queue:
             raise Overloaded("too many faces are waiting to be parsed; try again in a moment")
         if not items:
             return Answer([], 0.0, 0.0)
         now = self._loop.time()
-        call = _Call(items, frozenset(outputs), deadline, now, shapes, self._loop.create_future())
+        call = _Call(items, frozenset(outputs), deadline, now, shapes, turn, self._loop.create_future())
         call.waiting.extend(range(len(items)))
-        self._calls.append(call)
-        self._count(len(items))
+        queue.add(call)
+        self._tell_depth()
         self._changed.set()
         try:
             async with asyncio.timeout_at(None if deadline == math.inf else deadline):
@@ -170,24 +191,24 @@ class Batcher:
     @property
     def busy(self) -> bool:
         """Whether an item waits or is being computed."""
-        return bool(self._calls or self._running)
+        return bool(self._front or self._back or self._running)
 
     async def close(self) -> None:
         """Ends it. Whoever still waits gets :class:`Unavailable`."""
         self._closed = True
         self._owner.cancel()
         tasks = [batch.task for batch in self._running if batch.task is not None]
-        for call in {*self._calls, *(call for batch in self._running for call in batch.calls)}:
+        for call in {*self._front, *self._back, *(call for batch in self._running for call in batch.calls)}:
             call.fail(Unavailable("the service is shutting down"))
         for task in tasks:
             task.cancel()
         await asyncio.gather(self._owner, *tasks, return_exceptions=True)
 
-    def _check(self, items: Sequence[Tensors], outputs: Sequence[str]) -> _Shapes:
+    def _check(self, items: Sequence[Tensors], outputs: Sequence[str]) -> Shapes:
         """The shapes of the items' inputs in the card's order. A misfit must not spoil the batch of others."""
         if unknown := set(outputs) - {tensor.name for tensor in self._card.outputs}:
             raise ValueError(f"{self._card.name} has no output {', '.join(sorted(unknown))}")
-        shapes: set[_Shapes] = set()
+        shapes: set[Shapes] = set()
         for item in items:
             for tensor in self._card.inputs:
                 if not fits(tensor, item[tensor.name]):
@@ -197,17 +218,14 @@ class Batcher:
             raise ValueError("the items of one call differ in shape")
         return shapes.pop() if shapes else ()
 
-    def _count(self, change: int) -> None:
-        self._queued += change
+    def _tell_depth(self) -> None:
         if self._metrics:
-            self._metrics.queue_depth(self._card.name, self._queued)
+            self._metrics.queue_depth(self._card.name, self._front.items + self._back.items)
 
     def _withdraw(self, call: _Call) -> None:
         """Takes out what of a finished or abandoned call still waits or is under way."""
-        if call.waiting:
-            self._count(-len(call.waiting))
-            call.waiting.clear()
-            self._calls.remove(call)
+        (self._back if call.turn.background else self._front).remove(call)
+        self._tell_depth()
         call.done.cancel()
         for batch in call.batches:
             if batch.task and all(other.done.done() for other in batch.calls):
@@ -218,44 +236,61 @@ class Batcher:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            while self._calls and len(self._running) < self._limits.in_flight:
+            while self._next and len(self._running) < self._limits.in_flight:
                 if (delay := self._patience()) > 0:
                     try:
-                        await asyncio.wait_for(self._changed.wait(), delay)
+                        async with asyncio.timeout(delay):  # before Python 3.12, wait_for may forget its cancellation
+                            await self._changed.wait()
                     except TimeoutError:
                         continue
                     self._changed.clear()
                 else:
                     self._send()
 
+    @property
+    def _next(self) -> Turns[_Call] | None:
+        """What the next batch is made of; None while nothing may go out."""
+        if self._back and (not self._front or self._starves):
+            busy = sum(batch.background for batch in self._running)
+            if busy < max(
+                1, self._limits.in_flight - 1
+            ):  # one is left for whoever comes meanwhile, where there are two
+                return self._back
+        return self._front or None
+
+    @property
+    def _starves(self) -> bool:
+        """Whether background work has waited long enough for others."""
+        waited_since = max(self._back_sent, self._back.oldest)
+        return self._loop.time() - waited_since >= self._limits.background_wait_s
+
     def _patience(self) -> float:
         """Seconds to wait for company, none while nothing is being computed or a batch is full."""
-        if not self._running or self._queued >= self._limits.max_batch:
+        queue = self._next
+        if queue is None or not self._running or queue.items >= self._most(queue):
             return 0.0
-        return min(call.arrived for call in self._calls) + self._limits.wait_s - self._loop.time()
+        return queue.oldest + self._limits.wait_s - self._loop.time()
+
+    def _most(self, queue: Turns[_Call]) -> int:
+        return self._limits.background_batch if queue is self._back else self._limits.max_batch
 
     def _send(self) -> None:
-        """Takes a turn of every call until the batch is full, and starts it."""
+        """Takes turns until the batch is full, and starts it."""
         now = self._loop.time()
-        members: list[tuple[_Call, int]] = []
-        shapes = self._calls[0].shapes
-        passed: list[_Call] = []  # of another shape: they stay in front for the next batch
-        while self._calls and len(members) < self._limits.max_batch:
-            call = self._calls.popleft()
-            if call.shapes != shapes:
-                passed.append(call)
-            elif call.deadline <= now:
-                self._count(-len(call.waiting))
-                call.waiting.clear()  # its caller's own timer is about to go off
-            else:
-                members.append((call, call.waiting.popleft()))
-                self._count(-1)
-                if call.waiting:
-                    self._calls.append(call)
-        self._calls.extendleft(reversed(passed))
+        queue = self._next
+        if queue is None:
+            return
+        starved = queue is self._back and bool(self._front)
+        members = queue.take(1 if starved else self._most(queue), now)
+        if queue is self._back:
+            self._back_sent = now
+        if starved:  # one goes first, the rest of the batch is for those who would have been
+            shapes = members[0][0].shapes if members else None
+            members += self._front.take(self._limits.max_batch - len(members), now, shapes)
+        self._tell_depth()
         if not members:
             return
-        batch = _Batch(members, now)
+        batch = _Batch(members, now, all(call.turn.background for call, _ in members))
         for call in batch.calls:
             if not call.batches:
                 call.computing_since = now

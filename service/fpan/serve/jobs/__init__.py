@@ -1,0 +1,1 @@
+"""Long work: many pictures handed in once, parsed when nobody else waits, fetched later."""

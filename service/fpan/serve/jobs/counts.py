@@ -1,0 +1,76 @@
+"""What Prometheus sees of jobs."""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from fpan.serve.jobs.record import ENDED, Health
+
+HookOutcome = Literal["delivered", "failed", "given up"]
+_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+_OK = 200
+
+
+class JobCounts:
+    """Counts jobs. Nothing is shown before jobs are switched on."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._now = Gauge("fpan_jobs", "Jobs that have not ended, in Redis, by state.", ("state",), registry=registry)
+        self._ended = Counter("fpan_jobs_ended", "Jobs that have ended here, by state.", ("state",), registry=registry)
+        self._seconds = Histogram(
+            "fpan_job_seconds",
+            "Time from handing a job in to its end.",
+            ("state",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._pictures = Counter(
+            "fpan_job_pictures", "Pictures of jobs that were parsed here: ok, problem.", ("outcome",), registry=registry
+        )
+        self._hooks = Counter(
+            "fpan_job_webhooks",
+            "Tries to tell of a job's end: delivered, failed, given up.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._reachable = Gauge(
+            "fpan_jobs_redis_reachable", "1 if the Redis of the jobs answers.", (), registry=registry
+        )
+        self._keeps = Gauge(
+            "fpan_jobs_redis_noeviction", "1 if that Redis throws no jobs away when memory is short.", registry=registry
+        )
+        self._durable = Gauge(
+            "fpan_jobs_redis_appendonly", "1 if that Redis writes down jobs as they come.", registry=registry
+        )
+        for outcome in ("delivered", "failed", "given up"):
+            self._hooks.labels(outcome)
+
+    def ended(self, state: str, seconds: float | None = None) -> None:
+        """A job has ended, so long after it was handed in."""
+        self._ended.labels(state).inc()
+        if seconds is not None:
+            self._seconds.labels(state).observe(seconds)
+
+    def parsed(self, status: int) -> None:
+        """A picture of a job is done."""
+        self._pictures.labels("ok" if status == _OK else "problem").inc()
+
+    def hook(self, outcome: HookOutcome) -> None:
+        """A job's end was told, or not."""
+        self._hooks.labels(outcome).inc()
+
+    def health(self, health: Health | None) -> None:
+        """How Redis is; None while it does not answer."""
+        self._reachable.set(health is not None)
+        if health is None:
+            return
+        self._now.labels("queued").set(health.queued)
+        self._now.labels("running").set(health.running)
+        self._keeps.set(health.keeps)
+        self._durable.set(health.durable)
+
+    def begin(self, states: Iterable[str] = ENDED) -> None:
+        """Jobs are on. A counter that begins with 1 would be no increase to Prometheus."""
+        for state in states:
+            self._ended.labels(state)

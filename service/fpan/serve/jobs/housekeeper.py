@@ -1,0 +1,73 @@
+"""Takes away what has been kept long enough, and looks after the Redis of the jobs."""
+
+import asyncio
+import logging
+
+from fpan.serve.errors import Unavailable
+from fpan.serve.jobs.counts import JobCounts
+from fpan.serve.jobs.ledger import Ledger
+from fpan.serve.jobs.record import Health
+from fpan.serve.jobs.vault import Vault
+
+_STALE_S = 3600.0
+"""Age of what has no record, in seconds, at which it is taken away; younger, it may still be handed in."""
+_log = logging.getLogger(__name__)
+
+
+class Housekeeper:
+    """Looks now and then."""
+
+    def __init__(self, ledger: Ledger, vault: Vault, every_s: float, counts: JobCounts) -> None:
+        """Takes what it needs.
+
+        Args:
+            ledger: knows what has been kept long enough.
+            vault: loses it.
+            every_s: how often, in seconds.
+            counts: are told how Redis is.
+        """
+        self._ledger = ledger
+        self._vault = vault
+        self._every_s = every_s
+        self._counts = counts
+        self._reachable = True
+        self._warned: set[str] = set()
+
+    async def run(self) -> None:
+        """Looks until it is cancelled."""
+        while True:
+            try:
+                self._look_after(await self._ledger.health())
+                if await self._ledger.may_sweep(self._every_s):
+                    await self.sweep()
+            except Unavailable as error:
+                self._counts.health(None)
+                if self._reachable:
+                    _log.warning("%s: jobs can neither be handed in nor run", error)
+                self._reachable = False
+            except Exception:  # a fault of ours must not end this
+                _log.exception("jobs cannot be looked after")
+            await asyncio.sleep(self._every_s)
+
+    async def sweep(self) -> None:
+        """Ends what waited too long, and takes away input and result of what has been kept long enough."""
+        for job in await self._ledger.overdue():
+            await self._vault.of(job).forget()
+            await self._ledger.settled(job)
+        for job in await self._vault.blobs.stale(_STALE_S):
+            if not await self._ledger.known(job):
+                await self._vault.of(job).forget()
+
+    def _look_after(self, health: Health) -> None:
+        self._counts.health(health)
+        if not self._reachable:
+            _log.info("the store of jobs answers again")
+        self._reachable = True
+        wrong = {
+            "it may throw jobs away when memory is short: set maxmemory-policy noeviction": not health.keeps,
+            "it may forget jobs when it is restarted: set appendonly yes": not health.durable,
+        }
+        for what, is_so in wrong.items():
+            if is_so and what not in self._warned:
+                _log.warning("the Redis of REDIS_JOBS_URL is not set up for jobs, %s", what)
+        self._warned = {what for what, is_so in wrong.items() if is_so}

@@ -1,0 +1,296 @@
+"""Where transports hand in jobs, ask after them and fetch results; and what runs jobs beside them."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fpan.serve.errors import BadRequest, Conflict, GatewayError, NotFound, Overloaded
+from fpan.serve.http.body import Upload
+from fpan.serve.jobs.blobs import open_blobs
+from fpan.serve.jobs.bulletin import Bulletin
+from fpan.serve.jobs.cipher import Cipher, Unreadable
+from fpan.serve.jobs.counts import JobCounts
+from fpan.serve.jobs.housekeeper import Housekeeper
+from fpan.serve.jobs.ledger import Ledger, Order, Terms, new_id
+from fpan.serve.jobs.reach import connect
+from fpan.serve.jobs.record import Record
+from fpan.serve.jobs.runner import ParseFor, Runner
+from fpan.serve.jobs.secrets import read_secret, read_webhook_secret
+from fpan.serve.jobs.tasks import ended
+from fpan.serve.jobs.vault import JobVault, Missing, Vault
+from fpan.serve.jobs.webhook import ClientFactory, Webhooks, check_url, guarded_clients
+from fpan.serve.settings import Settings
+
+_FULL_RETRY_S = 30.0
+_MS = 1000
+_log = logging.getLogger(__name__)
+
+
+CheckHook = Callable[[str], object]
+"""Raises where an address may not be told."""
+
+
+def _unchecked(url: str) -> None:
+    """Where whoever makes the client sees to that."""
+
+
+class Office:
+    """The jobs. All of it raises :class:`~fpan.serve.errors.Unavailable` while their Redis or their store is away."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        vault: Vault,
+        cipher: Cipher,
+        bulletin: Bulletin,
+        counts: JobCounts,
+        hooks: CheckHook | None,
+    ) -> None:
+        self._ledger = ledger
+        self._vault = vault
+        self._cipher = cipher
+        self._hooks = hooks
+        self.bulletin = bulletin
+        """Tells who waits for a job."""
+        self.draining = False
+        self._counts = counts
+        self._runners: dict[Runner, asyncio.Task[None]] = {}
+
+    @asynccontextmanager
+    async def accepting(self, caller: str) -> AsyncIterator["Draft"]:
+        """A block in which a job is handed in; what is left of one that was not is taken away.
+
+        Args:
+            caller: who has proven to be; empty for nobody.
+        """
+        draft = Draft(self._ledger, self._vault, self._cipher, self._owner(caller), self._hooks)
+        try:
+            yield draft
+        finally:
+            if not draft.kept and draft.count:
+                try:
+                    await self._vault.of(draft.id).forget()
+                except GatewayError as error:  # it ends by itself, or is swept as what nobody knows
+                    _log.warning("what was left of a job that was not handed in stays for a while: %s", error)
+
+    async def record(self, job: str, caller: str) -> Record:
+        """What is known of a job.
+
+        Raises:
+            NotFound: there is none, or it is another's.
+        """
+        record = await self._ledger.record(job)
+        if record is None or record.owner != self._owner(caller):
+            raise NotFound("there is no such job, or it ended too long ago")
+        return record
+
+    async def result(self, job: str, caller: str) -> AsyncGenerator[bytes, None]:
+        """What became of each picture of a job, in their order, read as it is asked for.
+
+        Raises:
+            NotFound: there is no such job, or its result is gone.
+            Conflict: it has none, or none yet.
+        """
+        record = await self.record(job, caller)
+        if record.state != "succeeded":
+            raise Conflict(
+                f"the job is {record.state}, with {record.done} of {record.total} pictures done: it has no result"
+                + ("" if record.ended else " yet")
+            )
+        if record.expired:
+            raise NotFound(f"the result was kept for {record.result_ttl_ms / _MS:g} s and is gone")
+        vault = self._vault.of(job)
+        first = await self._entry(vault, 0)  # what is wrong with the store is told before the answer begins
+        return self._entries(vault, first, record.total)
+
+    async def _entries(self, vault: JobVault, first: bytes, total: int) -> AsyncGenerator[bytes, None]:
+        yield first
+        for index in range(1, total):
+            yield await self._entry(vault, index)
+
+    async def _entry(self, vault: JobVault, index: int) -> bytes:
+        try:
+            return await vault.entry(index)
+        except Missing:
+            raise NotFound("the result is gone") from None
+        except Unreadable as error:
+            raise GatewayError("the result cannot be read any more: the server's JOBS_SECRET is another") from error
+
+    async def end(self, job: str, caller: str) -> Record | None:
+        """Cancels a job that waits or runs; forgets one that has ended. Its pictures and result are taken away.
+
+        Returns:
+            What is known of a job that was cancelled; None for one that is forgotten.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        await self.record(job, caller)
+        cancelled = await self._ledger.cancel(job)
+        await self._vault.of(job).forget()
+        if not cancelled:
+            await self._ledger.remove(job)
+            return None
+        self._counts.ended("cancelled")
+        return await self.record(job, caller)
+
+    def hire(self, runner: Runner) -> None:
+        """Lets a runner run jobs until this is drained."""
+        self._runners[runner] = asyncio.create_task(runner.run(), name="jobs: runner")
+
+    def drain(self) -> None:
+        """Hands back what runs here and lets those go who wait for news."""
+        self.draining = True
+        for runner in self._runners:
+            runner.stop()
+        self.bulletin.wake()
+
+    async def close(self) -> None:
+        """Waits until all that ran here is handed back."""
+        self.drain()
+        await asyncio.gather(*(runner.stopped(running) for runner, running in self._runners.items()))
+
+    def _owner(self, caller: str) -> str:
+        return self._cipher.tag("owner", caller) if caller else ""
+
+
+class Draft:
+    """A job that is being handed in."""
+
+    def __init__(self, ledger: Ledger, vault: Vault, cipher: Cipher, owner: str, hooks: CheckHook | None) -> None:
+        self.id = new_id()
+        self.count = 0
+        """Pictures so far."""
+        self.kept = False
+        """Whether there is a job of that id now."""
+        self._ledger = ledger
+        self._blobs = vault.blobs
+        self._vault = vault.of(self.id)
+        self._cipher = cipher
+        self._digest = cipher.digest("body")
+        self._owner = owner
+        self._hooks = hooks
+
+    async def add(self, picture: Upload) -> None:
+        """Adds a picture.
+
+        Raises:
+            Overloaded: there is no room for it now.
+        """
+        await self._blobs.room(len(picture.data))
+        await asyncio.to_thread(self._note, picture.options, picture.data)
+        await self._vault.put_picture(self.count, picture)
+        self.count += 1
+
+    async def submit(
+        self, options: Mapping[str, object], webhook: object = None, key: str = "", namespace: str = ""
+    ) -> tuple[Record, bool]:
+        """Hands it in, and returns it; or the one before it under the same key, and True.
+
+        Args:
+            options: for all pictures.
+            webhook: where its end is to be told.
+            key: makes a repeated request the same job.
+            namespace: whose key it is.
+
+        Raises:
+            BadRequest: the webhook.
+            Conflict: another job was handed in under that key.
+            Overloaded: there are too many jobs.
+        """
+        url = "" if webhook is None else self._checked(webhook)
+        self._note({**options, "webhook": url}, b"")
+        await self._vault.put_options(options)
+        key = self._cipher.tag("key", self._owner, namespace, key) if key else ""
+        order = Order(self.id, self._owner, key, self._digest.hexdigest(), self.count, url)
+        job, how = await self._ledger.submit(order)
+        if how == "full":
+            raise Overloaded(f"{self._ledger.terms.most_waiting} jobs wait already", retry_after_s=_FULL_RETRY_S)
+        if how == "other":
+            raise Conflict("another job was handed in under this Idempotency-Key: use a new one")
+        self.kept = how == "new"
+        record = await self._ledger.record(job)
+        if record is None:
+            raise NotFound("the job was forgotten in the very moment that it was handed in")
+        return record, how == "same"
+
+    def _checked(self, webhook: object) -> str:
+        if self._hooks is None:
+            raise BadRequest(
+                "this server tells nobody of the end of jobs: leave webhook out, or have "
+                "WEBHOOK_SECRET and WEBHOOK_HOSTS set"
+            )
+        url = check_url(webhook)
+        self._hooks(url)
+        return url
+
+    def _note(self, options: Mapping[str, object], data: bytes) -> None:
+        told = json.dumps(options, sort_keys=True).encode()
+        self._digest.update(b"%d %d\n" % (len(told), len(data)) + told)
+        self._digest.update(data)
+
+
+@asynccontextmanager
+async def open_office(
+    settings: Settings, counts: JobCounts, parse: ParseFor, workers: int, client: ClientFactory | None = None
+) -> AsyncIterator[Office | None]:
+    """The jobs of the Redis that the settings name; None where they name none. Redis may come later.
+
+    Args:
+        settings: see there.
+        counts: are told how jobs go.
+        parse: parses pictures.
+        workers: jobs that are run here at once.
+        client: makes what goes to webhooks; None: it goes where ``webhook_hosts`` allows.
+
+    Raises:
+        RepositoryError: the store cannot be opened.
+    """
+    url = settings.redis_jobs_url.get_secret_value()
+    if not url:
+        yield None
+        return
+    async with AsyncExitStack() as stack:
+        redis = connect(url)
+        stack.push_async_callback(redis.aclose)
+        terms = Terms(
+            settings.job_lease_s,
+            settings.job_attempts,
+            settings.max_jobs,
+            settings.job_input_ttl_s,
+            settings.job_result_ttl_s,
+            settings.job_record_ttl_s,
+        )
+        ledger, bulletin = Ledger(redis, terms), Bulletin(redis)
+        cipher = Cipher(read_secret(settings.jobs_secret.get_secret_value()))
+        longest_ms = round((settings.job_input_ttl_s + settings.job_result_ttl_s) * _MS)
+        blobs = open_blobs(settings.jobs_store, redis, settings.jobs_redis_bytes, longest_ms)
+        vault = Vault(blobs, cipher)
+        hook_secret = settings.webhook_secret.get_secret_value()
+        check: CheckHook = _unchecked
+        if client is None and (guarded := guarded_clients(settings)):
+            client, check = guarded
+        told = bool(hook_secret) and client is not None
+        office = Office(ledger, vault, cipher, bulletin, counts, check if told else None)
+        counts.begin()
+        beside: list[tuple[str, Callable[[], Any]]] = [
+            ("bulletin", bulletin.run),
+            ("housekeeper", Housekeeper(ledger, vault, settings.job_sweep_s, counts).run),
+        ]
+        if hook_secret and client is not None:
+            key = read_webhook_secret(hook_secret)
+            attempts, timeout_s = settings.webhook_attempts, settings.webhook_timeout_s
+            beside.append(("webhooks", Webhooks(ledger, bulletin, client, key, attempts, timeout_s, counts).run))
+        for name, run in beside:
+            task = asyncio.create_task(run(), name=f"jobs: {name}")
+            stack.push_async_callback(ended, task)
+        at_once, picture_s = settings.background_concurrency, settings.job_picture_timeout_s
+        for _ in range(workers):
+            runner = Runner(ledger, vault, bulletin, parse, at_once, picture_s, counts)
+            office.hire(runner)
+        stack.push_async_callback(office.close)
+        _log.info("jobs: on, %d run here at once, their pictures lie in %s", workers, blobs.address)
+        yield office

@@ -1,0 +1,17 @@
+"""Ending tasks that ask Redis."""
+
+import asyncio
+
+_AGAIN_S = 0.1
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    """Cancels tasks until they have ended.
+
+    Once does not do: redis-py waits by ``asyncio.wait_for``, which before Python 3.12 may forget its cancellation.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_AGAIN_S)

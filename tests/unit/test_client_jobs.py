@@ -1,0 +1,125 @@
+"""Both clients with several pictures: in one call, and as jobs of a real gateway over a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from fpan.client import ApiError, AsyncClient, Client, Result, ServerUnreachable
+from fpan.serve.http.app import create_app
+
+from tests import redis_server
+from tests.jobs import Jobs, listening, taking_jobs
+from tests.redis_server import RedisServer
+from tests.traffic import picture, repository, until
+
+BROKEN = b"no picture"
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with redis_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+async def jobs(tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Jobs]:
+    redis.flush()
+    repository(tmp_path / "repository", 1)
+    async with taking_jobs(monkeypatch, tmp_path / "repository", redis) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(jobs: Jobs) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient("http://x", transport=httpx.ASGITransport(create_app(jobs.gateway))) as opened:
+        yield opened
+
+
+async def test_many_pictures_are_parsed_in_one_call(client: AsyncClient) -> None:
+    sent = [picture(0), BROKEN, np.zeros((32, 32, 3), np.uint8)]
+    first, second, third = await client.parse_many(sent, drawings=["overlay"], faces="full", deadline_ms=20_000)
+    alone = await client.parse(picture(0), faces="full")
+    assert isinstance(first, Result)
+    np.testing.assert_array_equal(first.labels, alone.labels)
+    assert first.pictures["overlay"].startswith(b"\x89PNG")
+    assert isinstance(second, ApiError)
+    assert (second.status, second.slug) == (415, "unsupported-image")
+    assert (third.width, third.height) == (32, 32)
+
+
+async def test_a_job_is_handed_in_followed_and_fetched(client: AsyncClient, jobs: Jobs) -> None:
+    go = jobs.hold()
+    job = await client.jobs.submit([picture(0), BROKEN], faces="full", shapes=["polygons"])
+    assert (job.state, job.total, job.ended) == ("queued", 2, False)
+    with pytest.raises(ApiError) as early:
+        await client.jobs.result(job)
+    assert early.value.status == 409
+    waiting = asyncio.create_task(client.jobs.wait(job))
+    go.set()
+    ended = await waiting
+    assert (ended.state, ended.done, ended.failed, ended.ended) == ("succeeded", 2, 1, True)
+    first, second = await client.jobs.result(job.id)
+    assert first.polygons is not None
+    assert second.status == 415
+    assert await client.jobs.cancel(job) is None
+    with pytest.raises(ApiError) as gone:
+        await client.jobs.get(job)
+    assert gone.value.status == 404
+    with pytest.raises(ApiError):
+        await client.jobs.wait(job)
+
+
+async def test_a_request_that_is_sent_again_is_the_same_job(client: AsyncClient, jobs: Jobs) -> None:
+    jobs.hold()
+    one, other = [await client.jobs.submit([picture()], key="mine", faces="full") for _ in range(2)]
+    third = await client.jobs.submit([picture()], faces="full")
+    assert one.id == other.id != third.id
+    cancelled = await client.jobs.cancel(one)
+    assert cancelled.state == "cancelled"
+
+
+async def test_the_blocking_client_does_the_same(jobs: Jobs) -> None:
+    def use(url: str) -> None:
+        with Client(url) as client:
+            assert [type(each) for each in client.parse_many([picture(), BROKEN], faces="full")] == [Result, ApiError]
+            job = client.jobs.submit([picture(0), picture(1)], faces="full")
+            states = [seen.state for seen in client.jobs.events(job)]
+            assert states[-1] == "succeeded"
+            assert client.jobs.get(job).done == client.jobs.wait(job).done == 2
+            assert len(client.jobs.result(job)) == 2
+            assert client.jobs.cancel(job) is None
+            with pytest.raises(ApiError):
+                next(client.jobs.events(job))
+        with Client(f"http://127.0.0.1:{redis_server.closed_port()}") as nobody, pytest.raises(ServerUnreachable):
+            nobody.jobs.wait("0" * 32)
+
+    async with listening(jobs) as url:
+        await asyncio.to_thread(use, url)
+
+
+async def test_events_go_on_after_the_line_was_cut(jobs: Jobs) -> None:
+    go = jobs.hold()
+    calls = []
+
+    class Cut(httpx.AsyncBaseTransport):
+        """The first line is cut after its first event."""
+
+        def __init__(self) -> None:
+            self.inner = httpx.ASGITransport(create_app(jobs.gateway))
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if not request.url.path.endswith("/events"):
+                return await self.inner.handle_async_request(request)
+            calls.append(request)
+            if len(calls) > 1:
+                go.set()
+                return await self.inner.handle_async_request(request)
+            raise httpx.RemoteProtocolError("peer closed connection without sending complete message body")
+
+    async with AsyncClient("http://x", transport=Cut()) as client:
+        job = await client.jobs.submit([picture()], faces="full")
+        assert (await client.jobs.wait(job)).state == "succeeded"
+        await until(lambda: len(calls) == 2)
