@@ -82,6 +82,18 @@ class RedisServer:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def keys(self, pattern: str) -> list[str]:
+        """Keys that there are."""
+        return sorted(key.decode() for key in self.client.keys(pattern))
+
+    def fields(self, key: str) -> list[str]:
+        """Fields of a hash."""
+        return sorted(name.decode() for name in self.client.hkeys(key))
+
+    def flush(self) -> None:
+        """Forgets everything."""
+        self.client.flushall()
+
     def fill(self) -> None:
         """Writes to it until it takes nothing more."""
         used = int(self.client.info("memory")["used_memory"])

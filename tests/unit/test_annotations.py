@@ -240,7 +240,7 @@ def fpan(monkeypatch, capsys):
     def go(*arguments):
         asked = []
         client = SimpleNamespace(
-            parse=lambda photo, **options: SimpleNamespace(labels=face(), faces=[1], raw={}, pictures={}),
+            parse=lambda photo, **options: SimpleNamespace(labels=face(), faces=[1], raw={}, pictures={}, npz=None),
             labels=lambda model: asked.append(model) or TAXONOMY,
         )
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fpan.serve.guarded_redis import GuardedRedis, RedisAway, open_redis
-from fpan.serve.main import _settings
+from fpan.serve.main import read_settings
 from fpan.serve.metrics import Metrics
 
 from tests.redis_server import RedisServer
@@ -69,6 +69,6 @@ async def test_one_that_fails_whenever_it_is_asked_does_not_fill_the_log(guarded
 )
 def test_settings_that_cannot_be_are_refused_without_telling_secrets(flags, word):
     with pytest.raises(SystemExit) as ended:
-        _settings(flags)
+        read_settings(flags)
     assert word in str(ended.value)
     assert "secret@" not in str(ended.value)

@@ -13,7 +13,7 @@ from fpan.serve.keys.file import SCOPES, KeyEntry, KeyFile, load
 from fpan.serve.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
-NO_LIMIT_OF_A_REQUEST = {"max_batch", "triton_start_timeout_s", "drain_timeout_s"}
+NO_LIMIT_OF_A_REQUEST = {"max_batch", "triton_start_timeout_s", "drain_timeout_s", "webhook_timeout_s"}
 
 
 def rows(text: str) -> list[list[str]]:
