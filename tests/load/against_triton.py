@@ -124,7 +124,7 @@ def _analyzer(address: str, header: str, callers: int, seconds: float) -> tuple[
     command = [
         str(program), "-m", MODEL[0], "-x", str(MODEL[1]), "-u", address, "-i", "grpc", "-H", header, "-b", "1",
         "--concurrency-range", str(callers), "--measurement-interval", str(int(seconds * 1000)),
-        "--max-trials", "3", "--stability-percentage", "50", "--shared-memory", "system",
+        "--max-trials", "3", "--stability-percentage", "999", "--shared-memory", "system",
         "--output-shared-memory-size", str(4 * 2**20), "-f", str(table),
     ]  # fmt: skip
     environment = {**os.environ, "LD_LIBRARY_PATH": f"{_ANALYZER / 'lib'}:{libraries}"}

@@ -9,11 +9,11 @@ takes one input a look.
 """
 
 import asyncio
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
+from itertools import islice
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -21,11 +21,16 @@ from numpy.typing import NDArray
 
 from fpan.contract import ModelCard
 from fpan.serve.pipeline.detect_candidates import Candidates, within
-from fpan.serve.pipeline.detect_second_look import Pose, Sheet, sheets
+from fpan.serve.pipeline.detect_second_look import Pose, sheets
 from fpan.serve.pipeline.detect_views import ViewPlan, ViewSpec, plan_views, render
 from fpan.serve.pipeline.types import Detection
 
 T = TypeVar("T")
+Views = list[NDArray[np.uint8]]
+"""RGB, uint8 (S, S, 3)."""
+Answers = list[NDArray[np.float32]]
+"""For each view its ``faces``, float32 (K, 15)."""
+_Search = Generator[Views, Answers, list[Detection]]
 
 IMAGE_INPUT = "image"
 FACES_OUTPUT = "faces"
@@ -94,60 +99,55 @@ class FaceDetector:
         Raises:
             GatewayError: whatever the network raises: down, over capacity, too late.
         """
+        search = self._search(picture, max_faces)
+        views, found = await self._work(partial(_advance, search, None))
+        while views is not None:
+            answers = await self._look(views, deadline)
+            views, found = await self._work(partial(_advance, search, answers))
+        return found
+
+    def _search(self, picture: NDArray[np.uint8], max_faces: int | None) -> _Search:
+        """All that is computed here, look by look: yields views, is sent what the network says of them, and returns
+        the faces. It runs off the event loop, from each look to the next in one go.
+        """
         height, width = picture.shape[:2]
         specs = plan_views(width, height, self._size, self._plan)
         views = zip(specs, render(picture, specs, self._size), strict=True)
         found: list[Candidates] = []
-        while part := await self._next(views):
-            answers = await self._look([pixels for _, pixels in part], deadline)
-            specs_seen = [spec for spec, _ in part]
-            found += await self._work(partial(self._first_looks, specs_seen, answers, width, height))
-        candidates = await self._work(partial(_likeliest, found))
+        while part := list(islice(views, VIEWS_AT_ONCE)):
+            answers = yield [pixels for _, pixels in part]
+            found += [self._first(rows, spec, width, height) for (spec, _), rows in zip(part, answers, strict=True)]
+        candidates = _likeliest(found)
         leaning = [Pose(lean) for lean in self._plan.second_leans]
-        leant = await self._again(picture, candidates, leaning, self._plan.second_threshold, deadline)
-        candidates = await self._work(leant.merged)
+        leant = yield from self._again(picture, candidates, leaning, self._plan.second_threshold)
+        candidates = leant.merged()
         for look in range(LAST_LOOKS):
             # The first of them decides what is a face; the others move its points.
             least = self._plan.second_threshold if look else self._threshold
-            seen = await self._again(picture, candidates, _upright(len(candidates)), least, deadline)
-            candidates = await self._work(partial(seen.merged, blend=True))
-        return await self._work(partial(candidates.detections, max_faces))
+            seen = yield from self._again(picture, candidates, _upright(len(candidates)), least)
+            candidates = seen.merged(blend=True)
+        return candidates.detections(max_faces)
 
-    async def _again(
-        self,
-        picture: NDArray[np.uint8],
-        candidates: Candidates,
-        poses: Sequence[Pose],
-        threshold: float,
-        deadline: float | None,
-    ) -> Candidates:
+    def _again(
+        self, picture: NDArray[np.uint8], candidates: Candidates, poses: Sequence[Pose], threshold: float
+    ) -> Generator[Views, Answers, Candidates]:
         """Looks at candidates again, at one size and in these poses."""
         packed = sheets(picture, candidates, self._size, poses)
         seen: list[Candidates] = []
-        while batch := await self._next(packed):
-            answers = await self._look([sheet.pixels for sheet in batch], deadline)
-            seen += await self._work(partial(_read, batch, answers, threshold))
+        while batch := list(islice(packed, VIEWS_AT_ONCE)):
+            answers = yield [sheet.pixels for sheet in batch]
+            seen += [sheet.read(rows, threshold) for sheet, rows in zip(batch, answers, strict=True)]
         return Candidates.join(seen)
 
-    async def _look(self, views: Sequence[NDArray[np.uint8]], deadline: float | None) -> list[NDArray[np.float32]]:
-        """The network's ``faces`` of each view, float32 (K, 15)."""
+    async def _look(self, views: Views, deadline: float | None) -> Answers:
+        """What the network says of each view."""
         items = [{IMAGE_INPUT: view} for view in views]
         answer = await self._network.infer(items, (FACES_OUTPUT,), math.inf if deadline is None else deadline)
         return [np.asarray(item[FACES_OUTPUT], np.float32) for item in answer.items]
 
-    async def _next(self, items: Iterator[T]) -> list[T]:
-        """The next items that a view maker makes, made off the event loop."""
-        take: Callable[[], list[T]] = partial(list, itertools.islice(items, VIEWS_AT_ONCE))
-        return await self._work(take)
-
     async def _work(self, function: Callable[[], T]) -> T:
         """Runs what computes in the pool, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
-
-    def _first_looks(
-        self, specs: Sequence[ViewSpec], answers: Sequence[NDArray[np.float32]], width: int, height: int
-    ) -> list[Candidates]:
-        return [self._first(rows, spec, width, height) for spec, rows in zip(specs, answers, strict=True)]
 
     def _first(self, rows: NDArray[np.float32], spec: ViewSpec, width: int, height: int) -> Candidates:
         """What might be a face in one view, without those that the view cuts though the picture goes on."""
@@ -169,5 +169,9 @@ def _likeliest(found: Sequence[Candidates]) -> Candidates:
     return candidates.take(np.arange(min(len(candidates), MAX_CANDIDATES)))
 
 
-def _read(batch: Sequence[Sheet], answers: Sequence[NDArray[np.float32]], threshold: float) -> list[Candidates]:
-    return [sheet.read(rows, threshold) for sheet, rows in zip(batch, answers, strict=True)]
+def _advance(search: _Search, answers: Answers | None) -> tuple[Views | None, list[Detection]]:
+    """The next views of a search, or None and what it has found."""
+    try:
+        return (next(search) if answers is None else search.send(answers)), []
+    except StopIteration as ended:
+        return None, ended.value
