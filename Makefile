@@ -19,6 +19,7 @@ WORKERS ?= 2
 
 SERVE_ENV := .venv
 TEST_ENV := .venv-test
+BENCH_ENV := .venv-bench
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 ADVICE = [ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (Debian, Ubuntu: apt install python3-venv), or name one with PYTHON=" >&2; exit 1; }
@@ -31,12 +32,12 @@ install_triton = if $(1)/bin/python -c '$(HAS_TRITON)'; \
 install_editable = $(1)/bin/pip install $(PIP_FLAGS) --require-hashes -r service/build.lock && \
   $(1)/bin/pip install $(PIP_FLAGS) --no-deps --no-build-isolation $(2)
 # An environment holds paths of its checkout: one that was moved is made anew.
-$(foreach e,$(SERVE_ENV) $(TEST_ENV),$(if $(filter-out $(CURDIR),$(shell cat $(e)/ready 2>/dev/null)),$(shell rm -f $(e)/ready)))
+$(foreach e,$(SERVE_ENV) $(TEST_ENV) $(BENCH_ENV),$(if $(filter-out $(CURDIR),$(shell cat $(e)/ready 2>/dev/null)),$(shell rm -f $(e)/ready)))
 
 TRAIN_FLAGS = --preset $(PRESET) --run $(RUN) $(if $(DATA),--data $(DATA)) $(if $(UNLABELLED),--unlabelled $(UNLABELLED)) \
   $(if $(BACKGROUNDS),--backgrounds $(BACKGROUNDS)) $(if $(OCCLUDERS),--occluders $(OCCLUDERS))
 
-.PHONY: help serve test verify train train-and-deploy engine lint lock proto clean
+.PHONY: help serve test verify bench train train-and-deploy engine lint lock proto clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -52,6 +53,9 @@ test: $(TEST_ENV)/ready ## run every check; WORKERS= says on how many processes
 
 verify: $(TEST_ENV)/ready ## run what takes longer than the tests may: versions exchanged under traffic, deployments and clusters killed
 	@$(TEST_ENV)/bin/python -m pytest --full tests/e2e/test_rollout.py tests/e2e/test_deploy.py tests/e2e/test_bulk.py tests/e2e/test_bulk_places.py
+
+bench: $(BENCH_ENV)/ready ## measure the gateway against Triton and other servers (half an hour, nothing else may run); PARTS= chooses
+	@$(BENCH_ENV)/bin/python -m tests.load $(if $(PARTS),--only $(PARTS))
 
 train: $(TEST_ENV)/ready ## train the paper whole; PRESET=smoke renders its data, else DATA= and UNLABELLED= name it, RUN= the folder
 	@$(TEST_ENV)/bin/fpan-train train $(TRAIN_FLAGS)
@@ -75,6 +79,8 @@ lock: ## pin every dependency anew, at the newest versions that fit (needs uv)
 	@uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  -c service/requirements.lock --extra serve service/pyproject.toml training/pyproject.toml tests/requirements.in \
 	  -o tests/requirements.lock
+	@uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate \
+	  --extra serve service/pyproject.toml tests/load/requirements.in -o tests/load/requirements.lock
 	@echo setuptools | uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  --generate-hashes - -o service/build.lock
 	@# Whether torch needs CUDA's packages depends on the build that pip finds: pip resolves them, the lock does not.
@@ -84,7 +90,7 @@ proto: $(TEST_ENV)/ready ## make the gRPC code from proto/
 	@$(TEST_ENV)/bin/python proto/generate.py
 
 clean: ## remove the environments
-	@rm -rf $(SERVE_ENV) $(TEST_ENV)
+	@rm -rf $(SERVE_ENV) $(TEST_ENV) $(BENCH_ENV)
 
 $(SERVE_ENV)/ready: service/requirements.lock service/triton.lock service/build.lock service/pyproject.toml
 	@$(ADVICE)
@@ -103,4 +109,18 @@ $(TEST_ENV)/ready: tests/requirements.lock service/triton.lock service/build.loc
 	@$(call install_triton,$(TEST_ENV))
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -r training/carriers.lock
 	@$(call install_editable,$(TEST_ENV),-e ./service -e ./training)
+	@echo "$(CURDIR)" > $@
+
+$(BENCH_ENV)/ready: tests/load/requirements.lock tests/load/perf_analyzer.lock service/triton.lock service/build.lock service/pyproject.toml
+	@$(ADVICE)
+	@echo "making the environment $(BENCH_ENV), once; it takes some minutes"
+	@$(PYTHON) -m venv --clear $(BENCH_ENV)
+	@$(BENCH_ENV)/bin/pip install $(PIP_FLAGS) -r tests/load/requirements.lock
+	@$(call install_triton,$(BENCH_ENV))
+	@$(call install_editable,$(BENCH_ENV),-e ./service)
+	@# Its newest release wants a newer glibc; two libraries that it lacks lie beside Triton.
+	@$(BENCH_ENV)/bin/pip install $(PIP_FLAGS) --no-deps --target $(BENCH_ENV)/perf_analyzer -r tests/load/perf_analyzer.lock
+	@cd $(BENCH_ENV) && for each in libb64 libcudart; do \
+	  for found in lib/python3*/site-packages/nvidia_pytriton.libs/$$each-*; do \
+	    ln -sf "../../$$found" "perf_analyzer/lib/$$each.so.$$(basename $$found | sed -E 's/^[^.]*\.so\.([^.]*).*/\1/')"; done; done
 	@echo "$(CURDIR)" > $@
