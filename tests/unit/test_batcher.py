@@ -345,8 +345,11 @@ async def test_metrics_hear_of_depth_wait_and_size(start: Callable[..., Batcher]
 
 
 def test_limits_come_from_the_settings() -> None:
-    limits = BatchLimits.of(Settings(max_batch=5, max_queue=6, batch_wait_ms=7, instances=2, infer_timeout_s=9))
-    assert limits == BatchLimits(max_batch=5, max_queue=6, wait_s=0.007, in_flight=2, timeout_s=9)
+    chosen = {"max_batch": 5, "max_queue": 6, "batch_wait_ms": 7, "instances": 2, "infer_timeout_s": 9}
+    behind = {"background_batch": 3, "background_wait_s": 4, "background_pause_ms": 8}
+    limits = BatchLimits.of(Settings(**chosen, **behind))
+    assert limits == BatchLimits(5, 6, 0.007, 2, 9, 3, 4, 0.008)
+    assert BatchLimits.of(Settings(max_batch=1)).background_batch == 1
 
 
 CALLS = st.lists(

@@ -107,14 +107,14 @@ async def test_a_result_is_kept_as_long_as_it_may_be_and_no_longer(
     root: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     redis.flush()
-    limits = {"job_result_ttl_s": 0.5, "job_record_ttl_s": 2, "job_sweep_s": 0.05, "jobs_store": tmp_path / "store"}
+    limits = {"job_result_ttl_s": 0.4, "job_record_ttl_s": 1, "job_sweep_s": 0.05, "jobs_store": tmp_path / "store"}
     async with taking_jobs(monkeypatch, root, redis, **limits) as jobs:
         job = (await jobs.submit(1))["id"]
         await jobs.wait(job)
         assert len(await jobs.result(job)) == 1
         await until(lambda: list((tmp_path / "store").iterdir()) == [])
         told = await jobs.client.get(f"{JOBS_PATH}/{job}/result")
-        assert (told.status_code, "0.5 s" in told.json()["detail"]) == (404, True)
+        assert (told.status_code, "0.4 s" in told.json()["detail"]) == (404, True)
         known = await jobs.get(job)
         assert (known["state"], known["result"]) == ("succeeded", None)
         await until(lambda: redis.keys("*record*") == [])

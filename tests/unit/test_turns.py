@@ -134,6 +134,29 @@ async def test_background_work_does_not_starve(start: Start, backend: Gated) -> 
     await asyncio.gather(behind, *front)
 
 
+async def test_background_work_waits_a_moment_for_whoever_is_about_to_ask_again(start: Start, backend: Gated) -> None:
+    batcher = start(max_batch=1, background_pause_s=0.05)
+    first = ask(batcher, 1)
+    behind = ask_as(BACKGROUND, batcher, 90)
+    await settle()
+    backend.gate.set()
+    await first
+    assert got(await ask(batcher, 2)) == [2]
+    assert backend.batches == [[1], [2]]
+    assert got(await behind) == [90]
+
+
+async def test_that_moment_is_no_way_to_starve_it(start: Start, backend: Gated) -> None:
+    batcher = start(max_batch=1, background_pause_s=LONG_S, background_wait_s=0.05)
+    backend.gate.set()
+    await ask(batcher, 1)
+    behind = ask_as(BACKGROUND, batcher, 90)
+    while not behind.done():
+        await ask(batcher, 1)
+        await asyncio.sleep(0.005)
+    assert got(await behind) == [90]
+
+
 async def test_background_work_leaves_a_slot_for_others(start: Start, backend: Gated) -> None:
     batcher = start(max_batch=1, in_flight=2, background_batch=1)
     behind = [ask_as(BACKGROUND, batcher, value) for value in (90, 91)]

@@ -87,6 +87,7 @@ async def telling(monkeypatch, root, redis, client=httpx.AsyncClient, **settings
     with monkeypatch.context() as patch:
         patch.setattr(opening, "open_office", lambda *words: real(*words[:-1], client))
         patch.setattr(webhook, "_FIRST_PAUSE_S", 0.05)
+        patch.setattr(webhook, "_LOOK_S", 0.02)
         chosen = {"webhook_secret": SECRET, **settings}
         async with taking_jobs(monkeypatch, root, redis, **chosen) as jobs:
             yield jobs

@@ -225,10 +225,13 @@ class Settings(BaseSettings):
     """Largest body of a ``/v1/parse/batch`` in bytes; each of its pictures may have ``max_body_bytes``."""
     batch_concurrency: Positive = 4
     """Pictures of one ``/v1/parse/batch`` that are in work at once."""
-    background_concurrency: Positive = 2
+    background_concurrency: Positive = 1
     """Pictures of jobs, and of callers who would rather wait (``Priority: u=7``), that are in work at once."""
-    background_batch: Positive = 2
-    """Crops of background work that go to a network at once: others must wait for such a batch, so it is small."""
+    background_batch: Positive = 1
+    """Crops of background work that go to a network at once: others must wait for such a batch. More pays on a GPU."""
+    background_pause_ms: Annotated[float, Field(ge=0)] = 20.0
+    """How long a network stays free for others once it has answered them, in milliseconds: looking for the faces of a
+    photo asks it several times in turn."""
     background_wait_s: Seconds = 1.0
     """How long background work may be kept waiting before one crop of it goes first all the same, in seconds."""
     jobs_secret: Annotated[SecretStr, Field(validate_default=True)] = SecretStr("")

@@ -55,10 +55,12 @@ class BatchLimits:
     """Batches that are computed at once."""
     timeout_s: float = 30.0
     """How long one batch may take, in seconds."""
-    background_batch: int = 2
+    background_batch: int = 1
     """Items of a batch of background work: it cannot be interrupted, so others wait for it."""
     background_wait_s: float = 1.0
     """How long background work may wait for others before one item of it goes first, in seconds."""
+    background_pause_s: float = 0.0
+    """How long it waits once others have been answered: whoever asks several times in turn asks again by then."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -71,6 +73,7 @@ class BatchLimits:
             settings.infer_timeout_s,
             min(settings.background_batch, settings.max_batch),
             settings.background_wait_s,
+            settings.background_pause_ms / 1000,
         )
 
 
@@ -141,6 +144,7 @@ class Batcher:
         self._front: Turns[_Call] = Turns()
         self._back: Turns[_Call] = Turns()  # background work
         self._back_sent = -math.inf
+        self._front_answered = -math.inf
         self._running: set[_Batch] = set()
         self._changed = asyncio.Event()
         self._closed = False
@@ -265,11 +269,18 @@ class Batcher:
         return self._loop.time() - waited_since >= self._limits.background_wait_s
 
     def _patience(self) -> float:
-        """Seconds to wait for company, none while nothing is being computed or a batch is full."""
+        """Seconds to wait for company, none while nothing is being computed or a batch is full; and for whoever goes
+        before background work and is about to ask again.
+        """
         queue = self._next
-        if queue is None or not self._running or queue.items >= self._most(queue):
+        if queue is None:
             return 0.0
-        return queue.oldest + self._limits.wait_s - self._loop.time()
+        now, pause_s = self._loop.time(), 0.0
+        if queue is self._back and not self._starves:
+            pause_s = self._front_answered + self._limits.background_pause_s - now
+        if not self._running or queue.items >= self._most(queue):
+            return pause_s
+        return max(pause_s, queue.oldest + self._limits.wait_s - now)
 
     def _most(self, queue: Turns[_Call]) -> int:
         return self._limits.background_batch if queue is self._back else self._limits.max_batch
@@ -329,6 +340,8 @@ class Batcher:
     def _finish(self, batch: _Batch) -> None:
         now = self._loop.time()
         self._running.discard(batch)
+        if not batch.background:
+            self._front_answered = now
         for call, _ in batch.members:
             call.cost_s += (now - batch.sent) / len(batch.members)
         for call in batch.calls:

@@ -223,12 +223,14 @@ async def _each(do: Callable[[int], Awaitable[None]], indices: Iterable[int], at
         for index in left:
             await do(index)
 
+    # Not a TaskGroup: that cancels once, see ended().
+    tasks = [asyncio.create_task(take()) for _ in range(at_once)]
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(at_once):
-                group.create_task(take())
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        await ended(*tasks)
 
 
 def _lost(work: asyncio.Task[None]) -> bool:

@@ -10,8 +10,13 @@ async def ended(*tasks: asyncio.Task[None]) -> None:
 
     Once does not do: redis-py waits by ``asyncio.wait_for``, which before Python 3.12 may forget its cancellation.
     """
-    left = {task for task in tasks if not task.done()}
-    while left:
+    cancelled: asyncio.CancelledError | None = None
+    while left := [task for task in tasks if not task.done()]:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=_AGAIN_S)
+        try:
+            await asyncio.wait(left, timeout=_AGAIN_S)
+        except asyncio.CancelledError as error:  # of whoever waits here: nothing may be left running behind it
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
