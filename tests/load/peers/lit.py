@@ -1,7 +1,8 @@
 """LitServe: two workers of one thread, requests spread by its own queue, no wait for batches.
 
 Its documentation ("Speed up serving by 200x") raises workers per device and the batch size until neither helps: on a
-CPU a batch of this network takes as long as its items one by one (docs/results/runtime.md), so workers are what helps.
+CPU a batch of this network takes as long as its items one by one (docs/results/computing.md), so workers are what
+helps.
 
 python -m tests.load.peers.lit PORT
 """

@@ -21,7 +21,7 @@ from fpan.serve.inference.shapes import ANY, DTYPES
 _log = logging.getLogger(__name__)
 
 WORTH_BYTES = 2**18
-"""Inputs of so many bytes are handed over sooner this way (docs/results/runtime.md)."""
+"""Inputs of so many bytes are handed over sooner this way (docs/results/computing.md)."""
 _FOLDER = Path("/dev/shm")  # noqa: S108 (what shm_open calls shared memory)
 
 
