@@ -125,8 +125,8 @@ def main() -> None:
         "",
         "## A batch as one, or item by item",
         "",
-        "As one: a graph for batches of any size, both threads on each. Item by item (served): a graph for one item; in "
-        "a batch each thread computes items of its own, and one that is alone gets both. Milliseconds a picture.",
+        "As one: a graph for batches of any size, both threads on each. Item by item (served): a graph for one item; "
+        "in a batch each thread computes items of its own, and one that is alone gets both. Milliseconds a picture.",
         "",
         "| model | batch | as one | item by item | times as fast |",
         "|---|---|---|---|---|",
