@@ -134,7 +134,7 @@ def test_two_outputs_are_no_picture(client):
 
 
 def test_no_such_route_and_method_are_told(client):
-    problem(client.get("/v2/nothing"), 404, "not-found")
+    problem(client.get("/v1/nothing"), 404, "not-found")
     problem(client.get("/v1/parse"), 405, "method-not-allowed")
 
 
