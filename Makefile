@@ -111,16 +111,11 @@ $(TEST_ENV)/ready: tests/requirements.lock service/triton.lock service/build.loc
 	@$(call install_editable,$(TEST_ENV),-e ./service -e ./training)
 	@echo "$(CURDIR)" > $@
 
-$(BENCH_ENV)/ready: tests/load/requirements.lock tests/load/perf_analyzer.lock service/triton.lock service/build.lock service/pyproject.toml
+$(BENCH_ENV)/ready: tests/load/requirements.lock service/triton.lock service/build.lock service/pyproject.toml
 	@$(ADVICE)
 	@echo "making the environment $(BENCH_ENV), once; it takes some minutes"
 	@$(PYTHON) -m venv --clear $(BENCH_ENV)
 	@$(BENCH_ENV)/bin/pip install $(PIP_FLAGS) -r tests/load/requirements.lock
 	@$(call install_triton,$(BENCH_ENV))
 	@$(call install_editable,$(BENCH_ENV),-e ./service)
-	@# Its newest release wants a newer glibc; two libraries that it lacks lie beside Triton.
-	@$(BENCH_ENV)/bin/pip install $(PIP_FLAGS) --no-deps --target $(BENCH_ENV)/perf_analyzer -r tests/load/perf_analyzer.lock
-	@cd $(BENCH_ENV) && for each in libb64 libcudart; do \
-	  for found in lib/python3*/site-packages/nvidia_pytriton.libs/$$each-*; do \
-	    ln -sf "../../$$found" "perf_analyzer/lib/$$each.so.$$(basename $$found | sed -E 's/^[^.]*\.so\.([^.]*).*/\1/')"; done; done
 	@echo "$(CURDIR)" > $@

@@ -1,6 +1,6 @@
 """The embedded Triton by itself, as the gateway would start it, for its own load generator.
 
-python -m tests.load.triton_alone    prints its gRPC address and the header that opens it, and runs until SIGTERM
+python -m tests.load.triton_alone    prints its gRPC address and runs until SIGTERM
 """
 
 import asyncio
@@ -25,8 +25,7 @@ async def main() -> None:
     with TemporaryDirectory() as folder:
         backend = await EmbeddedBackend.open(settings, repository, [repository.card("segm", 2)], Path(folder))
         assert backend.server is not None
-        ((header, token),) = backend.server.grpc_headers.items()
-        print(backend.server.grpc_address, f"{header}:{token}", flush=True)
+        print(backend.server.grpc_address, flush=True)
         await over.wait()
         await backend.close()
 
