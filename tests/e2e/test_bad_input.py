@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import struct
 import threading
 import time
@@ -134,8 +135,18 @@ def test_two_outputs_are_no_picture(client):
 
 
 def test_no_such_route_and_method_are_told(client):
-    problem(client.get("/v2/nothing"), 404, "not-found")
+    problem(client.get("/v9/nothing"), 404, "not-found")
     problem(client.get("/v1/parse"), 405, "method-not-allowed")
+
+
+def test_what_is_no_http_is_told_and_not_logged(client, service):
+    logged = len(service.lines)
+    for said in (b"\0\0\0\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+            connection.sendall(said)
+            assert connection.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert client.get("/v1/health/live").status_code == 200
+    assert service.lines[logged:] == []
 
 
 @pytest.fixture(scope="module")
