@@ -1,5 +1,6 @@
 """What runs, read from /proc: `ps` is not on every machine."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,11 @@ def descendants(pid: int) -> dict[int, str]:
                 found[child] = name
                 todo.append(child)
     return found
+
+
+def resident(pid: int) -> int:
+    """Resident memory in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def alive(pid: int) -> bool:

@@ -80,7 +80,13 @@ def running(settings: Mapping[str, str] | None = None, flags: tuple[str, ...] = 
     port, grpc_port = int(chosen["PORT"]), int(chosen["GRPC_PORT"])
     began = time.monotonic()
     process = subprocess.Popen(
-        command(*flags), env=chosen, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+        command(*flags),
+        env=chosen,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="backslashreplace",  # else one odd byte would end the reading, and a full pipe would stop the service
+        cwd=ROOT,
     )
     lines: list[str] = []
     reader = threading.Thread(target=_read, args=(process, lines), daemon=True)

@@ -2,13 +2,13 @@
 
 import os
 import signal
+import socket
 import struct
 import threading
 import time
 import zlib
 from collections.abc import Callable
 from io import BytesIO
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -134,8 +134,33 @@ def test_two_outputs_are_no_picture(client):
 
 
 def test_no_such_route_and_method_are_told(client):
-    problem(client.get("/v1/nothing"), 404, "not-found")
+    problem(client.get("/v9/nothing"), 404, "not-found")
     problem(client.get("/v1/parse"), 405, "method-not-allowed")
+
+
+NO_HTTP = (b"\0\0\0\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n")
+GOODBYE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)) + bytes((0, 0, 12, 7, 0, 0, 0, 0, 0))
+"""The beginning of a connection of HTTP/2, and of a frame that ends it, with an error and words of the caller's."""
+
+
+def test_what_callers_do_to_their_connections_is_not_logged(client, service):
+    logged = len(service.lines)
+    for said in NO_HTTP:
+        assert said_and_heard(service.port, said).startswith(b"HTTP/1.1 400 ")
+    said_and_heard(service.grpc_port, GOODBYE + struct.pack(">II", 0, 99) + b"hi!!")
+    assert client.get("/v1/health/live").status_code == 200
+    assert service.lines[logged:] == []
+
+
+def said_and_heard(port: int, said: bytes) -> bytes:
+    """What comes until the connection ends."""
+    heard = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_WR)
+        while piece := connection.recv(4096):
+            heard += piece
+    return heard
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +191,10 @@ def test_memory_is_back_after_the_storm(client, service, astronaut_jpeg):
     for _ in range(2):
         storm()
     everything = {service.process.pid: "gateway", **processes.descendants(service.process.pid)}
-    before = {pid: resident(pid) for pid in everything}
+    before = {pid: processes.resident(pid) for pid in everything}
     for _ in range(5):
         storm()
-    grown = {everything[pid]: (resident(pid) - before[pid]) / MEBIBYTE for pid in everything}
+    grown = {everything[pid]: (processes.resident(pid) - before[pid]) / MEBIBYTE for pid in everything}
     assert sum(grown.values()) < GROWTH_MIB, grown
 
 
@@ -208,11 +233,6 @@ def test_triton_dead_in_mid_request_is_told_and_comes_back(astronaut_jpeg):
         until(lambda: client.get("/v1/health/ready").status_code == 200, within_s=30)
         assert client.post("/v1/parse", content=astronaut_jpeg).status_code == 200
         assert triton_of(service) != triton
-
-
-def resident(pid: int) -> int:
-    """Resident memory in bytes."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def triton_of(service: Service) -> int:

@@ -147,3 +147,20 @@ def test_broken_files_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
             except GatewayError:
                 continue
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        file_of("tiff", scene(), compression="tiff_lzw")[:-200] + bytes(200),
+        file_of("tiff", scene(), compression="tiff_deflate")[:-200] + bytes(200),
+        tiff_of({256: ("I", [4]), 257: ("I", [4]), 258: ("H", [8]), 262: ("H", [1]), 277: ("H", [7])}),
+    ],
+)
+def test_what_is_wrong_with_a_picture_is_written_nowhere(
+    data: bytes, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(GatewayError):
+        read(data)
+    assert not "".join(capfd.readouterr())
+    assert not caplog.records

@@ -1,6 +1,7 @@
 """Identical questions at the same time are answered once, whoever of the askers leaves."""
 
 import asyncio
+import gc
 
 import pytest
 from fpan.serve.cache import Flights
@@ -129,3 +130,23 @@ async def test_what_cannot_be_kept_for_a_fault_of_ours_is_logged_and_was_answere
     await asyncio.sleep(0)
     [record] = caplog.records
     assert "a fault" in str(record.exc_info[1])
+
+
+async def test_an_error_that_nobody_is_left_for_is_not_logged(flights, caplog):
+    begun = asyncio.Event()
+
+    async def too_late() -> str:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise DeadlineExceeded("at the very moment when the last one left") from None
+        raise AssertionError
+
+    asking = asyncio.create_task(flights.join("question", too_late, Work().keep))
+    await begun.wait()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    del asking
+    gc.collect()
+    assert not caplog.records

@@ -258,3 +258,22 @@ async def test_an_unknown_address_names_one_that_is_there(client):
     told = await client.get("/v9/nothing")
     assert "/openapi.json" in told.json()["detail"]
     assert (await client.get("/openapi.json")).status_code == 200
+
+
+async def test_a_wrong_method_is_told_all_that_are_right(client):
+    for path, allowed in (("/v1/jobs/x", {"GET", "DELETE"}), ("/v1/parse", {"POST"}), ("/", {"GET", "HEAD"})):
+        told = await client.put(path)
+        assert (told.status_code, set(told.headers["allow"].split(", "))) == (405, allowed)
+
+
+async def test_the_contract_tells_the_refusals_of_what_stands_before_the_routes_and_none_that_nobody_gets(client):
+    contract = (await client.get("/openapi.json")).json()
+    told = {
+        path: set(*(each["responses"] for each in methods.values()))
+        for path, methods in contract["paths"].items()
+        if len(methods) == 1
+    }
+    assert not told["/v1/health/live"] & {"401", "403"}
+    assert told["/v1/labels"] == {"200", "401", "404"}
+    assert {"401", "403"} <= told["/v1/parse/batch"] & told["/v2/models/{name}/infer"]
+    assert "HTTPValidationError" not in str(contract)

@@ -219,6 +219,9 @@ async def test_news_go_on_where_they_were_cut(jobs: Jobs) -> None:
     whole = events((await jobs.client.get(f"{JOBS_PATH}/{job}/events")).text)
     assert [state for _, state, _ in whole] == ["succeeded"]
     last = str(whole[-1][0])
+    for odd in ("9" * 5000, "x", "-1"):
+        odd_told = await jobs.client.get(f"{JOBS_PATH}/{job}/events", headers={"Last-Event-ID": odd})
+        assert events(odd_told.text) == whole
     over = await jobs.client.get(f"{JOBS_PATH}/{job}/events", headers={"Last-Event-ID": last})
     assert (over.status_code, over.text) == (204, "")
     before = await jobs.client.get(f"{JOBS_PATH}/{job}/events", headers={"Last-Event-ID": "1"})

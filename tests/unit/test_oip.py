@@ -401,3 +401,8 @@ def test_the_list_is_read_from_words(monkeypatch, told, read):
 def test_what_is_no_models_name_is_refused(told):
     with pytest.raises(ValidationError):
         Settings(v2_models=told)
+
+
+async def test_an_id_with_half_a_character_is_refused(client):
+    body = json.dumps({**asked(ONE), "id": "\ud800"}).encode()
+    assert "half a character" in await refused(client, 400, body)

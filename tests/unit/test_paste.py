@@ -209,3 +209,11 @@ def test_enlarging_stops_at_the_next_tile_when_it_is_given_up(monkeypatch):
     with pytest.raises(TimeoutError):
         paste.paste_probabilities(crop([[0.1, 0, 0], [0, 0.1, 0]]), (0, 0, 640, 640), logits, check)
     assert len(asked) == 3
+
+
+def test_a_label_map_of_one_pixel_has_a_part_and_can_be_unknown():
+    labels, sure = np.full((1, 1), 1, np.uint8), np.full((1, 1), 100, np.uint8)
+    (part,) = paste.part_figures(labels, *paste.sums_by_class(labels, sure), TAXONOMY, (7, 8), None)
+    assert (part.id, part.area, part.box) == (1, 1, (7, 8, 8, 9))
+    assert paste.abstained(labels, sure, 0.5, 255).tolist() == [[255]]
+    assert paste.abstained(labels, sure, 0.3, 255).tolist() == [[1]]

@@ -27,6 +27,8 @@ from fpan.serve.start_error import StartError
 from fpan.serve.triton.server import TritonError
 
 _BACKLOG = 2048
+_NOT_HTTP = "Invalid HTTP request received."
+"""What uvicorn logs of each; the caller is answered with 400."""
 
 
 class _Server(uvicorn.Server):
@@ -51,12 +53,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = read_settings(argv)
     return_large_blocks()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").addFilter(_is_no_remark_on_a_request)
     try:
         asyncio.run(serve(settings))
     except (StartError, RepositoryError, TritonError) as error:
         sys.exit(f"fpan serve: {error}")
     except asyncio.CancelledError:
         sys.exit("fpan serve: stopped before it was ready")
+
+
+def _is_no_remark_on_a_request(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's is about itself. Its callers could fill the log with the others."""
+    return record.msg != _NOT_HTTP
 
 
 async def serve(settings: Settings) -> None:

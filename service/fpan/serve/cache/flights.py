@@ -83,6 +83,7 @@ class Flights(Generic[K, T]):
                 answer = await make()
             except Exception as error:
                 flight.answer.set_exception(error)
+                flight.answer.exception()  # all who wait are told; where nobody is left, asyncio would tell the log
                 return
             flight.answer.set_result(answer)
             await keep(answer)

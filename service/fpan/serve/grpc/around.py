@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan.serve.admission import ANY_KEY, OPEN, Access
@@ -133,6 +134,8 @@ class Around(grpc.aio.ServerInterceptor):
             raise RequestTimeout(f"the message did not arrive within {allowed_s:g} s") from None
         except StopAsyncIteration:
             raise BadRequest("the call has no message") from None
+        except DecodeError as error:  # in its words: what is read here is read when it is asked for
+            raise BadRequest(f"the message cannot be read: {error}") from None
 
 
 class _Measured:

@@ -9,11 +9,14 @@ import fpan
 from fpan.serve.caller import API_KEY, CLIENT_ID
 from fpan.serve.gateway import Gateway
 from fpan.serve.http import problems
+from fpan.serve.http.access import access_of
 from fpan.serve.http.batch import batch_routes
+from fpan.serve.http.describe import PROBLEM
 from fpan.serve.http.info import info_routes
 from fpan.serve.http.jobs import job_routes
 from fpan.serve.http.middleware import Around
-from fpan.serve.http.oip import oip_routes
+from fpan.serve.http.oip import OIP_ERROR, oip_routes
+from fpan.serve.http.oip_paths import is_oip
 from fpan.serve.http.page import page_router
 from fpan.serve.http.parse import parse_routes
 from fpan.serve.http.request_id import HEADER
@@ -47,15 +50,38 @@ _SECURITY_SCHEMES = {
 }
 
 
+_NEVER_TOLD = ("HTTPValidationError", "ValidationError")
+"""What FastAPI would say of parameters that are wrong, with 422; here it is a problem, with 400."""
+
+
 class _Application(FastAPI):
     """With what stands before every route in its document."""
 
     def openapi(self) -> dict[str, Any]:
         if not self.openapi_schema:
             told = super().openapi()
-            told.setdefault("components", {})["securitySchemes"] = _SECURITY_SCHEMES
+            components = told.setdefault("components", {})
+            components["securitySchemes"] = _SECURITY_SCHEMES
+            for name in _NEVER_TOLD:
+                components.get("schemas", {}).pop(name, None)
             told["security"] = [{}, *({name: []} for name in _SECURITY_SCHEMES)]
+            for path, operations in told["paths"].items():
+                for method, operation in operations.items():
+                    operation["responses"] = _responses(path, method.upper(), operation["responses"])
         return super().openapi()
+
+
+def _responses(path: str, method: str, told: dict[str, Any]) -> dict[str, Any]:
+    """The answers of a route, and those that what stands before it gives."""
+    own = {status: answer for status, answer in told.items() if _NEVER_TOLD[0] not in str(answer.get("content"))}
+    access = access_of(method, path)
+    if access.open:
+        return own
+    refusals = {"401": "There is no API key, or it is none of this server's."}
+    if access.scope is not None:
+        refusals["403"] = f"The key has not the scope `{access.scope}`."
+    content = OIP_ERROR if is_oip(path) else PROBLEM
+    return {**{status: {"description": words, "content": content} for status, words in refusals.items()}, **own}
 
 
 def create_app(gateway: Gateway) -> FastAPI:

@@ -11,6 +11,8 @@ from fpan.serve.pipeline.options import DIRECT_OUTPUTS, MAX_TOLERANCE, OUTPUTS, 
 from fpan.serve.priority import BACKGROUND, PRIORITY
 
 _EXAMPLE = json.loads(resources.files("fpan.serve.http").joinpath("examples/astronaut.json").read_text())
+PROBLEM = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+"""Content of an answer that tells an error."""
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PROBLEMS = {
     400: "The request is malformed: an unknown option or class, no picture, broken multipart.",
@@ -135,8 +137,7 @@ def _json_body() -> dict[str, Any]:
 def problems(*statuses: int, **told: str) -> dict[int | str, dict[str, Any]]:
     """The errors of a route; ``told`` says of some what they mean there, as ``s409="..."``."""
     words = {**{status: _PROBLEMS[status] for status in statuses}, **{int(s[1:]): text for s, text in told.items()}}
-    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
-    return {status: {"description": words[status], "content": content} for status in sorted(words)}
+    return {status: {"description": words[status], "content": PROBLEM} for status in sorted(words)}
 
 
 def query_parameters() -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator
 
 from fpan.serve.errors import NotFound, Unavailable
@@ -14,12 +15,15 @@ LAST_EVENT_ID = "last-event-id"
 _LOOK_S = 2.0
 """How often the job is looked at, in seconds, also when nothing was told: what tells may have been away."""
 _COME_AGAIN_MS = 2000
+_NUMBER = re.compile(r"[0-9]{1,18}")
+"""What was told is one; a longer one is none of ours, and at some length none that is read."""
 _NOTHING = b":\n\n"
 
 
 def parse_event_id(offered: str | None) -> int | None:
     """The number of the last event that a client has seen; None for none."""
-    return int(offered) if offered is not None and offered.isascii() and offered.isdecimal() else None
+    found = _NUMBER.fullmatch(offered or "")
+    return int(found[0]) if found else None
 
 
 async def events(

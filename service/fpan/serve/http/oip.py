@@ -18,18 +18,22 @@ from fpan.serve.http.body import read_body
 from fpan.serve.http.connected import while_connected
 from fpan.serve.http.oip_paths import PREFIX
 from fpan.serve.http.oip_tensors import InferenceLimits, read_inference, write_inference
+from fpan.serve.http.problems import METHODS
 from fpan.serve.inference.shapes import ANY
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 _NAME = "mask-fpan-serve"
 _PLATFORM = "onnx_onnxv1"
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class Error(BaseModel):
     """What went wrong."""
 
     error: str
+
+
+OIP_ERROR = {"application/json": {"schema": Error.model_json_schema()}}
+"""Content of an answer that tells an error, in the OpenAPI document."""
 
 
 class Live(BaseModel):
@@ -91,6 +95,7 @@ _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": Error, "description": "The request is malformed, or does not fit the model."},
     404: {"model": Error, "description": "There is no such model or version here."},
+    408: {"model": Error, "description": "The body did not arrive in time."},
     413: {"model": Error, "description": "Too many bytes, or too large a batch."},
     422: {"model": Error, "description": "An output has numbers that JSON cannot have."},
     429: {"model": Error, "description": "Over capacity; Retry-After says when to come again."},
@@ -221,7 +226,7 @@ def oip_routes(gateway: Gateway) -> APIRouter:
         )
         router.add_api_route(f"{path}/infer", infer, methods=["POST"], **_INFER)
 
-    @router.api_route("/{path:path}", methods=_METHODS, include_in_schema=False)
+    @router.api_route("/{path:path}", methods=[*METHODS], include_in_schema=False)
     async def nothing(request: Request, path: str) -> None:
         """Whatever else Triton has: model control, shared memory, statistics, trace and log settings."""
         check_on()

@@ -7,6 +7,7 @@ Sources: https://kserve.github.io/website/docs/concepts/architecture/data-plane/
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from fpan.serve.inference.shapes import ANY, DTYPES, fits
 
 _MAX_ID = 128
 """Characters of a request's id."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""JSON can name half of a character, which no answer can have."""
 _SHOWN = 80
 """Characters of a refused word that a message shows."""
 _JSON_CHUNK = 16_384
@@ -84,8 +87,8 @@ def read_inference(body: bytes, header_length: str | None, card: ModelCard, limi
         raise BadRequest("the request is no JSON object")
     _only(request, {"id", "parameters", "inputs", "outputs"}, "the request")
     identity = request.get("id", "")
-    if not isinstance(identity, str) or len(identity) > _MAX_ID:
-        raise BadRequest(f"id is text of at most {_MAX_ID} characters")
+    if not isinstance(identity, str) or len(identity) > _MAX_ID or _SURROGATE.search(identity):
+        raise BadRequest(f"id is text of at most {_MAX_ID} characters, none of them half a character")
     parameters = _parameters(request, {_BINARY_ALL, _TIMEOUT}, "the request")
     inputs = _inputs(request.get("inputs"), memoryview(body)[length:], card, limits.max_batch)
     outputs = _outputs(request.get("outputs"), _flag(parameters, _BINARY_ALL, "the request"), card)

@@ -6,11 +6,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
 from fpan.serve.errors import PROBLEM_BASE, BadRequest, GatewayError, NotFound, RequestTimeout, Unauthenticated
 from fpan.serve.http.oip_paths import is_oip
 from fpan.serve.http.request_id import request_id
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Of HTTP; TRACE is nowhere."""
 PROBLEM_JSON = "application/problem+json"
 _log = logging.getLogger(__name__)
 
@@ -64,6 +68,8 @@ def install(app: FastAPI) -> None:
         slug = title.lower().replace(" ", "-")
         answer = _answer(request, error.status_code, slug, title, f"{request.method} {request.url.path}: {title}", None)
         answer.headers.update(error.headers or {})
+        if error.status_code == HTTP_405_METHOD_NOT_ALLOWED:  # a route knows its own method alone
+            answer.headers["Allow"] = ", ".join(_methods(request))
         return answer
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
@@ -74,6 +80,16 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(GatewayError, known)
     app.add_exception_handler(HTTPException, plain)
     app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _methods(request: Request) -> list[str]:
+    """What can be done at the path of a request."""
+
+    def fits(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in METHODS if fits(method)]
 
 
 def _answer(

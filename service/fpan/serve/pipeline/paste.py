@@ -1,5 +1,6 @@
 """From the network's answer for a crop back into the frame of the photo."""
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -233,7 +234,8 @@ def part_figures(
     for c in taxonomy.classes:
         if c.id == taxonomy.background or not area[c.id] or (kept is not None and c.id not in kept):
             continue
-        left, top, width, height = cv2.boundingRect(cv2.compare(labels, c.id, cv2.CMP_EQ))
+        # Not by cv2.compare, to which a map of one pixel is a number.
+        left, top, width, height = cv2.boundingRect((labels == c.id).view(np.uint8))
         box = (x0 + left, y0 + top, x0 + left + width, y0 + top + height)
         parts.append(PartFigures(c.id, c.name, int(area[c.id]), box, float(sureness[c.id] / area[c.id] / 255)))
     return tuple(parts)
@@ -272,9 +274,8 @@ def together(
 
 def abstained(labels: Labels, confidence: Labels, least: float, ignore: int) -> Labels:
     """A label map in which pixels of a confidence below ``least`` (0 to 1) are ``ignore``."""
-    unsure = cv2.compare(confidence, float(np.ceil(least * CERTAIN)), cv2.CMP_LT)
     known = labels.copy()
-    known[unsure > 0] = ignore
+    known[confidence < math.ceil(least * CERTAIN)] = ignore
     return known
 
 

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fpan.serve.errors import BadRequest, GatewayError, Impossible, TooLarge
 from fpan.serve.pipeline.decode.pixels import to_rgb
+from fpan.serve.pipeline.decode.silence import silence_decoders
 from fpan.serve.pipeline.decode.sniff import Format, sniff
 from fpan.serve.pipeline.decode.survey import check_pixels, survey
 from fpan.serve.pipeline.types import Photo
@@ -46,6 +47,7 @@ _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"(PIL|pi_heif)\b"), 0)
 
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 Image.init()
+silence_decoders()
 
 
 @dataclass(frozen=True)
