@@ -21,6 +21,19 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 MIN_KEY_CHARACTERS = 16
 
 
+FOR_ONE_COMMAND = frozenset({
+    "model_repository", "golden_agreement", "segm_model", "detector_model", "detector_threshold",
+    "triton_url", "backend", "runtime", "runtime_threads", "instances", "triton_start_timeout_s", "infer_timeout_s",
+    "max_batch", "batch_wait_ms", "max_queue", "max_concurrency", "decode_threads", "deadline_ms", "drain_timeout_s", "log_level",
+    "background_concurrency", "background_batch", "background_pause_ms", "background_wait_s",
+    "max_body_bytes", "body_timeout_s", "max_pixels", "max_pixels_in_flight", "max_faces", "max_face_pixels",
+    "max_alpha_bytes", "max_outline_steps", "polygon_tolerance_px",
+    "redact_detector_threshold", "redact_cells", "redact_margin", "redact_min_confidence", "redact_min_share",
+})  # fmt: skip
+"""What a server takes from the environment that lives as long as one command and answers it alone: networks, what
+computes them, and limits of pictures. All else is meant for a server of others: their jobs, keys, quotas, origins."""
+
+
 def _words(value: object) -> object:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
