@@ -4,10 +4,12 @@ from fpan.cli._server import own_environment
 from fpan.serve.settings import FOR_ONE_COMMAND, Settings
 
 FOR_OTHERS = frozenset({
-    "bind_address", "port", "grpc_port", "auth", "keys_file", "files_poll_s", "tls_certificate", "tls_key", "tls_client_ca",
+    "bind_address", "port", "grpc_port", "auth", "keys_file", "files_poll_s", "tls_certificate", "tls_key",
+    "tls_client_ca",
     "metrics_port", "metrics_address", "cors_origins", "v2_models", "v2_max_json_bytes",
     "registry_poll_s", "shadow_share", "shadow_queue", "drift_window_faces", "drift_min_faces",
-    "watch_window_s", "watch_min_requests", "watch_error_rate", "watch_latency_ratio", "watch_latency_floor_ms", "watch_champion_s",
+    "watch_window_s", "watch_min_requests", "watch_error_rate", "watch_latency_ratio", "watch_latency_floor_ms",
+    "watch_champion_s",
     "redis_cache_url", "redis_jobs_url", "redis_timeout_ms", "redis_retry_s", "rate_limit_per_minute",
     "cache_key", "cache_ttl_s", "cache_max_value_bytes",
     "url_hosts", "url_private_networks", "url_timeout_s", "max_url_redirects",

@@ -24,7 +24,8 @@ MIN_KEY_CHARACTERS = 16
 FOR_ONE_COMMAND = frozenset({
     "model_repository", "golden_agreement", "segm_model", "detector_model", "detector_threshold",
     "triton_url", "backend", "runtime", "runtime_threads", "instances", "triton_start_timeout_s", "infer_timeout_s",
-    "max_batch", "batch_wait_ms", "max_queue", "max_concurrency", "decode_threads", "deadline_ms", "drain_timeout_s", "log_level",
+    "max_batch", "batch_wait_ms", "max_queue", "max_concurrency", "decode_threads", "deadline_ms",
+    "drain_timeout_s", "log_level",
     "background_concurrency", "background_batch", "background_pause_ms", "background_wait_s",
     "max_body_bytes", "body_timeout_s", "max_pixels", "max_pixels_in_flight", "max_faces", "max_face_pixels",
     "max_alpha_bytes", "max_outline_steps", "polygon_tolerance_px",

@@ -10,6 +10,7 @@ from fpan.serve.caller import API_KEY, CLIENT_ID
 from fpan.serve.gateway import Gateway
 from fpan.serve.http import problems
 from fpan.serve.http.batch import batch_routes
+from fpan.serve.http.describe_access import describe_access
 from fpan.serve.http.info import info_routes
 from fpan.serve.http.jobs import job_routes
 from fpan.serve.http.middleware import Around
@@ -36,15 +37,6 @@ CORS_EXPOSED = (
 )
 """Headers of answers that they may read."""
 _CORS_MAX_AGE_S = 600
-_SECURITY_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key; not every server wants one."},
-    "key": {
-        "type": "apiKey",
-        "in": "header",
-        "name": "X-API-Key",
-        "description": "The same key in a header of its own.",
-    },
-}
 
 
 class _Application(FastAPI):
@@ -52,9 +44,7 @@ class _Application(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         if not self.openapi_schema:
-            told = super().openapi()
-            told.setdefault("components", {})["securitySchemes"] = _SECURITY_SCHEMES
-            told["security"] = [{}, *({name: []} for name in _SECURITY_SCHEMES)]
+            describe_access(super().openapi())
         return super().openapi()
 
 
