@@ -18,10 +18,11 @@ from fpan.serve.http.oip import oip_routes
 from fpan.serve.http.page import page_router
 from fpan.serve.http.parse import parse_routes
 from fpan.serve.http.request_id import HEADER
+from fpan.serve.inference.trace import TRACEPARENT, TRACESTATE
 
 _DESCRIPTION = "A photo in; for every face in it a label map out, in the pixels of the picture that was sent."
 
-CORS_ALLOWED = ("Authorization", API_KEY, CLIENT_ID, HEADER, "Content-Type", "Idempotency-Key", "traceparent")
+CORS_ALLOWED = ("Authorization", API_KEY, CLIENT_ID, HEADER, "Content-Type", "Idempotency-Key", TRACEPARENT, TRACESTATE)
 """Headers that pages of other origins may send."""
 CORS_EXPOSED = (
     HEADER,

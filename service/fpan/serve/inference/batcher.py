@@ -22,6 +22,7 @@ from fpan.contract import ModelCard
 from fpan.serve.errors import DeadlineExceeded, GatewayError, Overloaded, Unavailable
 from fpan.serve.inference.backend import InferenceBackend, Tensors
 from fpan.serve.inference.shapes import fits
+from fpan.serve.inference.trace import Trace, trace_now, tracing
 from fpan.serve.inference.turns import Shapes, Turn, Turns, turn_now
 from fpan.serve.settings import Settings
 
@@ -103,6 +104,7 @@ class _Call:
     shapes: Shapes
     turn: Turn
     done: asyncio.Future[None]
+    trace: Trace
     waiting: deque[int] = field(default_factory=deque)
     results: dict[int, Arrays] = field(default_factory=dict)
     batches: "set[_Batch]" = field(default_factory=set)
@@ -176,7 +178,7 @@ class Batcher:
         if not items:
             return Answer([], 0.0, 0.0)
         now = self._loop.time()
-        call = _Call(items, frozenset(outputs), deadline, now, shapes, turn, self._loop.create_future())
+        call = _Call(items, frozenset(outputs), deadline, now, shapes, turn, self._loop.create_future(), trace_now())
         call.waiting.extend(range(len(items)))
         queue.add(call)
         self._tell_depth()
@@ -326,7 +328,8 @@ class Batcher:
             left = max(call.deadline for call in calls) - self._loop.time()
             outputs = sorted(frozenset().union(*(call.outputs for call in calls)))
             timeout = min(self._limits.timeout_s, left)
-            arrays = await self._backend.infer(self._card.name, self._card.version, inputs, outputs, timeout)
+            with tracing(batch.members[0][0].trace):  # a batch belongs to one trace: that of the first who waited
+                arrays = await self._backend.infer(self._card.name, self._card.version, inputs, outputs, timeout)
         except GatewayError as error:
             for call in calls:
                 call.fail(copy.copy(error))  # a copy each: raising adds to an exception's traceback
