@@ -11,7 +11,7 @@ FOR_OTHERS = frozenset({
     "watch_window_s", "watch_min_requests", "watch_error_rate", "watch_latency_ratio", "watch_latency_floor_ms",
     "watch_champion_s",
     "redis_cache_url", "redis_jobs_url", "redis_timeout_ms", "redis_retry_s", "rate_limit_per_minute",
-    "cache_key", "cache_ttl_s", "cache_max_value_bytes",
+    "cache_key", "cache_ttl_s", "cache_max_value_bytes", "cache_per_account",
     "url_hosts", "url_private_networks", "url_timeout_s", "max_url_redirects",
     "max_batch_images", "max_batch_bytes", "batch_concurrency",
     "jobs_secret", "jobs_store", "jobs_redis_bytes", "max_job_images", "max_job_bytes", "max_jobs",

@@ -46,6 +46,8 @@ class Asking:
     """See :func:`~fpan.serve.caller.caller_of`; None for somebody whom no challenger answers."""
     turn: Turn = ALONE
     """In whose name its crops wait for the networks, and whether everybody else goes first."""
+    account: str = ""
+    """Who may be told by a kept answer that the same was asked before: see :class:`~fpan.serve.caller.Caller`."""
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,9 @@ class Settings(BaseSettings):
     """How long an answer is kept, in seconds."""
     cache_max_value_bytes: Positive = 2**20
     """Largest answer that is kept, in bytes once compressed."""
+    cache_per_account: bool = True
+    """Whether kept and shared answers are for the key, or the address, that asked first, so that nobody can find out
+    what others have sent. Off, all callers share them."""
     rate_limit_per_minute: Annotated[int, Field(ge=0)] = 0
     """Requests that one caller may make in a minute; more are refused with 429. 0: any number."""
 
