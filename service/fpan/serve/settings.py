@@ -220,7 +220,8 @@ class Settings(BaseSettings):
     """Hosts, with commas, that pictures may be fetched from: images.example.com, *.example.com, HOST:PORT, or
     http://HOST where it has no TLS. Empty: no picture is fetched."""
     url_private_networks: Annotated[tuple[IPvAnyNetwork, ...], *Words] = ()
-    """Networks, with commas, that hosts of ``url_hosts`` may be in although they are not public: 10.20.0.0/16."""
+    """Networks, with commas, that hosts of ``url_hosts`` and ``webhook_hosts`` may be in although they are not public:
+    10.20.0.0/16."""
     url_timeout_s: Seconds = 10
     """How long a picture may take to be fetched, in seconds, redirects included."""
     max_url_redirects: Annotated[int, Field(ge=0)] = 3
