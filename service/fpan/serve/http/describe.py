@@ -21,8 +21,9 @@ _PROBLEMS = {
     415: "Not an image of a format that is read here.",
     422: "It cannot be done: a truncated picture, a `url` that does not answer, a box outside the picture, more faces "
     "than redact may cover.",
-    503: "The backend is down, or the server is shutting down; Retry-After says when to come again.",
-    504: "The deadline passed.",
+    503: "The backend is down, the server is shutting down, or no place became free before the deadline; Retry-After "
+    "says when to come again.",
+    504: "The deadline passed while the answer was made.",
 }
 OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (

@@ -24,6 +24,7 @@ from fpan.serve.inference.backend import InferenceBackend, Tensors
 from fpan.serve.inference.shapes import fits
 from fpan.serve.inference.trace import Trace, trace_now, tracing
 from fpan.serve.inference.turns import Shapes, Turn, Turns, turn_now
+from fpan.serve.inference.waits import Wait, wait_now
 from fpan.serve.settings import Settings
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -105,6 +106,7 @@ class _Call:
     turn: Turn
     done: asyncio.Future[None]
     trace: Trace
+    wait: Wait
     waiting: deque[int] = field(default_factory=deque)
     results: dict[int, Arrays] = field(default_factory=dict)
     batches: "set[_Batch]" = field(default_factory=set)
@@ -177,15 +179,18 @@ class Batcher:
             raise Overloaded("too many faces are waiting to be parsed; try again in a moment")
         if not items:
             return Answer([], 0.0, 0.0)
-        now = self._loop.time()
-        call = _Call(items, frozenset(outputs), deadline, now, shapes, turn, self._loop.create_future(), trace_now())
+        now, wait = self._loop.time(), wait_now()
+        call = _Call(
+            items, frozenset(outputs), deadline, now, shapes, turn, self._loop.create_future(), trace_now(), wait
+        )
         call.waiting.extend(range(len(items)))
         queue.add(call)
         self._tell_depth()
         self._changed.set()
         try:
-            async with asyncio.timeout_at(None if deadline == math.inf else deadline):
-                await call.done
+            with wait.in_line():
+                async with asyncio.timeout_at(None if deadline == math.inf else deadline):
+                    await call.done
         except TimeoutError:
             raise DeadlineExceeded("the deadline passed before the faces were parsed") from None
         finally:
@@ -307,6 +312,7 @@ class Batcher:
         for call in batch.calls:
             if not call.batches:
                 call.computing_since = now
+                call.wait.begin()
             call.batches.add(batch)
         if self._metrics:
             self._metrics.batch_size(self._card.name, len(members))
