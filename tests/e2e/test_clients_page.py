@@ -77,6 +77,10 @@ def test_python(python):
     assert all(area == pixels for area, pixels in figures.values())
 
 
+def test_several_pictures_in_one_call(python):
+    assert python("many") == ["1", "unsupported-image"]
+
+
 def test_asynchronous_python(python):
     assert python("async") == ["1 (512, 512)"] * 3
 

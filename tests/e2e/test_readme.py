@@ -53,6 +53,14 @@ def test_tables_are_those_of_the_shipped_model():
     assert readme.block("figures") == readme.figures_table()
 
 
+def test_no_table_is_cut_in_two():
+    """After an empty line the rows of a table are text."""
+    text = readme.README.read_text()
+    for cut in re.finditer(r"^\|.*\n\n(?=\|)", text, re.MULTILINE):
+        head, rule = text[cut.end() :].splitlines()[:2]
+        assert re.fullmatch(r"[|-]+", rule), head
+
+
 def test_python_example_runs(service, monkeypatch, capsys):
     code = re.search(r"```python\n(.*?)```", readme.README.read_text(), re.DOTALL)
     assert code is not None

@@ -383,7 +383,19 @@ async def test_the_contract_tells_of_keys(gateway):
     told = (await gateway.http.get("/openapi.json")).json()
     assert set(told["components"]["securitySchemes"]) == {"bearer", "key"}
     assert {} in told["security"]
-    assert {"401", "403"} <= set(told["paths"]["/v1/parse"]["post"]["responses"])
+    answers = {
+        f"{method.upper()} {path}": (operation.get("security"), {*map(int, operation["responses"])})
+        for path, operations in told["paths"].items()
+        for method, operation in operations.items()
+    }
+    for route, (security, statuses) in answers.items():
+        access = access_of(*route.split(" "))
+        assert (security == [], 401 in statuses) == (access.open, not access.open), route
+        assert access.scope is None or 403 in statuses, route
+        assert not access.limited or 429 in statuses, route
+    assert "HTTPValidationError" not in str(told)
+    assert 404 in answers["GET /v1/labels"][1] & answers["GET /v1/models/{name}"][1]
+    assert answers["GET /v1/jobs/{job}/result"][1] == {200, 401, 403, 404, 406, 409, 503}
 
 
 async def test_a_url_is_fetched_in_the_place_of_the_picture(gateway):

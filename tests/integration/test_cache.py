@@ -232,6 +232,25 @@ async def test_what_is_too_large_is_not_kept(tmp_path, monkeypatch, redis):
         assert redis.client.dbsize() == 0
 
 
+async def test_nobody_finds_out_by_the_cache_what_others_have_sent(tmp_path, monkeypatch, redis):
+    repository(tmp_path / "models", 1)
+
+    async def told(**settings) -> list[str]:
+        """How the answers of two callers came about, the first of whom asks twice."""
+        async with opened(monkeypatch, tmp_path / "models", redis, **settings) as (gateway, _):
+            seen = []
+            for number, host in enumerate(("10.0.0.7", "10.0.0.7", "10.0.0.8")):
+                transport = httpx.ASGITransport(create_app(gateway), client=(host, 1))
+                async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+                    seen.append(status(await ask(client)))
+                if not number:
+                    await until(lambda: not gateway.desk._cache._flights._flights)
+            return seen
+
+    assert await told() == ["fpan; fwd=miss", "fpan; hit", "fpan; fwd=miss"]
+    assert await told(cache_per_account=False) == ["fpan; fwd=miss", "fpan; hit", "fpan; hit"]
+
+
 async def test_callers_whom_different_versions_answer_share_nothing(tmp_path, monkeypatch, redis):
     registry = repository(tmp_path / "models", 3)
     registry.promote(NAME, 1, "champion", "")

@@ -11,7 +11,7 @@ import trustme
 import uvicorn
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
-from fpan.client import Client, ServerUnreachable
+from fpan.client import Client, FpanError, GrpcClient, Retry, ServerUnreachable
 from fpan.serve.grpc import start_grpc
 from fpan.serve.http.app import create_app
 from fpan.serve.main import _configuration, _Server
@@ -210,6 +210,37 @@ def test_one_of_certificate_and_key_is_not_enough(folder, authority, missing):
         open_tls(Settings(**settings), Metrics().files)
     with pytest.raises(StartError, match="both TLS_CERTIFICATE and TLS_KEY"):
         open_tls(Settings(tls_client_ca=folder / "ca.pem"), Metrics().files)
+
+
+async def test_our_own_clients_show_the_certificate_that_the_environment_names(folder, authority, monkeypatch):
+    callers = trustme.CA()
+    callers.cert_pem.write_to_path(str(folder / "callers.pem"))
+    known = callers.issue_cert("app")
+    known.private_key_pem.write_to_path(str(folder / "me.key"))
+    (folder / "me.crt").write_bytes(b"".join(pem.bytes() for pem in known.cert_chain_pems))
+    files = {"root_certificates": "ca.pem", "certificate": "me.crt", "private_key": "me.key"}
+    arguments = {argument: folder / name for argument, name in files.items()}
+    async with serving(folder, tls_client_ca=folder / "callers.pem") as gateway:
+
+        def parse(kind, url, **options):
+            with kind(url, retry=Retry(attempts=1), **options) as client:
+                return client.parse(file_of(photo()), faces="full").faces
+
+        http = Client, f"https://localhost:{gateway.settings.port}"
+        rpc = GrpcClient, f"grpcs://localhost:{gateway.settings.grpc_port}"
+        assert await asyncio.to_thread(parse, *rpc, **arguments)
+        monkeypatch.setenv("FPAN_CA", str(folder / "ca.pem"))
+        for way in (http, rpc):
+            with pytest.raises(ServerUnreachable):
+                await asyncio.to_thread(parse, *way)
+        monkeypatch.setenv("FPAN_CLIENT_CERTIFICATE", str(folder / "me.crt"))
+        monkeypatch.setenv("FPAN_CLIENT_KEY", str(folder / "me.key"))
+        for way in (http, rpc):
+            assert await asyncio.to_thread(parse, *way)
+        monkeypatch.setenv("FPAN_CLIENT_KEY", str(folder / "gone.key"))
+        for way in (http, rpc):
+            with pytest.raises(FpanError, match="FPAN_CLIENT_KEY"):
+                await asyncio.to_thread(parse, *way)
 
 
 @pytest.mark.parametrize("fault", ["gone", "no certificate", "the key of another", "encrypted"])

@@ -20,6 +20,7 @@ from fpan.serve.inference.embedded import EmbeddedBackend
 from fpan.serve.inference.in_process import InProcessBackend
 from fpan.serve.inference.runtime import RuntimeName
 from fpan.serve.inference.start import open_backend
+from fpan.serve.inference.trace import read_trace, tracing
 from fpan.serve.inference.triton import TritonBackend
 from fpan.serve.settings import Settings
 from tritonclient.grpc.aio import InferenceServerClient
@@ -72,6 +73,13 @@ async def backend(options: Settings, tmp_path_factory: pytest.TempPathFactory) -
 async def test_its_start_up_line_says_what_computes(backend: EmbeddedBackend, options: Settings) -> None:
     assert backend.description.startswith("embedded Triton 2.")
     assert {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}[options.runtime] in backend.description
+
+
+async def test_it_takes_requests_that_belong_to_a_trace_although_it_traces_nothing(backend: EmbeddedBackend) -> None:
+    images = pictures(1)
+    with tracing(read_trace(["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"], ["vendor=1"])):
+        arrays = await backend.infer("echo", 1, {"images": images}, ["labels"], 20.0)
+    np.testing.assert_array_equal(arrays["labels"], echoed(images)["labels"])
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 8])

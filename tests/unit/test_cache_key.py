@@ -62,9 +62,10 @@ async def name(
     settings: Settings = SETTINGS,
     now: Roster | None = None,
     caller: str | None = None,
+    account: str = "",
 ) -> bytes:
     made = AnswerKeys(Secret(settings), settings, Lineup(now or roster()))
-    asking = Asking(data, options, Encoding(kind, encode), caller)
+    asking = Asking(data, options, Encoding(kind, encode), caller, account=account)
     return made.name(await made.digest(data), asking, made.answering(asking))
 
 
@@ -122,6 +123,13 @@ async def test_the_secret_the_kind_of_answer_and_every_byte_are_in_the_name():
     assert plain != await name(settings=changed(cache_key=Settings(cache_key="another secret ..").cache_key))
     assert await name(settings=Settings()) != await name(settings=Settings())  # made up each time
     assert len(plain) == 32
+
+
+async def test_the_account_is_in_the_name_unless_all_callers_share_answers():
+    everybodys = changed(cache_per_account=False)
+    assert await name(account="key:a") == await name(account="key:a", caller="another client of it")
+    assert len({await name(account=who) for who in ("key:a", "key:b", "address 10.0.0.7")}) == 3
+    assert len({await name(account=who, settings=everybodys) for who in ("key:a", "key:b")}) == 1
 
 
 async def test_large_pictures_are_hashed_in_a_thread_to_the_same_name(monkeypatch):

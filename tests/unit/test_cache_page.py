@@ -10,7 +10,7 @@ from fpan.serve.settings import Settings
 from pydantic import SecretStr
 
 PAGE = (Path(__file__).parents[2] / "docs/cache.md").read_text()
-NOT_OURS = {"FORWARDED_ALLOW_IPS"}
+NOT_OURS = {"FORWARDED_ALLOW_IPS", "WORKER_GATEWAY_URL"}
 
 
 def test_settings_and_their_defaults():

@@ -80,6 +80,12 @@ async def test_arrays_are_arrays(client):
     assert (await client.arrays(photo(), alpha=True))["alpha"].shape == (3, HEIGHT, WIDTH)
 
 
+async def test_arrays_come_with_a_result(client):
+    with np.load(io.BytesIO((await client.parse(photo(), shapes=["npz"])).npz)) as file:
+        assert file["labels"].shape == (HEIGHT, WIDTH)
+    assert (await client.parse(photo())).npz is None
+
+
 async def test_a_matte_is_drawn(client):
     with Image.open(io.BytesIO(await client.draw(photo(), "alpha", groups=["head"]))) as image:
         assert (image.mode, image.size) == ("L", (WIDTH, HEIGHT))

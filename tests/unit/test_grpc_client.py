@@ -273,6 +273,12 @@ def test_a_drawing_that_is_missing_is_told(call, scripted):
         call(scripted.url, "draw", b"picture", "overlay")
 
 
+def test_arrays_come_with_a_result(call, scripted):
+    scripted.answers(answer(npz=b"a file"), answer())
+    assert call(scripted.url, "parse", b"photo", shapes=["npz"]).npz == b"a file"
+    assert call(scripted.url, "parse", b"photo").npz is None
+
+
 def test_server_that_is_not_ready_is_no_error(call, scripted):
     kinds = health_pb2.HealthCheckResponse
     name = "faceparsing.v1.FaceParsing"

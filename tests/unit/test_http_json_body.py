@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from fpan.serve.errors import BadRequest, RequestTimeout
-from fpan.serve.http import body as bodies
-from fpan.serve.http.body import _MAX_BESIDE_BYTES, Upload, read_upload
+from fpan.serve.http import json_body as bodies
+from fpan.serve.http.body import Upload, read_upload
+from fpan.serve.http.json_body import _MAX_BESIDE_BYTES
 from starlette.requests import Request
 
 LIMIT = 32 * 2**20

@@ -19,9 +19,8 @@ from fpan.bulk.place import Place
 from fpan.bulk.plan import Picture
 from fpan.client import ApiError, Client, FpanError, Result, Retry, ServerUnreachable, TryAgain, UnexpectedAnswer
 from fpan.contract.taxonomy import Taxonomy
+from fpan.serve.priority import BACKGROUND, PRIORITY
 
-HEADERS = {"priority": "u=7"}
-"""Of every request: background work, which others may overtake (RFC 9218)."""
 TRIES = 3
 """How often a picture is tried whose answer is neither a result nor a refusal of that very picture."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 15.0
@@ -106,7 +105,7 @@ class Labeller:
         # The patience of one client would not leave a gateway that is full for another.
         once = Retry(attempts=1)
         self._clients = [
-            Client(url, retry=once, headers=HEADERS, transport=httpx.HTTPTransport() if direct else None)
+            Client(url, retry=once, headers={PRIORITY: BACKGROUND}, transport=httpx.HTTPTransport() if direct else None)
             for url in urls
         ]
         self._turn, self._lock = itertools.count(), Lock()

@@ -1,6 +1,6 @@
 """All that decides what is written: two runs of one order write the same."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -8,7 +8,6 @@ from fpan.client import Options
 from fpan.contract.taxonomy import Taxonomy
 
 Form = Literal["parquet", "webdataset"]
-FORMS: tuple[Form, ...] = get_args(Form)
 SCHEMA = 1
 """Version of what shards hold; a change that a reader could notice raises it."""
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -26,8 +26,6 @@ SERVE = (sys.executable, "-m", "fpan.cli", "serve")
 _LAUNCHER = Path(__file__).parents[1] / "serve/triton/launch.py"
 """Starts a program that dies with its parent; a script of its own, of which nothing is imported here."""
 _POLL_S = 0.1
-_FOR_OTHERS = ("AUTH", "KEYS_FILE", "TLS_CERTIFICATE", "TLS_KEY", "TLS_CLIENT_CA", "METRICS_PORT")
-"""Settings that a server of one's own takes from nowhere."""
 _LAST_WORDS = 15
 """Lines of the server's log that are shown when it fails."""
 
@@ -124,6 +122,18 @@ def own_server(say: Callable[[str], None]) -> Iterator[Client]:
         yield client
 
 
+def own_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a server of one's own gets of an environment: all but the settings of a server for others.
+
+    Raises:
+        ServerFailed: as :func:`serve_main`.
+    """
+    with needs_server():
+        from fpan.serve.settings import FOR_ONE_COMMAND, Settings
+    for_others = Settings.model_fields.keys() - FOR_ONE_COMMAND  # as settings, variables are of either case
+    return {name: value for name, value in environment.items() if name.lower() not in for_others}
+
+
 def _check(client: Client) -> None:
     try:
         health = client.health()
@@ -153,11 +163,14 @@ def _child(log: IO[str]) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     # Killed, this command can stop nothing any more: then the kernel does.
     launcher = (sys.executable, str(_LAUNCHER), str(os.getpid())) if sys.platform == "linux" else ()
     command = [*launcher, *SERVE, "--bind-address", "127.0.0.1", "--port", str(port), "--grpc-port", str(grpc_port)]
-    # Nobody else reaches it: what the environment says of a server for others is not meant for this one.
-    mine = {**os.environ, **dict.fromkeys(_FOR_OTHERS, "")}
     # A session of its own: Ctrl-C reaches this command alone, which then stops the server in order.
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=mine, start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=own_environment(os.environ),
+        start_new_session=True,
     )
     try:
         yield child, f"http://127.0.0.1:{port}"

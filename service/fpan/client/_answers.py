@@ -156,6 +156,7 @@ def _result(body: Mapping[str, Any]) -> Result:
         raw=dict(body),
         pictures=_pictures(body),
         polygons=read_polygons(body.get("polygons")),
+        npz=base64.b64decode(body["npz"]["data"], validate=True) if body.get("npz") else None,
         covered=tuple(
             CoveredFace(int(face["id"]), bool(face["whole"]), face["why"])
             for face in body.get("redact", {}).get("faces", ())

@@ -136,8 +136,9 @@ class AsyncClient(Asynchronous[_calls.Request, httpx.Response]):
             retry: how often to try again on 429 and 503.
             timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
             headers: sent with every request.
-            verify: whose certificates are believed: True, the PEM file of an authority, or an SSLContext that may have
-                the caller's own certificate too.
+            verify: whose certificates are believed: True (or those of the file that ``FPAN_CA`` names), the PEM file of
+                an authority, or an SSLContext that may have the caller's own certificate too. Without one the server is
+                shown that of ``FPAN_CLIENT_CERTIFICATE`` and ``FPAN_CLIENT_KEY``, if it asks.
             transport: of httpx; None goes over the network, by the proxies that the environment names.
         """
         super().__init__(_calls, _calls.base_url(url), retry)

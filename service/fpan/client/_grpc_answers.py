@@ -147,6 +147,7 @@ def _result(answer: pb.ParseResponse, pictures: Collection[Drawing], shapes: Col
         raw=answer,
         pictures=_pictures(answer, pictures, answer) if in_image else {},
         polygons=_polygons(answer.polygons) if in_image and "polygons" in shapes else None,
+        npz=answer.npz or None,
         covered=tuple(CoveredFace(face.id, face.whole, face.why or None) for face in answer.redaction.faces),
     )
 

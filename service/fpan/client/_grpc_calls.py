@@ -11,7 +11,14 @@ import grpc
 from numpy.typing import NDArray
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
-from fpan.client._access import key_headers
+from fpan.client._access import (
+    AUTHORITY_VARIABLE,
+    CERTIFICATE_VARIABLE,
+    PRIVATE_KEY_VARIABLE,
+    key_headers,
+    named_files,
+    named_pem,
+)
 from fpan.client._grpc_answers import read_drawing, read_npz, read_result
 from fpan.client._options import Drawing, Options, Shape, known
 from fpan.client._wire import CLIENT_ID, Call
@@ -31,8 +38,8 @@ CHANNEL_OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
-Certificates = bytes | str | os.PathLike[str]
-"""Certificates of the authorities that are trusted, as PEM, or the path of their file."""
+Pem = bytes | str | os.PathLike[str]
+"""Certificates, or a private key, as PEM, or the path of their file."""
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -50,19 +57,41 @@ def base_url(url: str | None) -> str:
     return told
 
 
-def credentials(url: str, roots: Certificates | None) -> grpc.ChannelCredentials | None:
+def credentials(
+    url: str, roots: Pem | None = None, certificate: Pem | None = None, private_key: Pem | None = None
+) -> grpc.ChannelCredentials | None:
     """What a channel to ``url`` is encrypted with; None where it is not.
 
+    Args:
+        url: address of the server.
+        roots: who may vouch for it; None takes what the environment names.
+        certificate: that the server is shown, with what leads to its root; None likewise, with its key.
+        private_key: of the certificate.
+
     Raises:
-        OSError: the file of the certificates cannot be read.
-        ValueError: certificates for an address without TLS.
+        OSError: a file cannot be read.
+        FpanError: the same of one that the environment names.
+        ValueError: certificates for an address without TLS, or one of certificate and key without the other.
     """
     if urlsplit(url).scheme == PLAIN:
-        if roots is not None:
-            raise ValueError(f"{url} is not encrypted, so that root_certificates are of no use: say {ENCRYPTED}://")
+        if any(each is not None for each in (roots, certificate, private_key)):
+            raise ValueError(f"{url} is not encrypted, so that certificates are of no use: say {ENCRYPTED}://")
         return None
-    pem = roots if roots is None or isinstance(roots, bytes) else Path(roots).read_bytes()
-    return grpc.ssl_channel_credentials(pem)
+    named = named_files()
+    trusted = named_pem(AUTHORITY_VARIABLE, named.authority) if roots is None else _pem(roots)
+    if certificate is None and private_key is None:
+        shown = named_pem(CERTIFICATE_VARIABLE, named.certificate)
+        # One file may hold both, as it may for HTTP.
+        key = named_pem(PRIVATE_KEY_VARIABLE, named.private_key or named.certificate) if shown else None
+    else:
+        shown, key = _pem(certificate), _pem(private_key)
+    if (shown is None) != (key is None):
+        raise ValueError("a certificate goes with its private key: name both")
+    return grpc.ssl_channel_credentials(trusted, key, shown)
+
+
+def _pem(told: Pem | None) -> bytes | None:
+    return told if told is None or isinstance(told, bytes) else Path(told).read_bytes()
 
 
 def metadata(api_key: str | None, client_id: str | None) -> Metadata:

@@ -13,7 +13,7 @@ from fpan.client import _grpc_calls
 from fpan.client._asynchronous import Asynchronous
 from fpan.client._blocking import Blocking
 from fpan.client._grpc_answers import failure, read_health
-from fpan.client._grpc_calls import CHANNEL_OPTIONS, Certificates
+from fpan.client._grpc_calls import CHANNEL_OPTIONS, Pem
 from fpan.client._patience import Retry
 from fpan.client.types import Health
 
@@ -38,7 +38,9 @@ class GrpcClient(Blocking[pb.ParseRequest, pb.ParseResponse]):
         client_id: str | None = None,
         retry: Retry | None = None,
         timeout_s: float = 60.0,
-        root_certificates: Certificates | None = None,
+        root_certificates: Pem | None = None,
+        certificate: Pem | None = None,
+        private_key: Pem | None = None,
     ) -> None:
         """Opens nothing yet.
 
@@ -50,13 +52,17 @@ class GrpcClient(Blocking[pb.ParseRequest, pb.ParseResponse]):
                 the same.
             retry: how often to try again when the server is busy or away.
             timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
-            root_certificates: PEM, or its file, of those who may vouch for the server; None trusts those that gRPC
-                brings along.
+            root_certificates: PEM, or its file, of those who may vouch for the server; None takes the file that
+                ``FPAN_CA`` names, else trusts those that gRPC brings along.
+            certificate: PEM, or its file, that a server is shown which asks for one; None takes the files that
+                ``FPAN_CLIENT_CERTIFICATE`` and ``FPAN_CLIENT_KEY`` name.
+            private_key: of the certificate.
         """
         super().__init__(_grpc_calls, _grpc_calls.base_url(url), retry)
         self._timeout_s = timeout_s
         self._metadata = _grpc_calls.metadata(api_key, client_id)
-        target, secret = self.url.partition("://")[2], _grpc_calls.credentials(self.url, root_certificates)
+        target = self.url.partition("://")[2]
+        secret = _grpc_calls.credentials(self.url, root_certificates, certificate, private_key)
         self._channel = (
             grpc.secure_channel(target, secret, CHANNEL_OPTIONS)
             if secret
@@ -102,13 +108,15 @@ class AsyncGrpcClient(Asynchronous[pb.ParseRequest, pb.ParseResponse]):
         client_id: str | None = None,
         retry: Retry | None = None,
         timeout_s: float = 60.0,
-        root_certificates: Certificates | None = None,
+        root_certificates: Pem | None = None,
+        certificate: Pem | None = None,
+        private_key: Pem | None = None,
     ) -> None:
         """Opens nothing yet; the arguments are those of :class:`GrpcClient`."""
         super().__init__(_grpc_calls, _grpc_calls.base_url(url), retry)
         self._timeout_s = timeout_s
         self._metadata = _grpc_calls.metadata(api_key, client_id)
-        self._secret = _grpc_calls.credentials(self.url, root_certificates)
+        self._secret = _grpc_calls.credentials(self.url, root_certificates, certificate, private_key)
 
     @cached_property
     def _channel(self) -> grpc.aio.Channel:

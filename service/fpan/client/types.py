@@ -1,6 +1,5 @@
 """What the client answers with. Coordinates are pixels of the picture, x to the right, y down; x1, y1 exclusive."""
 
-import base64
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -143,6 +142,8 @@ class Result:
     """PNG files by name, those that were asked for; with ``frame="crop"`` each face has its own."""
     polygons: dict[str, tuple[Polygon, ...]] | None = field(default=None, repr=False)
     """Outlines of all faces by class; None unless among ``shapes``."""
+    npz: bytes | None = field(default=None, repr=False)
+    """The file that ``numpy.load`` reads (see :meth:`Client.arrays`); None unless among ``shapes``."""
     covered: tuple[CoveredFace, ...] = ()
     """How each face was covered, where ``redact`` is among ``pictures``."""
 
@@ -164,12 +165,6 @@ class Result:
         for face in self.faces:
             np.maximum(whole, face.alpha(name), out=whole)
         return whole
-
-    @property
-    def npz(self) -> bytes | None:
-        """The file that ``numpy.load`` reads (see :meth:`Client.arrays`); None unless among ``shapes``."""
-        told = self.raw.get("npz")
-        return None if told is None else base64.b64decode(told["data"])
 
     @cached_property
     def confidence(self) -> NDArray[np.uint8] | None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from fpan.client._access import key_headers
+from fpan.client._access import key_headers, verifying
 from fpan.contract import AliasName, Change, RepositoryError
 from fpan.contract.aliases import CHAMPION
 from fpan.registry.registry import Registry
@@ -194,7 +194,7 @@ def _ask(scheme: str, host: str, address: str, port: int) -> Any:
     """What one gateway says of its models, asked at its own address under the name that all of them share."""
     literal = f"[{address}]" if ":" in address else address
     shared = f"[{host}]" if ":" in host else host
-    with httpx.Client(timeout=_ANSWER_TIMEOUT_S) as client:
+    with httpx.Client(timeout=_ANSWER_TIMEOUT_S, verify=verifying()) as client:
         response = client.get(
             f"{scheme}://{literal}:{port}/v1/models",
             headers={"Host": f"{shared}:{port}", **key_headers()},

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from fpan.serve.errors import DeadlineExceeded
+from fpan.serve.errors import DeadlineExceeded, Unavailable
 from fpan.serve.inference.turns import ALONE, Turn, taking
+from fpan.serve.inference.waits import Wait, wait_now, waiting
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.answer import Answer
 from fpan.serve.pipeline.encode import EncodeRules
@@ -46,6 +47,8 @@ class Asking:
     """See :func:`~fpan.serve.caller.caller_of`; None for somebody whom no challenger answers."""
     turn: Turn = ALONE
     """In whose name its crops wait for the networks, and whether everybody else goes first."""
+    account: str = ""
+    """Who may be told by a kept answer that the same was asked before: see :class:`~fpan.serve.caller.Caller`."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,20 @@ class Desk:
         """Answers within the deadline of its options. Cancelled, it drops the work.
 
         Raises:
-            GatewayError: what is wrong with the picture or the options, or why it could not be done now.
+            GatewayError: what is wrong with the picture or the options, or why it could not be done now: no
+                place became free in time (:class:`Unavailable`), or it took too long (:class:`DeadlineExceeded`).
         """
+        wait = Wait()
         allowed_ms = asking.options.deadline_ms or self._settings.deadline_ms
         try:
-            async with asyncio.timeout(allowed_ms / 1000):  # the parser knows it too, but not of the encoding
-                return await (self._cache.answer(asking, self._made) if self._cache else self._made(asking))
-        except TimeoutError:
+            with waiting(wait):
+                async with asyncio.timeout(allowed_ms / 1000):  # the parser knows it too, but not of the encoding
+                    return await (self._cache.answer(asking, self._made) if self._cache else self._made(asking))
+        except (TimeoutError, DeadlineExceeded) as late:
+            if wait.in_vain:
+                raise Unavailable(f"no place became free within {allowed_ms} ms: too many others wait too") from None
+            if isinstance(late, DeadlineExceeded):
+                raise
             raise DeadlineExceeded(f"the answer was not ready within {allowed_ms} ms") from None
 
     async def _made(self, asking: Asking, begins: Callable[[], None] = lambda: None) -> Answered:
@@ -145,5 +155,9 @@ class Desk:
             if not turn.background:
                 yield
                 return
-            async with self._background:
+            with wait_now().in_line():
+                await self._background.acquire()
+            try:
                 yield
+            finally:
+                self._background.release()

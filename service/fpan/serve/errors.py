@@ -15,8 +15,8 @@
     |-- Impossible              422  INVALID_ARGUMENT     well-formed but impossible: truncated image, box outside
     |-- Overloaded              429  RESOURCE_EXHAUSTED   over capacity; try again
     |-- RateLimited             429  RESOURCE_EXHAUSTED   the caller's own quota is used up; try again
-    |-- Unavailable             503  UNAVAILABLE          backend down or draining; try again
-    `-- DeadlineExceeded        504  DEADLINE_EXCEEDED    the caller's deadline passed
+    |-- Unavailable             503  UNAVAILABLE          backend down, draining, or no place in time; try again
+    `-- DeadlineExceeded        504  DEADLINE_EXCEEDED    the caller's deadline passed while it was computed
 """
 
 import math
@@ -123,7 +123,7 @@ class RateLimited(GatewayError):
 
 
 class Unavailable(GatewayError):
-    """The backend is down, or the gateway is draining; the caller may try again."""
+    """The backend is down, the gateway is draining, or no place became free in time; the caller may try again."""
 
     status, grpc_code, slug, title = 503, "UNAVAILABLE", "unavailable", "Unavailable"
     retry_after_s = 1.0

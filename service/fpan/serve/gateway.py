@@ -143,7 +143,8 @@ async def open_gateway(settings: Settings, hooks: ClientFactory | None = None) -
         rates = RateLimiter(redis, secret, metrics)
 
         def background(job: str) -> DeskParse:
-            return DeskParse(desk, settings.max_body_bytes, Turn(job, background=True))
+            # Whose it is, its worker does not know: what it has in common with others it alone finds again.
+            return DeskParse(desk, settings.max_body_bytes, Turn(job, background=True), account=f"job {job}")
 
         office = open_office(settings, metrics.jobs, background, settings.job_workers, hooks)
         jobs = await stack.enter_async_context(office)

@@ -21,6 +21,20 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 MIN_KEY_CHARACTERS = 16
 
 
+FOR_ONE_COMMAND = frozenset({
+    "model_repository", "golden_agreement", "segm_model", "detector_model", "detector_threshold",
+    "triton_url", "backend", "runtime", "runtime_threads", "instances", "triton_start_timeout_s", "infer_timeout_s",
+    "max_batch", "batch_wait_ms", "max_queue", "max_concurrency", "decode_threads", "deadline_ms",
+    "drain_timeout_s", "log_level",
+    "background_concurrency", "background_batch", "background_pause_ms", "background_wait_s",
+    "max_body_bytes", "body_timeout_s", "max_pixels", "max_pixels_in_flight", "max_faces", "max_face_pixels",
+    "max_alpha_bytes", "max_outline_steps", "polygon_tolerance_px",
+    "redact_detector_threshold", "redact_cells", "redact_margin", "redact_min_confidence", "redact_min_share",
+})  # fmt: skip
+"""What a server takes from the environment that lives as long as one command and answers it alone: networks, what
+computes them, and limits of pictures. All else is meant for a server of others: their jobs, keys, quotas, origins."""
+
+
 def _words(value: object) -> object:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
@@ -155,6 +169,9 @@ class Settings(BaseSettings):
     """How long an answer is kept, in seconds."""
     cache_max_value_bytes: Positive = 2**20
     """Largest answer that is kept, in bytes once compressed."""
+    cache_per_account: bool = True
+    """Whether kept and shared answers are for the key, or the address, that asked first, so that nobody can find out
+    what others have sent. Off, all callers share them."""
     rate_limit_per_minute: Annotated[int, Field(ge=0)] = 0
     """Requests that one caller may make in a minute; more are refused with 429. 0: any number."""
 
@@ -203,7 +220,8 @@ class Settings(BaseSettings):
     """Hosts, with commas, that pictures may be fetched from: images.example.com, *.example.com, HOST:PORT, or
     http://HOST where it has no TLS. Empty: no picture is fetched."""
     url_private_networks: Annotated[tuple[IPvAnyNetwork, ...], *Words] = ()
-    """Networks, with commas, that hosts of ``url_hosts`` may be in although they are not public: 10.20.0.0/16."""
+    """Networks, with commas, that hosts of ``url_hosts`` and ``webhook_hosts`` may be in although they are not public:
+    10.20.0.0/16."""
     url_timeout_s: Seconds = 10
     """How long a picture may take to be fetched, in seconds, redirects included."""
     max_url_redirects: Annotated[int, Field(ge=0)] = 3

@@ -29,7 +29,9 @@ _CHOOSES = ("model",)
 
 
 class AnswerKeys:
-    """Names for the answers to questions; two questions have the same one if and only if their answers are the same."""
+    """Names for the answers to questions; two questions have the same one if and only if their answers are the same,
+    and may be known to be.
+    """
 
     def __init__(self, secret: Secret, settings: Settings, lineup: Lineup) -> None:
         """Takes what it needs.
@@ -45,6 +47,7 @@ class AnswerKeys:
         self._told: WeakKeyDictionary[Roster, dict[int, bytes]] = WeakKeyDictionary()
         names = {f.name for rules in (EncodeRules, Limits) for f in dataclasses.fields(rules)} | {*_OTHER_SETTINGS}
         rules = {name: getattr(settings, name) for name in sorted(names.difference(_NOT_ANSWERED))}
+        self._is_per_account = settings.cache_per_account
         self._rules = _json({"package": fpan.__version__, **rules})
 
     async def digest(self, data: bytes) -> bytes:
@@ -76,7 +79,10 @@ class AnswerKeys:
         """
         asked = {f.name: getattr(asking.options, f.name) for f in dataclasses.fields(asking.options)}
         question = {name: asked[name] for name in asked if name not in (*_NOT_ANSWERED, *_CHOOSES)}
-        return hmac.digest(self._names, digest + answering + _json([asking.encoding.kind, question]), "sha256")
+        # Else whoever has a picture could tell by the time of the answer whether somebody else has sent it.
+        account = asking.account if self._is_per_account else ""
+        told = _json([asking.encoding.kind, question, account])
+        return hmac.digest(self._names, digest + answering + told, "sha256")
 
     def _identity(self, segmenter: Segmenter, finder: ModelCard | None) -> bytes:
         """Of the whole cards: beside the networks' sha256 an answer depends on their classes and their alignment."""

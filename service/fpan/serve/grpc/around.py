@@ -18,6 +18,7 @@ from fpan.serve.caller import API_KEY, AUTHORIZATION, CLIENT_ID, Caller, Offered
 from fpan.serve.errors import BadRequest, GatewayError, RateLimited, RequestTimeout, Unavailable
 from fpan.serve.grpc.status import status_of
 from fpan.serve.http.request_id import HEADER, choose
+from fpan.serve.inference.trace import TRACEPARENT, TRACESTATE, read_trace, tracing
 from fpan.serve.limits import limit_fields
 from fpan.serve.priority import PRIORITY, is_background
 
@@ -104,7 +105,9 @@ class Around(grpc.aio.ServerInterceptor):
                 async with self._gateway.admission.admit(offered, access) as (caller, allowance):
                     trailing |= limit_fields(allowance)
                     _CALL.set(Call(identity, caller, is_background([_value(metadata, PRIORITY)]), trailing))
-                    response = await answer(await self._message(messages), context)
+                    message = await self._message(messages)
+                    with tracing(read_trace(_values(metadata, TRACEPARENT), _values(metadata, TRACESTATE))):
+                        response = await answer(message, context)
             except GatewayError as error:
                 refused = error
                 if isinstance(error, RateLimited):
@@ -156,7 +159,8 @@ class _Measured:
 
 
 def _value(metadata: Iterable[tuple[str, str | bytes]], header: str) -> str | None:
-    for key, value in metadata:
-        if key == header and isinstance(value, str):
-            return value
-    return None
+    return next(iter(_values(metadata, header)), None)
+
+
+def _values(metadata: Iterable[tuple[str, str | bytes]], header: str) -> list[str]:
+    return [value for key, value in metadata if key == header and isinstance(value, str)]

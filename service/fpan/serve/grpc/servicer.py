@@ -39,7 +39,8 @@ class FaceParsingServicer:
         options = self._checked(request)
         if left_s is not None:
             options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
-        asking = Asking(request.image, options, _ENCODING, call.caller.identity, Turn(background=call.background))
+        caller, turn = call.caller, Turn(background=call.background)
+        asking = Asking(request.image, options, _ENCODING, caller.identity, turn, caller.account)
         answered = await self._gateway.desk.answer(asking)
         if answered.cached:
             call.trailing["cache-status"] = CACHE_STATUS[answered.cached]

@@ -44,7 +44,7 @@ def batch_routes(gateway: Gateway) -> APIRouter:
         caller = admitted(request)
         await gateway.admission.spend(caller, len(pictures) - 1)  # the request itself has counted as one
         turn = Turn(object(), is_background(request.headers.getlist(PRIORITY)))
-        parse = DeskParse(gateway.desk, settings.max_body_bytes, turn, caller.identity)
+        parse = DeskParse(gateway.desk, settings.max_body_bytes, turn, caller.identity, caller.account)
         made = entries(parse, pictures, request_id(request), settings.batch_concurrency)
         if media == NDJSON:
             return StreamingResponse(lines(each_while_connected(request, made)), media_type=NDJSON)

@@ -1,12 +1,8 @@
 """The pictures and the options of a request, read into memory and nowhere else."""
 
 import asyncio
-import binascii
-import json
 import logging
-import re
-import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,23 +12,23 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from fpan.serve.errors import BadRequest, RequestTimeout, TooLarge, UnsupportedImage
-
-_FIELD, _FIELDS, _URL = "image", "images", "url"
-_MULTIPART, _JSON, _FORM = "multipart/form-data", "application/json", "application/x-www-form-urlencoded"
-_ANY_BYTES = "application/octet-stream"
-_HOW = (
-    f"send the picture as the raw body (Content-Type: image/jpeg, or {_ANY_BYTES}), "
-    f"as the file {_FIELD!r} of a {_MULTIPART}, or as the base64 member {_FIELD!r} of JSON (or its address as {_URL!r})"
+from fpan.serve.http.json_body import (
+    ANY_BYTES,
+    FIELD,
+    FIELDS,
+    HOW,
+    MULTIPART,
+    URL,
+    once,
+    read_json,
+    read_json_list,
+    too_many,
 )
-_SEVERAL = f"files {_FIELD!r} of a {_MULTIPART}, or as JSON with {_FIELDS!r}, a list of base64"
+
+_JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
+_SEVERAL = f"files {FIELD!r} of a {MULTIPART}, or as JSON with {FIELDS!r}, a list of base64"
 _MAX_PARTS = 8
 """Parts of a multipart body that are read before it is refused for having more than one picture."""
-_MAX_BESIDE_BYTES = 64 * 1024
-"""What a JSON body may have beside its picture: bounds the work of a parser that nothing else can run beside."""
-_LONG_TEXT_BYTES = 1024
-"""A text of a JSON body with several pictures that has so many is taken for one of them; others are parsed in place."""
-_DATA_URL = re.compile(rb"data:[^,]{0,200};base64,", re.IGNORECASE)
-_WHITE_SPACE = b" \t\r\n"
 
 # It remarks on every odd byte of a body; the caller is told, and a log is no place for bytes of pictures.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
@@ -78,16 +74,16 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> Upl
         starlette.requests.ClientDisconnect: the caller has gone.
     """
     _check_headers(request, max_bytes)
-    query = _once(request.query_params.multi_items(), "the query")
+    query = once(request.query_params.multi_items(), "the query")
     kind = _media_type(request)
     members: dict[str, object] = {}
     async with _in_time(timeout_s):
-        data = await (_read_multipart if kind == _MULTIPART else _read_whole)(request, max_bytes)
+        data = await (_read_multipart if kind == MULTIPART else _read_whole)(request, max_bytes)
     if kind == _JSON:
-        data, members = await asyncio.to_thread(_read_json, data)
-    url = members.pop(_URL, None)
+        data, members = await asyncio.to_thread(read_json, data)
+    url = members.pop(URL, None)
     if not data and url is None:
-        raise BadRequest(f"there is no picture in the request: {_HOW}")
+        raise BadRequest(f"there is no picture in the request: {HOW}")
     return Upload(data, _together(query, members), url if url is None else str(url))
 
 
@@ -106,20 +102,20 @@ async def read_uploads(request: Request, most: Most, timeout_s: float, take: Tak
         starlette.requests.ClientDisconnect: the caller has gone.
     """
     _check_headers(request, most.body_bytes)
-    query = _once(request.query_params.multi_items(), "the query")
+    query = once(request.query_params.multi_items(), "the query")
     kind = _media_type(request)
-    if kind == _MULTIPART:
+    if kind == MULTIPART:
         async with _in_time(timeout_s):
             count = await _read_parts(request, most, take)
         members: dict[str, object] = {}
     elif kind == _JSON:
         async with _in_time(timeout_s):
             body = await _read_whole(request, most.body_bytes)
-        uploads, members = await asyncio.to_thread(_read_json_list, body, most)
+        pictures, members = await asyncio.to_thread(read_json_list, body, most.pictures)
         del body
-        count = len(uploads)
-        for upload in uploads:
-            await take(upload)
+        count = len(pictures)
+        for data, options in pictures:
+            await take(Upload(data, options))
     else:
         raise UnsupportedImage(f"a body of type {kind!r} holds one picture: send several as {_SEVERAL}")
     if not count:
@@ -165,12 +161,12 @@ def _media_type(request: Request) -> str:
     """The media type of the body, where it can hold a picture."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not kind:
-        return _ANY_BYTES  # what clients leave out for plain bytes (RFC 9110, 8.3)
+        return ANY_BYTES  # what clients leave out for plain bytes (RFC 9110, 8.3)
     if kind == _FORM:
-        raise UnsupportedImage(f"{_FORM} (what curl -d sends unless it is told) holds no picture: {_HOW}")
-    if kind in (_MULTIPART, _JSON, _ANY_BYTES) or kind.startswith("image/"):
+        raise UnsupportedImage(f"{_FORM} (what curl -d sends unless it is told) holds no picture: {HOW}")
+    if kind in (MULTIPART, _JSON, ANY_BYTES) or kind.startswith("image/"):
         return kind
-    raise UnsupportedImage(f"a body of type {kind[:80]!r} is not read: {_HOW}")
+    raise UnsupportedImage(f"a body of type {kind[:80]!r} is not read: {HOW}")
 
 
 async def _capped(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
@@ -242,7 +238,7 @@ class _HandingOver(_InMemoryParser):
         for name, part in self.items[self.taken :]:
             file = _file_of(name, part)
             if self.taken == self._most.pictures:
-                raise _too_many(self._most)
+                raise too_many(self._most.pictures)
             await self._take(Upload(await file.read()))
             await file.close()
             self.taken += 1
@@ -267,163 +263,18 @@ async def _picture_of(form: FormData) -> bytes:
     parts = form.multi_items()
     files = [_file_of(*part) for part in parts]
     if len(files) > 1:
-        raise BadRequest(f"there are {len(files)} parts named {_FIELD!r}: one request parses one picture")
+        raise BadRequest(f"there are {len(files)} parts named {FIELD!r}: one request parses one picture")
     if not files:
-        raise BadRequest(f"the multipart body has no part: the picture is the file {_FIELD!r}")
+        raise BadRequest(f"the multipart body has no part: the picture is the file {FIELD!r}")
     return await files[0].read()
 
 
 def _file_of(name: str, part: str | UploadFile) -> UploadFile:
-    if name != _FIELD:
+    if name != FIELD:
         raise BadRequest(
-            f"the multipart field {name[:80]!r} is unknown: the picture is the file {_FIELD!r}, options are "
+            f"the multipart field {name[:80]!r} is unknown: the picture is the file {FIELD!r}, options are "
             "parameters of the query"
         )
     if not isinstance(part, UploadFile):
-        raise BadRequest(f"the multipart field {_FIELD!r} is text: send it as a file, with a filename")
+        raise BadRequest(f"the multipart field {FIELD!r} is text: send it as a file, with a filename")
     return part
-
-
-def _too_many(most: Most) -> TooLarge:
-    return TooLarge(f"a request of this kind has at most {most.pictures} pictures")
-
-
-def _read_json(body: bytes) -> tuple[bytes, dict[str, object]]:
-    if len(body) <= _MAX_BESIDE_BYTES:
-        members = _members(body)
-        if _URL in members:
-            _check_url(members)
-            return b"", members
-        text = members.pop(_FIELD, None)
-        if not isinstance(text, str):
-            raise BadRequest(
-                f"the JSON body has neither a member {_FIELD!r} with the picture in base64, nor a member {_URL!r} with "
-                "its address"
-            )
-        return _from_base64(_bytes(text)), members
-    rest, picture, mark = _cut(body)
-    members = _members(rest)
-    if members.pop(_FIELD, None) != mark:
-        raise _too_much_beside()
-    if _URL in members:
-        raise _two_pictures()
-    return _from_base64(picture if b"\\" not in picture else _bytes(parsed_json(b'"' + picture + b'"'))), members
-
-
-def _check_url(members: dict[str, object]) -> None:
-    if _FIELD in members:
-        raise _two_pictures()
-    if not isinstance(members[_URL], str):
-        raise BadRequest(f"the member {_URL!r} is no text")
-
-
-def _two_pictures() -> BadRequest:
-    return BadRequest(f"the JSON body has both {_FIELD!r} and {_URL!r}: one request parses one picture")
-
-
-def _cut(body: bytes) -> tuple[bytes, bytes, str]:
-    """A large body without what is longest between two quotes, that, and the mark in its place.
-
-    Base64 has no quote, so a picture is one such piece whatever else of it is escaped.
-    """
-    pieces = body.split(b'"', _MAX_BESIDE_BYTES)
-    longest = max(range(len(pieces)), key=lambda i: len(pieces[i]))
-    picture = pieces[longest]
-    is_member = pieces[longest - 1].rstrip().endswith(b":")
-    if not is_member or len(body) - len(picture) > _MAX_BESIDE_BYTES:
-        raise _too_much_beside()
-    mark = secrets.token_hex()  # no body can name it beforehand
-    pieces[longest] = mark.encode()
-    return b'"'.join(pieces), picture, mark
-
-
-def _read_json_list(body: bytes, most: Most) -> tuple[list[Upload], dict[str, object]]:
-    """The pictures of a JSON body, and the members beside them."""
-    most_beside = _MAX_BESIDE_BYTES + most.pictures * _LONG_TEXT_BYTES
-    rest, texts = _cut_all(body, most_beside)
-    if len(rest) > most_beside:
-        raise BadRequest(f"the JSON body has more than {most_beside} bytes beside its pictures in base64")
-    members = _members(rest)
-    images = members.pop(_FIELDS, None)
-    if not isinstance(images, list):
-        raise BadRequest(f"the JSON body has no member {_FIELDS!r}: a list of pictures in base64")
-    if len(images) > most.pictures:
-        raise _too_many(most)
-    return [_upload_of(each, place, texts) for place, each in enumerate(images)], members
-
-
-def _cut_all(body: bytes, most_beside: int) -> tuple[bytes, dict[str, bytes]]:
-    """A body without its long texts, that have marks in their places, and those texts by mark."""
-    pieces = body.split(b'"', most_beside)
-    texts: dict[str, bytes] = {}
-    for place in range(1, len(pieces) - 1, 2):
-        if len(pieces[place]) >= _LONG_TEXT_BYTES:
-            mark = secrets.token_hex()  # no body can name it beforehand
-            texts[mark] = pieces[place]
-            pieces[place] = mark.encode()
-    return b'"'.join(pieces), texts
-
-
-def _upload_of(item: object, place: int, texts: dict[str, bytes]) -> Upload:
-    where = f"{_FIELDS}[{place}]"
-    options: dict[str, object] = {}
-    if isinstance(item, dict):
-        options, item = item, item.pop(_FIELD, None)
-    if not isinstance(item, str):
-        raise BadRequest(f"{where} is neither base64 nor an object with it as {_FIELD!r}")
-    text = texts.get(item)
-    if text is None:
-        return Upload(_from_base64(_bytes(item), where), options)
-    return Upload(_from_base64(text if b"\\" not in text else _bytes(parsed_json(b'"' + text + b'"')), where), options)
-
-
-def _too_much_beside() -> BadRequest:
-    return BadRequest(
-        f"the JSON body has more than {_MAX_BESIDE_BYTES} bytes beside its member {_FIELD!r}, the picture in base64"
-    )
-
-
-def _members(body: bytes) -> dict[str, object]:
-    members = parsed_json(body)
-    if not isinstance(members, dict):
-        raise BadRequest(f"the JSON body is no object: {_HOW}")
-    return members
-
-
-def parsed_json(body: bytes) -> Any:
-    """The value of a JSON text, no member of which is given twice.
-
-    Raises:
-        BadRequest: it is none.
-    """
-    try:
-        return json.loads(body, object_pairs_hook=lambda pairs: _once(pairs, "JSON"), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON: {error}") from error
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("ascii", "replace")  # with ?, which base64 does not know either
-
-
-def _from_base64(text: bytes, name: str = _FIELD) -> bytes:
-    prefix = _DATA_URL.match(text)
-    bare = text[prefix.end() :] if prefix else text
-    try:
-        return binascii.a2b_base64(bare.translate(None, _WHITE_SPACE), strict_mode=True)
-    except ValueError as error:
-        raise BadRequest(f"the member {name!r} is not base64: {error}") from error
-
-
-def _once(pairs: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
-    """Members by name, each given once."""
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            raise BadRequest(f"{name[:80]!r} is given twice in {where}")
-        members[name] = value
-    return members
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")

@@ -16,8 +16,6 @@ PROBLEM = {"application/problem+json": {"schema": Problem.model_json_schema()}}
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PROBLEMS = {
     400: "The request is malformed: an unknown option or class, no picture, broken multipart.",
-    401: "There is no API key, or it is none of this server's.",
-    403: "The key has not the scope `parse`, or the picture's `url` may not be asked.",
     404: "There is no such model.",
     406: "There is no answer of the media type that Accept asks for.",
     408: "The body did not arrive in time.",
@@ -25,9 +23,9 @@ _PROBLEMS = {
     415: "Not an image of a format that is read here.",
     422: "It cannot be done: a truncated picture, a `url` that does not answer, a box outside the picture, more faces "
     "than redact may cover.",
-    429: "Over capacity, or the caller's quota is used up; Retry-After says when to come again.",
-    503: "The backend is down, or the server is shutting down; Retry-After says when to come again.",
-    504: "The deadline passed.",
+    503: "The backend is down, the server is shutting down, or no place became free before the deadline; Retry-After "
+    "says when to come again.",
+    504: "The deadline passed while the answer was made.",
 }
 OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
@@ -135,7 +133,9 @@ def _json_body() -> dict[str, Any]:
 
 
 def problems(*statuses: int, **told: str) -> dict[int | str, dict[str, Any]]:
-    """The errors of a route; ``told`` says of some what they mean there, as ``s409="..."``."""
+    """The errors of a route; ``told`` says of some what they mean there, as ``s409="..."``. Those of everybody who may
+    not come in are none of the route's: :mod:`.describe_access` adds them.
+    """
     words = {**{status: _PROBLEMS[status] for status in statuses}, **{int(s[1:]): text for s, text in told.items()}}
     return {status: {"description": words[status], "content": PROBLEM} for status in sorted(words)}
 
@@ -158,7 +158,7 @@ PARSE: dict[str, Any] = {
             "model": ParseAnswer,
             "content": {"application/json": {"example": _EXAMPLE}, "image/png": BINARY, "application/x-npz": BINARY},
         },
-        **problems(*_PROBLEMS),
+        **problems(*_PROBLEMS, s403="The key has not the scope `parse`, or the picture's `url` may not be asked."),
     },
     "openapi_extra": {
         "parameters": [*query_parameters(), CLIENT_ID_HEADER, PRIORITY_HEADER],

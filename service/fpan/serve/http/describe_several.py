@@ -26,16 +26,20 @@ def pictures_body(**members: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+_RESULTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "What became of each picture, in their order: its answer as `/v1/parse` gives it, or its "
+        "problem. With `Accept: application/x-ndjson` a line each, as soon as it is there.",
+        "model": BatchAnswer,
+        "content": {"application/x-ndjson": {"schema": PictureResult.model_json_schema()}},
+    }
+}
+
 BATCH: dict[str, Any] = {
     "summary": "Parse every face of several pictures",
     "responses": {
-        200: {
-            "description": "What became of each picture, in their order: its answer as `/v1/parse` gives it, or its "
-            "problem. With `Accept: application/x-ndjson` a line each, as soon as it is there.",
-            "model": BatchAnswer,
-            "content": {"application/x-ndjson": {"schema": PictureResult.model_json_schema()}},
-        },
-        **problems(400, 406, 408, 413, 415, 429, 503),
+        **_RESULTS,
+        **problems(400, 406, 408, 413, 415, 503),
     },
     "openapi_extra": {
         "parameters": [*query_parameters(), CLIENT_ID_HEADER, PRIORITY_HEADER],
@@ -112,7 +116,7 @@ JOB_END: dict[str, Any] = {
 JOB_RESULT: dict[str, Any] = {
     "summary": "The result of a job",
     "responses": {
-        **BATCH["responses"],
+        **_RESULTS,
         **problems(
             406,
             s404=f"{_NO_JOB} Or its result was kept long enough.",

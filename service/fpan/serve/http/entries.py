@@ -37,7 +37,7 @@ class Parse(Protocol):
 class DeskParse:
     """A :class:`Parse` by the gateway's own desk."""
 
-    def __init__(self, desk: Desk, max_bytes: int, turn: Turn, caller: str | None = None) -> None:
+    def __init__(self, desk: Desk, max_bytes: int, turn: Turn, caller: str | None = None, account: str = "") -> None:
         """Parses for one caller.
 
         Args:
@@ -45,18 +45,21 @@ class DeskParse:
             max_bytes: largest file of a picture.
             turn: in whose name all of them wait.
             caller: see :class:`~fpan.serve.desk.Asking`.
+            account: see there.
         """
         self._desk = desk
         self._max_bytes = max_bytes
         self._turn = turn
         self._caller = caller
+        self._account = account
 
     async def __call__(self, picture: Upload, identity: str) -> bytes:
         """See :class:`Parse`."""
         if len(picture.data) > self._max_bytes:
             raise TooLarge(f"the picture has {len(picture.data)} bytes; this server takes at most {self._max_bytes}")
         options = read_options(picture.options)
-        answered = await self._desk.answer(Asking(picture.data, options, _JSON, self._caller, self._turn))
+        asking = Asking(picture.data, options, _JSON, self._caller, self._turn, self._account)
+        answered = await self._desk.answer(asking)
         return with_request(answered.body, identity, answered.timing_ms)
 
 

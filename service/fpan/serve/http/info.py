@@ -19,6 +19,7 @@ from fpan.serve.pipeline.drift import FaceWindow
 from fpan.serve.rollout.rollout import Rollout
 from fpan.serve.served import ServedVersion
 
+_NO_MODEL = problems(404)
 _SIDES = "l_ and r_ are the person's own left and right; l_eye is to the right in an unmirrored picture"
 
 
@@ -26,7 +27,7 @@ def info_routes(gateway: Gateway) -> APIRouter:
     """The routes of ``gateway``."""
     router = APIRouter()
 
-    @router.get("/v1/labels", response_model=Labels, responses=problems(404), tags=["models"])
+    @router.get("/v1/labels", response_model=Labels, responses=_NO_MODEL, tags=["models"])
     async def labels(model: str = "") -> dict[str, Any]:
         """The taxonomy: ids, names, colours, left-right partners, groups, and tables to other orders in use."""
         segmenter = gateway.rollout.lineup.now.segmenter(model)
@@ -39,7 +40,7 @@ def info_routes(gateway: Gateway) -> APIRouter:
         refused = [{"name": r.card.name, "version": r.card.version, "reason": r.reason} for r in rollout.refused]
         return {"models": [_told(served, rollout) for served in rollout.served], "refused": refused}
 
-    @router.get("/v1/models/{name}", responses=problems(404), tags=["models"])
+    @router.get("/v1/models/{name}", responses=_NO_MODEL, tags=["models"])
     async def model_card(name: str) -> dict[str, Any]:
         """The card of `NAME`, `NAME:VERSION` or `NAME@ALIAS`: taxonomy, metrics, data, licences, sha256, aliases."""
         named = {known: served for served in gateway.rollout.served for known in served.names}

@@ -11,6 +11,7 @@ from fpan.serve.errors import GatewayError, RateLimited
 from fpan.serve.http.access import access_of, offered
 from fpan.serve.http.problems import problem, unknown
 from fpan.serve.http.request_id import HEADER, choose
+from fpan.serve.inference.trace import TRACEPARENT, TRACESTATE, read_trace, tracing
 from fpan.serve.limits import Allowance, limit_fields
 from fpan.serve.metrics import Metrics
 
@@ -32,7 +33,9 @@ class Around:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        identity = choose(Headers(scope=scope).get(HEADER))
+        headers = Headers(scope=scope)
+        identity = choose(headers.get(HEADER))
+        trace = read_trace(headers.getlist(TRACEPARENT), headers.getlist(TRACESTATE))
         scope["fpan.request_id"] = identity
         began = time.perf_counter()
         status = 500
@@ -49,7 +52,8 @@ class Around:
         try:
             async with self._admission.admit(offered(scope), access_of(scope["method"], scope["path"])) as admitted:
                 scope["fpan.caller"], allowance = admitted
-                await self.app(scope, receive, send_with_id)
+                with tracing(trace):
+                    await self.app(scope, receive, send_with_id)
         except GatewayError as refused:  # those of routes have been answered within
             if isinstance(refused, RateLimited):
                 allowance = refused.allowance

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fpan.contract import ModelCard
 from fpan.contract.card import Tensor
 from fpan.serve.errors import BadRequest, Impossible, TooLarge
-from fpan.serve.http.body import parsed_json
+from fpan.serve.http.json_body import parsed_json
 from fpan.serve.inference.backend import Tensors
 from fpan.serve.inference.shapes import ANY, DTYPES, fits
 

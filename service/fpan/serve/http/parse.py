@@ -37,7 +37,8 @@ def parse_routes(gateway: Gateway) -> APIRouter:
         options = _for_media(ParseOptions.read(upload.options), media)
         data = upload.data if upload.url is None else await while_connected(request, gateway.fetcher.fetch(upload.url))
         turn = Turn(background=is_background(request.headers.getlist(PRIORITY)))
-        asking = Asking(data, options, _encoding(media, options), admitted(request).identity, turn)
+        caller = admitted(request)
+        asking = Asking(data, options, _encoding(media, options), caller.identity, turn, caller.account)
         answered = await while_connected(request, gateway.desk.answer(asking))
         body, timing = answered.body, answered.timing_ms
         headers = {

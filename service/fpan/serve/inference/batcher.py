@@ -22,7 +22,9 @@ from fpan.contract import ModelCard
 from fpan.serve.errors import DeadlineExceeded, GatewayError, Overloaded, Unavailable
 from fpan.serve.inference.backend import InferenceBackend, Tensors
 from fpan.serve.inference.shapes import fits
+from fpan.serve.inference.trace import Trace, trace_now, tracing
 from fpan.serve.inference.turns import Shapes, Turn, Turns, turn_now
+from fpan.serve.inference.waits import Wait, wait_now
 from fpan.serve.settings import Settings
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -103,6 +105,8 @@ class _Call:
     shapes: Shapes
     turn: Turn
     done: asyncio.Future[None]
+    trace: Trace
+    wait: Wait
     waiting: deque[int] = field(default_factory=deque)
     results: dict[int, Arrays] = field(default_factory=dict)
     batches: "set[_Batch]" = field(default_factory=set)
@@ -175,15 +179,18 @@ class Batcher:
             raise Overloaded("too many faces are waiting to be parsed; try again in a moment")
         if not items:
             return Answer([], 0.0, 0.0)
-        now = self._loop.time()
-        call = _Call(items, frozenset(outputs), deadline, now, shapes, turn, self._loop.create_future())
+        now, wait = self._loop.time(), wait_now()
+        call = _Call(
+            items, frozenset(outputs), deadline, now, shapes, turn, self._loop.create_future(), trace_now(), wait
+        )
         call.waiting.extend(range(len(items)))
         queue.add(call)
         self._tell_depth()
         self._changed.set()
         try:
-            async with asyncio.timeout_at(None if deadline == math.inf else deadline):
-                await call.done
+            with wait.in_line():
+                async with asyncio.timeout_at(None if deadline == math.inf else deadline):
+                    await call.done
         except TimeoutError:
             raise DeadlineExceeded("the deadline passed before the faces were parsed") from None
         finally:
@@ -305,6 +312,7 @@ class Batcher:
         for call in batch.calls:
             if not call.batches:
                 call.computing_since = now
+                call.wait.begin()
             call.batches.add(batch)
         if self._metrics:
             self._metrics.batch_size(self._card.name, len(members))
@@ -326,7 +334,8 @@ class Batcher:
             left = max(call.deadline for call in calls) - self._loop.time()
             outputs = sorted(frozenset().union(*(call.outputs for call in calls)))
             timeout = min(self._limits.timeout_s, left)
-            arrays = await self._backend.infer(self._card.name, self._card.version, inputs, outputs, timeout)
+            with tracing(batch.members[0][0].trace):  # a batch belongs to one trace: that of the first who waited
+                arrays = await self._backend.infer(self._card.name, self._card.version, inputs, outputs, timeout)
         except GatewayError as error:
             for call in calls:
                 call.fail(copy.copy(error))  # a copy each: raising adds to an exception's traceback

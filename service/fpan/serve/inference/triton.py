@@ -15,6 +15,7 @@ from fpan.contract import ModelCard
 from fpan.serve.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
 from fpan.serve.inference.backend import CannotLoad, Tensors
 from fpan.serve.inference.shared_inputs import SharedInputs
+from fpan.serve.inference.trace import trace_now
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class TritonBackend:
                     outputs=[InferRequestedOutput(name) for name in outputs],
                     timeout=int(timeout_s * 1e6),
                     client_timeout=timeout_s,
+                    headers=dict(trace_now()),
                 )
         except InferenceServerException as error:
             raise _translated(error, model, version, timeout_s) from error

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import httpx
 from prometheus_client import start_http_server
 
-from fpan.client._access import key_headers
+from fpan.client._access import key_headers, verifying
+from fpan.client.errors import FpanError
 from fpan.contract import RepositoryError
 from fpan.serve.gateway import open_gateway
 from fpan.serve.jobs.office import open_office
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for every request
     try:
         asyncio.run(work(settings))
-    except (RepositoryError, TritonError) as error:
+    except (RepositoryError, TritonError, FpanError) as error:
         sys.exit(f"{_COMMAND}: {error}")
 
 
@@ -72,7 +73,7 @@ async def _by_gateway(settings: Settings, hooks: ClientFactory | None) -> AsyncI
     """Pictures are parsed by a gateway, behind everybody who waits for an answer there."""
     metrics = Metrics()
     async with (
-        httpx.AsyncClient(base_url=settings.worker_gateway_url, headers=key_headers()) as client,
+        httpx.AsyncClient(base_url=settings.worker_gateway_url, headers=key_headers(), verify=verifying()) as client,
         open_office(settings, metrics.jobs, remote(client), settings.job_workers, hooks),
     ):
         yield metrics

@@ -1,6 +1,6 @@
 """What a plan was built from and for: ``manifest.json`` beside it."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -10,7 +10,6 @@ from fpan.contract.card import Sha256, Tensor
 MANIFEST_FILE = "manifest.json"
 
 Precision = Literal["fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 class Target(BaseModel):
