@@ -15,7 +15,7 @@ from fpan.serve.jobs.cipher import Cipher, Unreadable
 from fpan.serve.jobs.counts import JobCounts
 from fpan.serve.jobs.housekeeper import Housekeeper
 from fpan.serve.jobs.ledger import Ledger, Order, Terms, new_id
-from fpan.serve.jobs.reach import connect
+from fpan.serve.jobs.reach import FULL_RETRY_S, connect
 from fpan.serve.jobs.record import Record
 from fpan.serve.jobs.runner import ParseFor, Runner
 from fpan.serve.jobs.secrets import read_secret, read_webhook_secret
@@ -24,7 +24,6 @@ from fpan.serve.jobs.vault import JobVault, Missing, Vault
 from fpan.serve.jobs.webhook import ClientFactory, Webhooks, check_url, guarded_clients
 from fpan.serve.settings import Settings
 
-_FULL_RETRY_S = 30.0
 _MS = 1000
 _log = logging.getLogger(__name__)
 
@@ -46,7 +45,6 @@ class Office:
         vault: Vault,
         cipher: Cipher,
         bulletin: Bulletin,
-        counts: JobCounts,
         hooks: CheckHook | None,
     ) -> None:
         self._ledger = ledger
@@ -56,7 +54,6 @@ class Office:
         self.bulletin = bulletin
         """Tells who waits for a job."""
         self.draining = False
-        self._counts = counts
         self._runners: dict[Runner, asyncio.Task[None]] = {}
 
     @asynccontextmanager
@@ -134,7 +131,6 @@ class Office:
         if not cancelled:
             await self._ledger.remove(job)
             return None
-        self._counts.ended("cancelled")
         return await self.record(job, caller)
 
     def hire(self, runner: Runner) -> None:
@@ -165,7 +161,7 @@ class Draft:
         self.count = 0
         """Pictures so far."""
         self.kept = False
-        """Whether there is a job of that id now."""
+        """Whether there is, or may be, a job of that id now."""
         self._ledger = ledger
         self._blobs = vault.blobs
         self._vault = vault.of(self.id)
@@ -206,12 +202,13 @@ class Draft:
         await self._vault.put_options(options)
         key = self._cipher.tag("key", self._owner, namespace, key) if key else ""
         order = Order(self.id, self._owner, key, self._digest.hexdigest(), self.count, url)
+        self.kept = True  # an answer that is lost may have been that it is a job now
         job, how = await self._ledger.submit(order)
+        self.kept = how == "new"
         if how == "full":
-            raise Overloaded(f"{self._ledger.terms.most_waiting} jobs wait already", retry_after_s=_FULL_RETRY_S)
+            raise Overloaded(f"{self._ledger.terms.most_waiting} jobs wait already", retry_after_s=FULL_RETRY_S)
         if how == "other":
             raise Conflict("another job was handed in under this Idempotency-Key: use a new one")
-        self.kept = how == "new"
         record = await self._ledger.record(job)
         if record is None:
             raise NotFound("the job was forgotten in the very moment that it was handed in")
@@ -264,7 +261,7 @@ async def open_office(
             settings.job_result_ttl_s,
             settings.job_record_ttl_s,
         )
-        ledger, bulletin = Ledger(redis, terms), Bulletin(redis)
+        ledger, bulletin = Ledger(redis, terms, counts), Bulletin(redis)
         cipher = Cipher(read_secret(settings.jobs_secret.get_secret_value()))
         longest_ms = round((settings.job_input_ttl_s + settings.job_result_ttl_s) * _MS)
         blobs = open_blobs(settings.jobs_store, redis, settings.jobs_redis_bytes, longest_ms)
@@ -274,7 +271,7 @@ async def open_office(
         if client is None and (guarded := guarded_clients(settings)):
             client, check = guarded
         told = bool(hook_secret) and client is not None
-        office = Office(ledger, vault, cipher, bulletin, counts, check if told else None)
+        office = Office(ledger, vault, cipher, bulletin, check if told else None)
         counts.begin()
         beside: list[tuple[str, Callable[[], Any]]] = [
             ("bulletin", bulletin.run),
