@@ -281,6 +281,8 @@ class Settings(BaseSettings):
     """Tries to tell of the end of a job until it is given up; the last come an hour apart."""
     webhook_timeout_s: Seconds = 10
     """How long one try may take, in seconds."""
+    webhook_concurrency: Positive = 8
+    """Hosts that are told of the end of jobs at the same time, each of one job."""
 
     @field_validator("jobs_secret")
     @classmethod

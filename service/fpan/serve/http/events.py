@@ -14,12 +14,15 @@ LAST_EVENT_ID = "last-event-id"
 _LOOK_S = 2.0
 """How often the job is looked at, in seconds, also when nothing was told: what tells may have been away."""
 _COME_AGAIN_MS = 2000
+_MOST_DIGITS = 19
+"""Of a number that Redis can count to."""
 _NOTHING = b":\n\n"
 
 
 def parse_event_id(offered: str | None) -> int | None:
-    """The number of the last event that a client has seen; None for none."""
-    return int(offered) if offered is not None and offered.isascii() and offered.isdecimal() else None
+    """The number of the last event that a client has seen; None for none, and for what no server has counted to."""
+    told = offered or ""
+    return int(told) if len(told) <= _MOST_DIGITS and told.isascii() and told.isdecimal() else None
 
 
 async def events(

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -52,6 +53,17 @@ class Lease:
 
     id: str
     token: str
+
+
+@dataclass(frozen=True)
+class Hook:
+    """An end that is to be told."""
+
+    job: str
+    attempt: int
+    """The how-manieth try this is."""
+    host: str
+    """With its port, where the address names one."""
 
 
 Submitted = Literal["new", "same", "other", "full"]
@@ -163,10 +175,10 @@ class Ledger:
         with reaching():
             return bool(await self._redis.set(scripts.SWEPT, b"", nx=True, px=round(for_s * _MS)))
 
-    async def next_hook(self, for_s: float) -> tuple[str, int] | None:
-        """A job whose end is to be told, and the how-manieth try this is; nobody else tries for so many seconds."""
-        found = await self._run(scripts.NEXT_HOOK, round(for_s * _MS))
-        return None if found is None else (found[0].decode(), int(found[1]))
+    async def next_hook(self, for_s: float, busy: Iterable[str] = ()) -> Hook | None:
+        """A job whose end is to be told, to a host that is none of ``busy``; nobody else tries for so many seconds."""
+        found = await self._run(scripts.NEXT_HOOK, round(for_s * _MS), *busy)
+        return None if found is None else Hook(found[0].decode(), int(found[1]), found[2].decode())
 
     async def later_hook(self, job: str, after_s: float) -> None:
         """Lets it be tried again after so many seconds."""

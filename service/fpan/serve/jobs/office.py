@@ -7,7 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fpan.serve.errors import BadRequest, Conflict, GatewayError, NotFound, Overloaded
+import httpx
+
+from fpan.serve.errors import BadRequest, Conflict, Forbidden, GatewayError, NotFound, Overloaded
+from fpan.serve.fetch.guard import read_url
 from fpan.serve.http.body import Upload
 from fpan.serve.jobs.blobs import open_blobs
 from fpan.serve.jobs.bulletin import Bulletin
@@ -21,19 +24,15 @@ from fpan.serve.jobs.runner import ParseFor, Runner
 from fpan.serve.jobs.secrets import read_secret, read_webhook_secret
 from fpan.serve.jobs.tasks import ended
 from fpan.serve.jobs.vault import JobVault, Missing, Vault
-from fpan.serve.jobs.webhook import ClientFactory, Webhooks, check_url, guarded_clients
+from fpan.serve.jobs.webhook import ClientFactory, Tries, Webhooks, guarded_clients
 from fpan.serve.settings import Settings
 
 _MS = 1000
 _log = logging.getLogger(__name__)
 
 
-CheckHook = Callable[[str], object]
-"""Raises where an address may not be told."""
-
-
-def _unchecked(url: str) -> None:
-    """Where whoever makes the client sees to that."""
+CheckHook = Callable[[object], httpx.URL]
+"""An address that may be told; raises BadRequest or Forbidden where it may not."""
 
 
 class Office:
@@ -193,7 +192,7 @@ class Draft:
             namespace: whose key it is.
 
         Raises:
-            BadRequest: the webhook.
+            BadRequest, Forbidden: the webhook.
             Conflict: another job was handed in under that key.
             Overloaded: there are too many jobs.
         """
@@ -220,9 +219,10 @@ class Draft:
                 "this server tells nobody of the end of jobs: leave webhook out, or have "
                 "WEBHOOK_SECRET and WEBHOOK_HOSTS set"
             )
-        url = check_url(webhook)
-        self._hooks(url)
-        return url
+        try:
+            return str(self._hooks(webhook))
+        except (BadRequest, Forbidden) as error:
+            raise type(error)(f"webhook: {error}") from None
 
     def _note(self, options: Mapping[str, object], data: bytes) -> None:
         told = json.dumps(options, sort_keys=True).encode()
@@ -267,7 +267,7 @@ async def open_office(
         blobs = open_blobs(settings.jobs_store, redis, settings.jobs_redis_bytes, longest_ms)
         vault = Vault(blobs, cipher)
         hook_secret = settings.webhook_secret.get_secret_value()
-        check: CheckHook = _unchecked
+        check: CheckHook = read_url
         if client is None and (guarded := guarded_clients(settings)):
             client, check = guarded
         told = bool(hook_secret) and client is not None
@@ -279,8 +279,8 @@ async def open_office(
         ]
         if hook_secret and client is not None:
             key = read_webhook_secret(hook_secret)
-            attempts, timeout_s = settings.webhook_attempts, settings.webhook_timeout_s
-            beside.append(("webhooks", Webhooks(ledger, bulletin, client, key, attempts, timeout_s, counts).run))
+            tries = Tries(settings.webhook_attempts, settings.webhook_timeout_s, settings.webhook_concurrency)
+            beside.append(("webhooks", Webhooks(ledger, bulletin, client, key, tries, counts).run))
         for name, run in beside:
             task = asyncio.create_task(run(), name=f"jobs: {name}")
             stack.push_async_callback(ended, task)

@@ -234,18 +234,25 @@ since it was handed in, or -1 where it had ended before."""
 NEXT_HOOK = (
     _COMMON
     + """
--- ARGV: ms until another may try it
-local id = redis.call('ZRANGEBYSCORE', HOOKS, '-inf', now(), 'LIMIT', 0, 1)[1]
-if not id then return false end
-if redis.call('EXISTS', record(id)) == 0 then
-  redis.call('ZREM', HOOKS, id)
-  return false
+-- ARGV: ms until another may try it, then hosts that are being told something already
+local busy = {}
+for i = 2, #ARGV do busy[ARGV[i]] = true end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', HOOKS, '-inf', now(), 'LIMIT', 0, 1000)) do
+  local url = field(id, 'webhook')
+  if not url then
+    redis.call('ZREM', HOOKS, id)
+  else
+    local host = string.match(url, '^%a+://([^/?#]*)') or ''
+    if not busy[host] then
+      redis.call('ZADD', HOOKS, now() + tonumber(ARGV[1]), id)
+      return {id, redis.call('HINCRBY', record(id), 'hook_attempts', 1), host}
+    end
+  end
 end
-redis.call('ZADD', HOOKS, now() + tonumber(ARGV[1]), id)
-return {id, redis.call('HINCRBY', record(id), 'hook_attempts', 1)}
+return false
 """
 )
-"""A job whose end is to be told, and the how-manieth try this is."""
+"""A job whose end is to be told, the how-manieth try this is, and the host that is told."""
 
 LATER_HOOK = (
     _COMMON
