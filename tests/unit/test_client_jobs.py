@@ -1,13 +1,14 @@
 """Both clients with several pictures: in one call, and as jobs of a real gateway over a real Redis."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from fpan.client import ApiError, AsyncClient, Client, Result, ServerUnreachable
+from fpan.client import ApiError, AsyncClient, Client, Result, Retry, ServerUnreachable, TryAgain
 from fpan.serve.http.app import create_app
 
 from tests import redis_server
@@ -93,7 +94,8 @@ async def test_the_blocking_client_does_the_same(jobs: Jobs) -> None:
             assert client.jobs.cancel(job) is None
             with pytest.raises(ApiError):
                 next(client.jobs.events(job))
-        with Client(f"http://127.0.0.1:{redis_server.closed_port()}") as nobody, pytest.raises(ServerUnreachable):
+        nowhere = f"http://127.0.0.1:{redis_server.closed_port()}"
+        with Client(nowhere, retry=Retry(attempts=2)) as nobody, pytest.raises(ServerUnreachable):
             nobody.jobs.wait("0" * 32)
 
     async with listening(jobs) as url:
@@ -123,3 +125,70 @@ async def test_events_go_on_after_the_line_was_cut(jobs: Jobs) -> None:
         job = await client.jobs.submit([picture()], faces="full")
         assert (await client.jobs.wait(job)).state == "succeeded"
         await until(lambda: len(calls) == 2)
+
+
+JOB = "ab" * 16
+
+
+def told(state: str) -> httpx.Response:
+    job = {"id": JOB, "state": state, "progress": {"done": 0, "failed": 0, "total": 1}, "problem": None}
+    return httpx.Response(200, text=f"id: 1\nevent: {state}\ndata: {json.dumps(job)}\n\n")
+
+
+def refused(status: int) -> httpx.Response:
+    body = {"type": "urn:mask-fpan:problem:unavailable", "status": status, "detail": "not now", "request_id": "r"}
+    return httpx.Response(status, json=body, headers={"content-type": "application/problem+json"})
+
+
+class Restarts(httpx.MockTransport):
+    """A server with these answers, the last of them for ever."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        super().__init__(self._answer)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)  # read only once
+
+
+GONE = httpx.ConnectError("connection refused")
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits hardly at all."""
+    monkeypatch.setattr("fpan.client._patience._FIRST_WAIT_S", 0.00005)
+    monkeypatch.setattr("fpan.client._job_calls._COME_AGAIN_S", 0.0005)
+
+
+async def waited(kind: type, transport: Restarts, **how: object) -> str:
+    if kind is Client:
+        with Client("http://x", transport=transport, **how) as client:
+            return (await asyncio.to_thread(client.jobs.wait, JOB)).state
+    async with AsyncClient("http://x", transport=transport, **how) as client:
+        return (await client.jobs.wait(JOB)).state
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+async def test_waiting_goes_on_over_a_restart_of_the_gateway(kind: type) -> None:
+    restart = [GONE] * 5 + [refused(503), refused(429)]
+    assert await waited(kind, Restarts(told("running"), *restart, told("running"), *restart, told("succeeded")))
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize(("wrong", "raised"), [(GONE, ServerUnreachable), (refused(503), TryAgain)])
+async def test_waiting_ends_when_the_gateway_does_not_come_back(
+    kind: type, wrong: httpx.Response | Exception, raised: type[Exception]
+) -> None:
+    with pytest.raises(raised):
+        await waited(kind, Restarts(wrong))
+    with pytest.raises(raised):
+        await waited(kind, Restarts(told("running"), wrong))
+    once = Restarts(told("running"), wrong, told("succeeded"))
+    with pytest.raises(raised):
+        await waited(kind, once, retry=Retry(attempts=1))

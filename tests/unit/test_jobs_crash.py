@@ -15,7 +15,7 @@ from fpan.serve.jobs.record import JOBS_PATH
 from tests import redis_server
 from tests.jobs import FULL, SECRET, listening, pictures, taking_jobs
 from tests.redis_server import RedisServer
-from tests.traffic import repository, until
+from tests.traffic import repository, sample, until
 
 LEASE_S = 0.6
 
@@ -105,6 +105,7 @@ async def test_a_job_that_ends_its_workers_fails_in_the_end(
             assert (await ledger.take()).id == job
             await asyncio.sleep(0.06)
         assert await ledger.take() is None
+        assert sample(jobs.gateway, "fpan_jobs_ended_total", state="failed") == 1
         ended = await jobs.get(job)
         assert (ended["state"], ended["attempts"]) == ("failed", 4)
         assert "3 workers" in ended["problem"]["detail"]

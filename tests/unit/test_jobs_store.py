@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from fpan.serve.errors import Unavailable
 from fpan.serve.jobs.blobs import Blobs, FolderBlobs, ObjectBlobs, RedisBlobs
 from fpan.serve.jobs.cipher import Cipher, Unreadable
 from fpan.serve.jobs.housekeeper import Housekeeper
+from fpan.serve.jobs.ledger import Order, Submitted
 from fpan.serve.jobs.reach import connect
 from fpan.serve.jobs.record import JOBS_PATH
 from fpan.serve.settings import Settings
@@ -197,6 +199,60 @@ async def test_a_redis_that_may_forget_is_told_once(
             assert sample(jobs.gateway, "fpan_jobs_redis_noeviction") == 0
     words = [record.getMessage() for record in caplog.records]
     assert [("noeviction" in word, "appendonly" in word) for word in words] == [(True, False), (False, True)]
+
+
+async def test_a_store_that_is_away_is_told_apart_from_redis(
+    root: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis.flush()
+    store, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    names = ("fpan_jobs_redis_reachable", "fpan_jobs_store_reachable")
+    async with taking_jobs(monkeypatch, root, redis, jobs_store=store, job_sweep_s=0.02) as jobs:
+        await until(lambda: [sample(jobs.gateway, name) for name in names] == [1, 1])
+        store.rename(elsewhere)
+        await until(lambda: [sample(jobs.gateway, name) for name in names] == [1, 0])
+        elsewhere.rename(store)
+        await until(lambda: [sample(jobs.gateway, name) for name in names] == [1, 1])
+    assert len([record for record in caplog.records if "JOBS_STORE" in record.getMessage()]) == 1
+
+
+async def test_jobs_that_end_by_themselves_are_counted_and_swept_once_more(
+    root: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    redis.flush()
+    limits = {"job_workers": 0, "job_input_ttl_s": 0.1, "job_sweep_s": 0.02, "jobs_store": tmp_path / "store"}
+    async with taking_jobs(monkeypatch, root, redis, **limits) as jobs:
+        job = (await jobs.submit(1))["id"]
+        await jobs.wait(job, "failed")
+        assert sample(jobs.gateway, "fpan_jobs_ended_total", state="failed") == 1
+        assert sample(jobs.gateway, "fpan_job_seconds_count", state="failed") == 1
+        await until(lambda: not (tmp_path / "store" / job).exists())
+        (tmp_path / "store" / job).mkdir()  # by a worker that had a picture of it under way
+        [(name, _)] = redis.client.zrange("{fpan-jobs}:due", 0, -1, withscores=True)
+        redis.client.zadd("{fpan-jobs}:due", {name: 0})
+        await until(lambda: not (tmp_path / "store" / job).exists())
+        await until(lambda: redis.client.zcard("{fpan-jobs}:due") == 0)
+        assert sample(jobs.gateway, "fpan_jobs_ended_total", state="failed") == 1
+
+
+async def test_pictures_are_kept_where_the_answer_to_handing_them_in_is_lost(
+    root: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis.flush()
+    async with taking_jobs(monkeypatch, root, redis, job_workers=0) as jobs:
+        submit = jobs.gateway.jobs._ledger.submit
+
+        async def lost(order: Order) -> tuple[str, Submitted]:
+            await submit(order)
+            raise Unavailable("the store of jobs does not answer")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(jobs.gateway.jobs._ledger, "submit", lost)
+            sent = await jobs.client.post(JOBS_PATH, params=FULL, files=pictures(2), headers={"Idempotency-Key": "a"})
+            assert sent.status_code == 503
+        again = await jobs.submit(2, {"Idempotency-Key": "a"})
+        assert redis.keys("*blobs*") == [f"{{fpan-jobs}}:blobs:{again['id']}"]
+        assert redis.fields(f"{{fpan-jobs}}:blobs:{again['id']}") == ["in-000000", "in-000001", "options"]
 
 
 @asynccontextmanager

@@ -20,7 +20,9 @@ def rules(path: Path) -> list[dict]:
 
 def metrics() -> set[str]:
     """Names that a scrape may have, those without a sample yet among them."""
-    families = {family.name: family.type for family in Metrics().registry.collect()}
+    of_all = Metrics()
+    of_all.jobs.begin()
+    families = {family.name: family.type for family in of_all.registry.collect()}
     names = set()
     for name, kind in families.items():
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}.get(kind, ("",))
@@ -86,6 +88,37 @@ def test_the_alerts_on_redis_go_off_when_they_should(tmp_path, up, writable, fir
 def test_one_gateway_with_a_file_of_no_use_is_enough(tmp_path, one, other, fires):
     each = {f'fpan_file_in_use{{file="keys",instance="{i}"}}': f"{value}x60" for i, value in enumerate((one, other))}
     check_alerts(tmp_path, RULES / "files.yml", each, fires)
+
+
+@pytest.mark.parametrize(
+    ("changed", "firing"),
+    [
+        ({}, set()),
+        ({"fpan_jobs_redis_reachable": "1x20 0x40"}, {"JobsRedisDoesNotAnswer"}),
+        ({"fpan_jobs_store_reachable": "1x20 0x40"}, {"JobsStoreDoesNotAnswer"}),
+        ({"fpan_jobs_redis_noeviction": "0x60"}, {"JobsRedisMayForget"}),
+        ({"fpan_worker_gateway_usable": "1x20 0x40"}, {"WorkerCannotUseItsGateway"}),
+        ({'fpan_jobs{state="queued"}': "3x60", 'fpan_jobs{state="running"}': "0x60"}, {"JobsWaitAndNobodyRunsThem"}),
+        ({'fpan_jobs{state="queued"}': "20+1x60"}, {"JobsPileUp"}),
+        ({'fpan_jobs_ended_total{state="failed"}': "0+1x60"}, {"ManyJobsFail"}),
+        ({'fpan_job_webhooks_total{outcome="failed"}': "0+2x60"}, {"WebhooksFail"}),
+        # The last to be told of many, and one job of a hundred: nobody is woken.
+        ({'fpan_job_webhooks_total{outcome="given up"}': "0x30 1x30"}, set()),
+        ({'fpan_jobs_ended_total{state="failed"}': "0x30 4x30", 'fpan_jobs_ended_total{state="succeeded"}': "0+9x60"},
+         set()),
+    ],
+)  # fmt: skip
+def test_the_alerts_on_jobs_go_off_when_they_should(tmp_path, changed, firing):
+    fine = {f"fpan_{name}": "1x60" for name in (
+        "jobs_redis_reachable", "jobs_store_reachable", "jobs_redis_noeviction", "worker_gateway_usable"
+    )} | {
+        'fpan_jobs{state="queued"}': "20x60",
+        'fpan_jobs{state="running"}': "1x60",
+        'fpan_jobs_ended_total{state="succeeded"}': "0+1x60",
+        'fpan_jobs_ended_total{state="failed"}': "0x60",
+        'fpan_job_webhooks_total{outcome="delivered"}': "0+1x60",
+    }  # fmt: skip
+    check_alerts(tmp_path, RULES / "jobs.yml", fine | changed, firing)
 
 
 def check_alerts(tmp_path: Path, path: Path, series: dict[str, str], firing: set[str]) -> None:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from fpan.serve.errors import DeadlineExceeded, Unavailable
+from fpan.serve.inference.turns import Turn, taking
 
 from tests.traffic import NAME, ask, repository, sample, serving, taxonomy, until
 
@@ -85,6 +86,20 @@ async def test_copies_wait_while_a_network_is_asked(registry, root, monkeypatch)
         await slow
         await until(lambda: compared(gateway) == 1)
         assert gateway.backend.asked == [3, 1, 2]
+
+
+async def test_background_work_keeps_no_copy_waiting(registry, root, monkeypatch):
+    registry.promote(NAME, 3, "challenger", "")
+    async with serving(monkeypatch, root) as gateway:
+        held = gateway.backend.holds[3] = asyncio.Event()
+        with taking(Turn(background=True)):
+            job = asyncio.create_task(ask(gateway, model=f"{NAME}@challenger"))
+        await until(lambda: gateway.backend.asked[-1:] == [3])
+        await ask(gateway)
+        await until(lambda: compared(gateway) == 1)
+        assert gateway.backend.asked == [3, 1, 2]
+        held.set()
+        await job
 
 
 @pytest.mark.parametrize("error", [Unavailable("down"), DeadlineExceeded("slow")])

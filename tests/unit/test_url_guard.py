@@ -59,14 +59,16 @@ def test_what_is_named_may_be_asked(pattern, url):
     ],
 )
 def test_what_is_not_named_is_refused_with_the_way_out(pattern, url):
-    with pytest.raises(Forbidden, match="send the bytes themselves"):
+    with pytest.raises(Forbidden, match="whoever runs it may allow that host"):
         guard(pattern).check(url)
 
 
 def test_nothing_is_asked_unless_hosts_are_named():
     assert Settings().url_hosts == ()
-    with pytest.raises(Forbidden):
-        Guard.of(Settings()).check("https://example.com/")
+    with pytest.raises(Forbidden, match="send the bytes themselves, or whoever"):
+        Guard.of_pictures(Settings()).check("https://example.com/")
+    with pytest.raises(Forbidden, match=r"does not connect to https://example.com: whoever"):
+        Guard.of_webhooks(Settings()).check("https://example.com/")
 
 
 @pytest.mark.parametrize(

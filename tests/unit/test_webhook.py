@@ -1,10 +1,12 @@
 """The end of a job, told to a real HTTP server: signed, again after an error, and no more than once it was heard."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -180,6 +182,62 @@ async def test_an_address_that_the_client_may_not_go_to_stops_no_other(
 async def test_what_is_no_address_is_refused(jobs: Jobs, url: str) -> None:
     told = await jobs.client.post(JOBS_PATH, params={**FULL, "webhook": url}, files=pictures(1))
     assert (told.status_code, "webhook" in told.json()["detail"]) == (400, True)
+
+
+@pytest.mark.parametrize("url", ["https://example.org/\ud800", "https://\ud800.example.org/", 5, ["https://x.org"]])
+async def test_what_is_no_text_of_an_address_is_refused(jobs: Jobs, url: object) -> None:
+    body = {"images": [base64.b64encode(pictures(1)[0][1][1]).decode()], "webhook": url}
+    told = await jobs.client.post(JOBS_PATH, content=json.dumps(body), headers={"content-type": "application/json"})
+    assert (told.status_code, "webhook" in told.json()["detail"]) == (400, True)
+
+
+async def test_a_webhook_that_is_not_allowed_is_refused_in_words_that_fit(
+    root: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = {"webhook_secret": SECRET, "webhook_hosts": "hooks.example.org"}
+    async with taking_jobs(monkeypatch, root, redis, **hosts) as jobs:
+        sent = {"params": {**FULL, "webhook": "https://elsewhere.example.org/"}, "files": pictures(1)}
+        told = await jobs.client.post(JOBS_PATH, **sent)
+    assert told.status_code == 403
+    assert told.json()["detail"].startswith("webhook: this server does not connect to https://elsewhere.example.org:")
+    assert "bytes" not in told.json()["detail"]
+
+
+async def test_a_host_that_hangs_holds_up_nobody_else(
+    root: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch, listener: Listener
+) -> None:
+    under_way, most = Counter(), Counter()
+
+    class Hanging(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            host = request.url.host
+            if not host.startswith("hangs"):
+                return await httpx.AsyncHTTPTransport().handle_async_request(request)
+            under_way[host] += 1
+            most[host] = max(most[host], under_way[host])
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                under_way[host] -= 1
+            raise AssertionError
+
+    redis.flush()
+    made = lambda: httpx.AsyncClient(transport=Hanging())  # noqa: E731
+    async with telling(monkeypatch, root, redis, made, webhook_concurrency=3) as jobs:
+        for host in ("hangs.one", "hangs.one", "hangs.one", "hangs.two"):
+            await jobs.submit(1, webhook=f"http://{host}/")
+        await until(lambda: under_way == {"hangs.one": 1, "hangs.two": 1})
+        for _ in range(2):
+            await jobs.submit(1, webhook=listener.url)
+        await until(lambda: sample(jobs.gateway, "fpan_job_webhooks_total", outcome="delivered") == 2)
+        await jobs.submit(1, webhook="http://hangs.three/")
+        await until(lambda: len(under_way) == 3)
+        last = (await jobs.submit(1, webhook=listener.url))["id"]
+        await jobs.wait(last)
+        await asyncio.sleep(0.1)
+        assert len(listener.heard) == 2, "there is no place for it until another has ended"
+    assert most == {"hangs.one": 1, "hangs.two": 1, "hangs.three": 1}
+    assert not +under_way
 
 
 async def test_without_a_guarded_client_webhooks_are_refused(

@@ -18,6 +18,7 @@ from fpan.bulk.order import Model, Order
 from fpan.bulk.place import Place
 from fpan.bulk.plan import Picture
 from fpan.client import ApiError, Client, FpanError, Result, Retry, ServerUnreachable, TryAgain, UnexpectedAnswer
+from fpan.client.errors import OF_THE_CALLER
 from fpan.contract.taxonomy import Taxonomy
 from fpan.serve.priority import BACKGROUND, PRIORITY
 
@@ -30,8 +31,8 @@ _ITS_OWN = frozenset(
     {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY}
 )
 """Refusals of a picture, whoever asks."""
-_OF_US = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
-"""Refusals of whoever asks, whatever picture: another try changes nothing."""
+_OF_US = OF_THE_CALLER | {HTTPStatus.NOT_FOUND}
+"""Refusals of whoever asks, and of the model of all pictures: another try changes nothing."""
 
 
 @dataclass(frozen=True)

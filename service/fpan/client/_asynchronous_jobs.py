@@ -11,7 +11,7 @@ from fpan.client import _answers, _job_calls
 from fpan.client._options import Drawing, Options, Shape
 from fpan.client._pictures import Picture, picture_bytes
 from fpan.client._wire import Call
-from fpan.client.errors import ApiError
+from fpan.client.errors import ApiError, ServerUnreachable, TryAgain
 from fpan.client.types import Job, Result
 
 if TYPE_CHECKING:
@@ -56,13 +56,22 @@ class AsyncJobs:
         return await self._client._ask(Call(_job_calls.job_call(job), _job_calls.read_job))
 
     async def events(self, job: Job | str) -> AsyncIterator[Job]:
-        """The job now, and again whenever it has changed, until it has ended; asks anew when the line is cut."""
+        """The job now, and again whenever it has changed, until it has ended.
+
+        Asks anew when the line is cut or the server is away or full, for minutes once it has told of the job.
+        """
+        line = _job_calls.Line(self._client._retry)
         while True:
-            async for seen in self._events(job):
-                yield seen
-                if seen.ended:
-                    return
-            await asyncio.sleep(_job_calls.COME_AGAIN_S)
+            cut: TryAgain | ServerUnreachable | None = None
+            try:
+                async for seen in self._events(job):
+                    line.heard()
+                    yield seen
+                    if seen.ended:
+                        return
+            except (TryAgain, ServerUnreachable) as error:
+                cut = error
+            await asyncio.sleep(line.pause_s(cut))
 
     async def _events(self, job: Job | str) -> AsyncIterator[Job]:
         call = _job_calls.job_call(job, "/events")

@@ -11,14 +11,46 @@ import httpx
 
 from fpan.client import _answers, _calls
 from fpan.client._options import Drawing, Options, Shape
-from fpan.client.errors import UnexpectedAnswer
+from fpan.client._patience import Patience, Retry
+from fpan.client.errors import ServerUnreachable, TryAgain, UnexpectedAnswer
 from fpan.client.types import Job
 
 _PATH = "/v1/jobs"
 EVENTS_TIMEOUT_S = 60.0
 """How long nothing may come on the line of events, in seconds: a server says something several times as often."""
-COME_AGAIN_S = 0.5
+_COME_AGAIN_S = 0.5
 """How long to wait, in seconds, before a line of events that was cut is asked for anew."""
+_RESTART = Retry(attempts=14, longest_wait_s=30.0)
+"""Patience with a server that has told of a job and is gone or refuses now: about five minutes, as for a restart."""
+
+
+class Line:
+    """The line on which a server tells of a job, which may be cut any number of times."""
+
+    def __init__(self, retry: Retry) -> None:
+        """Has the patience of any other call until something was heard."""
+        self._retry = retry
+        self._patience = Patience(retry)
+
+    def heard(self) -> None:
+        """The server has told of the job."""
+        self._patience = Patience(self._retry if self._retry.attempts == 1 else _RESTART)
+
+    def pause_s(self, cut: TryAgain | ServerUnreachable | None) -> float:
+        """Seconds after which the line is asked for anew.
+
+        Args:
+            cut: why there is none; None where it has only ended, as it may.
+
+        Raises:
+            TryAgain, ServerUnreachable: ``cut``, where patience is over.
+        """
+        if cut is None:
+            return _COME_AGAIN_S
+        pause_s = self._patience.wait_s(cut)
+        if pause_s is None:
+            raise cut
+        return pause_s
 
 
 def submit_call(

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from fpan.client.errors import TryAgain
+from fpan.client.errors import ServerUnreachable, TryAgain
 
 _FIRST_WAIT_S = 0.5
 _JITTER = 0.25
@@ -41,13 +41,14 @@ class Patience:
         """What is left of the call's time, at least 1; None where it has no deadline."""
         return None if self._until is None else max(1, round((self._until - self._clock()) * 1000))
 
-    def wait_s(self, refusal: TryAgain) -> float | None:
+    def wait_s(self, refusal: TryAgain | ServerUnreachable) -> float | None:
         """How long to wait before the next attempt; None when the refusal is final."""
         self._attempt += 1
         if self._attempt >= self._retry.attempts:
             return None
-        asked = refusal.retry_after_s
-        wait = _FIRST_WAIT_S * 2 ** (self._attempt - 1) if asked is None else asked
+        asked = refusal.retry_after_s if isinstance(refusal, TryAgain) else None
+        own = min(_FIRST_WAIT_S * 2 ** (self._attempt - 1), self._retry.longest_wait_s)
+        wait = own if asked is None else asked
         wait *= 1 + random.random() * _JITTER
         late = self._until is not None and self._clock() + wait >= self._until
         return None if late or wait > self._retry.longest_wait_s * (1 + _JITTER) else wait

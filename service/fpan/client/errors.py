@@ -12,6 +12,9 @@
 
 from typing import ClassVar
 
+OF_THE_CALLER = frozenset({401, 403})
+"""Statuses that refuse whoever asks, whatever the picture: they say nothing of it."""
+
 
 class FpanError(Exception):
     """Something went wrong. ``str()`` is a sentence for people."""

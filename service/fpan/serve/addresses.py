@@ -33,3 +33,16 @@ def origin(value: object) -> str:
     if told != ANY_ORIGIN and (not plain or "@" in parts.netloc):
         raise ValueError(f"{told!r} is no origin: write https://HOST or https://HOST:PORT")
     return told.lower()
+
+
+def http_address(value: object) -> str:
+    """The address of a server over HTTP, or empty for none.
+
+    Raises:
+        ValueError: it is none.
+    """
+    told = str(value)
+    parts = urlsplit(told)
+    if told and not (parts.scheme in ("http", "https") and parts.hostname):
+        raise ValueError(f"{told!r} is no address: write http://HOST:PORT or https://HOST")
+    return told

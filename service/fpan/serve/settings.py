@@ -9,7 +9,7 @@ from redis.asyncio.connection import parse_url
 
 from fpan.contract.card import ModelName
 from fpan.registry import is_remote
-from fpan.serve.addresses import is_loopback, origin
+from fpan.serve.addresses import http_address, is_loopback, origin
 from fpan.serve.fetch.pattern import HostPattern
 from fpan.serve.jobs.secrets import HOW, read_secret, read_webhook_secret
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS
@@ -211,7 +211,7 @@ class Settings(BaseSettings):
     metrics_port: Port | None = None
     """Port of ``/metrics`` alone, in plain HTTP and without keys; the port of HTTP has it on loopback only."""
     metrics_address: str = "127.0.0.1"
-    """Address that ``metrics_port`` listens on."""
+    """Address that ``metrics_port``, and ``worker_metrics_port`` of ``fpan worker``, listens on."""
     cors_origins: Annotated[tuple[Annotated[str, BeforeValidator(origin)], ...], *Words] = ()
     """Origins, with commas, whose pages may call this server from a browser: https://app.example.com, or *."""
     max_pixels_in_flight: Annotated[int, Field(gt=0, validate_default=True)] = 256_000_000
@@ -269,7 +269,7 @@ class Settings(BaseSettings):
     """Jobs that may wait or run; more are refused with 429."""
     job_workers: Annotated[int, Field(ge=0)] = 1
     """Jobs that this process runs at once; 0 leaves them to ``fpan worker``."""
-    worker_gateway_url: str = ""
+    worker_gateway_url: Annotated[str, BeforeValidator(http_address)] = ""
     """Address of the gateway by which ``fpan worker`` parses, behind everybody else there; empty: it loads the networks
     itself."""
     worker_metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
@@ -299,6 +299,8 @@ class Settings(BaseSettings):
     """Tries to tell of the end of a job until it is given up; the last come an hour apart."""
     webhook_timeout_s: Seconds = 10
     """How long one try may take, in seconds."""
+    webhook_concurrency: Positive = 8
+    """Hosts that are told of the end of jobs at the same time, each of one job."""
 
     @field_validator("jobs_secret")
     @classmethod

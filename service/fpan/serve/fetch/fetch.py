@@ -43,7 +43,7 @@ class Fetcher:
     @asynccontextmanager
     async def opened(cls, settings: Settings) -> AsyncIterator["Fetcher"]:
         """One by the rules of ``settings``, with connections that are closed in the end."""
-        guard = Guard.of(settings)
+        guard = Guard.of_pictures(settings)
         async with guarded_client(guard, timeout_s=settings.url_timeout_s) as client:
             yield cls(
                 guard,

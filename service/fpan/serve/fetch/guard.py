@@ -38,43 +38,65 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(info[4][0]) for info in found))
 
 
+def read_url(text: object) -> httpx.URL:
+    """A URL, read by the same rules as those by which it will be asked; ``str`` of it is plain ASCII.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    if not isinstance(text, str | httpx.URL):
+        raise BadRequest("a URL is a text")
+    if len(str(text)) > MAX_URL:
+        raise BadRequest(f"the URL is longer than {MAX_URL} characters")
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        why = "it is no text of Unicode" if isinstance(error, UnicodeError) else error
+        raise BadRequest(f"this is no URL: {why}") from None
+    if url.scheme not in DEFAULT_PORTS or not url.raw_host:
+        raise BadRequest("a URL begins with https:// and a host")
+    if url.userinfo:
+        raise BadRequest("a URL may hold no user and no password")
+    return url
+
+
 class Guard:
     """Refuses URLs that nobody has allowed, and addresses that are nobody's business."""
 
-    def __init__(self, hosts: Sequence[Hosts], private: Sequence[Network] = (), resolve: Resolve = resolve) -> None:
+    def __init__(
+        self, hosts: Sequence[Hosts], private: Sequence[Network] = (), resolve: Resolve = resolve, instead: str = ""
+    ) -> None:
         """Takes the rules.
 
         Args:
             hosts: what may be asked; none, and nothing may.
             private: networks that are allowed although they are not public.
             resolve: tells the addresses of names.
+            instead: what whoever is refused may do, as the beginning of a sentence.
         """
         self._hosts = tuple(hosts)
         self._private = tuple(private)
         self._resolve = resolve
+        self._instead = instead
 
     @classmethod
-    def of(cls, settings: Settings, hosts: Sequence[Hosts] | None = None) -> "Guard":
-        """With the networks of ``settings``, and its hosts where no others are given."""
-        return cls(settings.url_hosts if hosts is None else hosts, settings.url_private_networks)
+    def of_pictures(cls, settings: Settings) -> "Guard":
+        """Of what pictures may be fetched from."""
+        return cls(settings.url_hosts, settings.url_private_networks, instead="send the bytes themselves, or ")
 
-    def check(self, text: str | httpx.URL) -> httpx.URL:
-        """A URL that may be asked, read by the same rules as those by which it will be asked.
+    @classmethod
+    def of_webhooks(cls, settings: Settings) -> "Guard":
+        """Of what may be told of the end of jobs."""
+        return cls(settings.webhook_hosts, settings.url_private_networks)
+
+    def check(self, text: object) -> httpx.URL:
+        """A URL that may be asked; see :func:`read_url`.
 
         Raises:
             BadRequest: it is none.
             Forbidden: nobody has allowed it.
         """
-        if len(str(text)) > MAX_URL:
-            raise BadRequest(f"the URL is longer than {MAX_URL} characters")
-        try:
-            url = httpx.URL(text)
-        except (httpx.InvalidURL, TypeError) as error:
-            raise BadRequest(f"this is no URL: {error}") from None
-        if url.scheme not in DEFAULT_PORTS or not url.raw_host:
-            raise BadRequest("a URL begins with https:// and a host")
-        if url.userinfo:
-            raise BadRequest("a URL may hold no user and no password")
+        url = read_url(text)
         host, port = url.raw_host.decode("ascii").lower(), url.port or DEFAULT_PORTS[url.scheme]
         if not _is_plain(host):
             raise BadRequest(
@@ -83,8 +105,7 @@ class Guard:
         if not any(pattern.cover(url.scheme, host, port) for pattern in self._hosts):
             where = f"{url.scheme}://{host[:_SHOWN]}" + (f":{port}" if port != DEFAULT_PORTS[url.scheme] else "")
             raise Forbidden(
-                f"this server asks nothing of {where}: send the bytes themselves, or ask whoever runs it to allow "
-                "that host"
+                f"this server does not connect to {where}: {self._instead}whoever runs it may allow that host"
             )
         return url
 

@@ -55,12 +55,21 @@ class DeskParse:
 
     async def __call__(self, picture: Upload, identity: str) -> bytes:
         """See :class:`Parse`."""
-        if len(picture.data) > self._max_bytes:
-            raise TooLarge(f"the picture has {len(picture.data)} bytes; this server takes at most {self._max_bytes}")
+        check_size(picture, self._max_bytes)
         options = read_options(picture.options)
         asking = Asking(picture.data, options, _JSON, self._caller, self._turn, self._account)
         answered = await self._desk.answer(asking)
         return with_request(answered.body, identity, answered.timing_ms)
+
+
+def check_size(picture: Upload, max_bytes: int) -> None:
+    """Refuses what is too large for one picture.
+
+    Raises:
+        TooLarge: it is.
+    """
+    if len(picture.data) > max_bytes:
+        raise TooLarge(f"the picture has {len(picture.data)} bytes; this server takes at most {max_bytes}")
 
 
 def read_options(members: Mapping[str, object]) -> ParseOptions:

@@ -1,19 +1,21 @@
 """`/v1/jobs`: many pictures handed in at once, their state, their result, their end."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from fpan.serve.errors import BadRequest, NotFound, Unavailable
+from fpan.serve.errors import BadRequest, GatewayError, NotFound, Unavailable
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.access import admitted
 from fpan.serve.http.answer import JSON
 from fpan.serve.http.batch import NDJSON, lines, results
-from fpan.serve.http.body import Most, read_uploads
+from fpan.serve.http.body import Most, Upload, read_uploads
 from fpan.serve.http.connected import each_while_connected
 from fpan.serve.http.describe_several import EVENTS, JOB, JOB_END, JOB_RESULT, JOBS
-from fpan.serve.http.entries import read_options
+from fpan.serve.http.entries import check_size, read_options
 from fpan.serve.http.events import EVENT_STREAM, LAST_EVENT_ID, events, parse_event_id
 from fpan.serve.http.negotiate import negotiate
 from fpan.serve.http.request_id import request_id
@@ -42,9 +44,21 @@ def job_routes(gateway: Gateway) -> APIRouter:
             raise Unavailable("this server is shutting down")
         key = _idempotency_key(request)
         async with office.accepting(proven_caller(request)) as draft:
-            options = await read_uploads(request, most, settings.job_body_timeout_s, draft.add)
+            own: dict[int, dict[str, object]] = {}
+
+            async def take(picture: Upload) -> None:
+                with _of_picture(draft.count):
+                    check_size(picture, settings.max_body_bytes)
+                if picture.options:
+                    own[draft.count] = picture.options
+                await draft.add(picture)
+
+            options = await read_uploads(request, most, settings.job_body_timeout_s, take)
             webhook = options.pop("webhook", None)
             read_options(options)
+            for place, of_one in own.items():
+                with _of_picture(place):
+                    read_options({**options, **of_one})
             record, is_repeated = await draft.submit(options, webhook, key, admitted(request).identity)
         headers = {"Location": record.path, **_PRIVATE}
         if is_repeated:
@@ -93,6 +107,15 @@ def proven_caller(request: Request) -> str:
     """Whose key a request has shown, whose jobs are nobody else's then; empty where nobody needs one."""
     key = admitted(request).key
     return key.id if key else ""
+
+
+@contextmanager
+def _of_picture(place: int) -> Iterator[None]:
+    """A block whose refusals say which picture of the job they are about."""
+    try:
+        yield
+    except GatewayError as error:
+        raise type(error)(f"images[{place}]: {error}") from None
 
 
 def _office(gateway: Gateway) -> Office:

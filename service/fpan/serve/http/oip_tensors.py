@@ -26,6 +26,8 @@ _MAX_ID = 128
 """Characters of a request's id."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """JSON can name half of a character, which no answer can have."""
+_MOST_DIGITS = 20
+"""Of the length of what fits into memory."""
 _SHOWN = 80
 """Characters of a refused word that a message shows."""
 _JSON_CHUNK = 16_384
@@ -122,7 +124,7 @@ def write_inference(card: ModelCard, inference: Inference, arrays: Tensors) -> t
 def _header_length(told: str | None, length: int) -> int:
     if told is None:
         return length
-    if not (told.isascii() and told.isdigit() and int(told[:20]) <= length):
+    if not (len(told) <= _MOST_DIGITS and told.isascii() and told.isdigit() and int(told) <= length):
         raise BadRequest(f"Inference-Header-Content-Length is {told[:_SHOWN]!r}, the body has {length} bytes")
     return int(told)
 

@@ -201,8 +201,8 @@ class Batcher:
 
     @property
     def busy(self) -> bool:
-        """Whether an item waits or is being computed."""
-        return bool(self._front or self._back or self._running)
+        """Whether an item that is no background work waits or is being computed."""
+        return bool(self._front) or not all(batch.background for batch in self._running)
 
     async def close(self) -> None:
         """Ends it. Whoever still waits gets :class:`Unavailable`."""

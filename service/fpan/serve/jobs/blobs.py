@@ -22,11 +22,10 @@ from fpan.registry.durable import sync
 from fpan.registry.objects import ObjectStore
 from fpan.registry.places import is_remote
 from fpan.serve.errors import Overloaded, Unavailable
-from fpan.serve.jobs.reach import reaching
+from fpan.serve.jobs.reach import FULL_RETRY_S, reaching
 from fpan.serve.jobs.scripts import BLOBS
 
 T = TypeVar("T")
-_FULL_RETRY_S = 30.0
 _FOLDER_MODE = 0o700
 
 
@@ -125,7 +124,7 @@ class RedisBlobs:
         with reaching():
             used = int((await self._redis.info("memory"))["used_memory"])
         if used + size > self._most_bytes:
-            raise Overloaded("there is no room for another job now: others must end first", retry_after_s=_FULL_RETRY_S)
+            raise Overloaded("there is no room for another job now: others must end first", retry_after_s=FULL_RETRY_S)
 
     async def stale(self, age_s: float) -> list[str]:
         """See :class:`Blobs`."""
@@ -184,6 +183,8 @@ class FolderBlobs:
             try:
                 return sorted(path.name for path in (self._root / job).iterdir())
             except FileNotFoundError:
+                if not self._root.is_dir():
+                    raise
                 return []
 
         return await self._work(look)
@@ -216,7 +217,7 @@ class FolderBlobs:
         try:
             return await asyncio.to_thread(function)
         except OSError as error:
-            raise Unavailable("the store of jobs takes nothing now", retry_after_s=_FULL_RETRY_S) from error
+            raise Unavailable("the store of jobs takes nothing now", retry_after_s=FULL_RETRY_S) from error
 
 
 class ObjectBlobs:
@@ -276,4 +277,4 @@ def _reaching_objects() -> Iterator[None]:
     try:
         yield
     except RepositoryError as error:
-        raise Unavailable("the store of jobs does not answer", retry_after_s=_FULL_RETRY_S) from error
+        raise Unavailable("the store of jobs does not answer", retry_after_s=FULL_RETRY_S) from error

@@ -34,15 +34,16 @@ class JobCounts:
             ("outcome",),
             registry=registry,
         )
-        self._reachable = Gauge(
-            "fpan_jobs_redis_reachable", "1 if the Redis of the jobs answers.", (), registry=registry
+        # Without labels they would be shown, as 0, from the beginning: begin() shows them.
+        self._registry = registry
+        self._reachable = _hidden("fpan_jobs_redis_reachable", "1 if the Redis of the jobs answers.")
+        self._store = _hidden("fpan_jobs_store_reachable", "1 if what keeps the pictures of jobs answers (JOBS_STORE).")
+        self._keeps = _hidden("fpan_jobs_redis_noeviction", "1 if that Redis throws no jobs away when memory is short.")
+        self._durable = _hidden("fpan_jobs_redis_appendonly", "1 if that Redis writes down jobs as they come.")
+        self._gateway = _hidden(
+            "fpan_worker_gateway_usable", "1 if the gateway of WORKER_GATEWAY_URL does what this worker asks of it."
         )
-        self._keeps = Gauge(
-            "fpan_jobs_redis_noeviction", "1 if that Redis throws no jobs away when memory is short.", registry=registry
-        )
-        self._durable = Gauge(
-            "fpan_jobs_redis_appendonly", "1 if that Redis writes down jobs as they come.", registry=registry
-        )
+        self._gateway.set(1)
         for outcome in ("delivered", "failed", "given up"):
             self._hooks.labels(outcome)
 
@@ -60,6 +61,14 @@ class JobCounts:
         """A job's end was told, or not."""
         self._hooks.labels(outcome).inc()
 
+    def gateway(self, *, usable: bool) -> None:
+        """Whether the gateway by which pictures are parsed does so; a worker's alone."""
+        self._gateway.set(usable)
+
+    def store(self, *, reachable: bool) -> None:
+        """Whether the pictures of jobs can be reached."""
+        self._store.set(reachable)
+
     def health(self, health: Health | None) -> None:
         """How Redis is; None while it does not answer."""
         self._reachable.set(health is not None)
@@ -74,3 +83,9 @@ class JobCounts:
         """Jobs are on. A counter that begins with 1 would be no increase to Prometheus."""
         for state in states:
             self._ended.labels(state)
+        for gauge in (self._reachable, self._store, self._keeps, self._durable, self._gateway):
+            self._registry.register(gauge)
+
+
+def _hidden(name: str, what: str) -> Gauge:
+    return Gauge(name, what, registry=None)

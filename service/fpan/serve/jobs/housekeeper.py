@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from fpan.serve.errors import Unavailable
 from fpan.serve.jobs.counts import JobCounts
@@ -11,6 +12,8 @@ from fpan.serve.jobs.vault import Vault
 
 _STALE_S = 3600.0
 """Age of what has no record, in seconds, at which it is taken away; younger, it may still be handed in."""
+_NOBODY = "0" * 32
+"""A job that there is not, whose pictures are looked for."""
 _log = logging.getLogger(__name__)
 
 
@@ -31,6 +34,7 @@ class Housekeeper:
         self._every_s = every_s
         self._counts = counts
         self._reachable = True
+        self._store_reachable = True
         self._warned: set[str] = set()
 
     async def run(self) -> None:
@@ -38,12 +42,14 @@ class Housekeeper:
         while True:
             try:
                 self._look_after(await self._ledger.health())
+                await self._look_at_store()
                 if await self._ledger.may_sweep(self._every_s):
-                    await self.sweep()
-            except Unavailable as error:
+                    with suppress(Unavailable):  # which of the two is away, the next look tells
+                        await self.sweep()
+            except Unavailable:
                 self._counts.health(None)
                 if self._reachable:
-                    _log.warning("%s: jobs can neither be handed in nor run", error)
+                    _log.warning("the Redis of jobs does not answer: they can neither be handed in nor run")
                 self._reachable = False
             except Exception:  # a fault of ours must not end this
                 _log.exception("jobs cannot be looked after")
@@ -51,17 +57,32 @@ class Housekeeper:
 
     async def sweep(self) -> None:
         """Ends what waited too long, and takes away input and result of what has been kept long enough."""
-        for job in await self._ledger.overdue():
+        for job, had_ended in await self._ledger.overdue():
             await self._vault.of(job).forget()
-            await self._ledger.settled(job)
+            if had_ended:  # else a worker may be writing still: it comes up once more
+                await self._ledger.settled(job)
         for job in await self._vault.blobs.stale(_STALE_S):
             if not await self._ledger.known(job):
                 await self._vault.of(job).forget()
 
+    async def _look_at_store(self) -> None:
+        """Whether the pictures of jobs can be reached; they may lie elsewhere than in Redis."""
+        try:
+            await self._vault.blobs.names(_NOBODY)
+        except Unavailable as error:
+            if self._store_reachable:
+                _log.warning("%s (JOBS_STORE): jobs can neither be handed in nor run", error)
+            self._store_reachable = False
+        else:
+            if not self._store_reachable:
+                _log.info("the pictures of jobs can be reached again")
+            self._store_reachable = True
+        self._counts.store(reachable=self._store_reachable)
+
     def _look_after(self, health: Health) -> None:
         self._counts.health(health)
         if not self._reachable:
-            _log.info("the store of jobs answers again")
+            _log.info("the Redis of jobs answers again")
         self._reachable = True
         wrong = {
             "it may throw jobs away when memory is short: set maxmemory-policy noeviction": not health.keeps,

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -10,6 +11,7 @@ from redis.asyncio import Redis
 from fpan.serve.errors import DeadlineExceeded, GatewayError
 from fpan.serve.http.problems import told
 from fpan.serve.jobs import scripts
+from fpan.serve.jobs.counts import JobCounts
 from fpan.serve.jobs.reach import reaching
 from fpan.serve.jobs.record import Health, Record, State
 
@@ -53,14 +55,33 @@ class Lease:
     token: str
 
 
+@dataclass(frozen=True)
+class Hook:
+    """An end that is to be told."""
+
+    job: str
+    attempt: int
+    """The how-manieth try this is."""
+    host: str
+    """With its port, where the address names one."""
+
+
 Submitted = Literal["new", "same", "other", "full"]
 
 
 class Ledger:
     """Jobs in Redis. Everything raises :class:`~fpan.serve.errors.Unavailable` while it is away."""
 
-    def __init__(self, redis: Redis, terms: Terms) -> None:
+    def __init__(self, redis: Redis, terms: Terms, counts: JobCounts) -> None:
+        """Takes what it needs.
+
+        Args:
+            redis: keeps the jobs.
+            terms: how long things take.
+            counts: are told of every job that is ended here, whatever ends it.
+        """
         self._redis: Any = redis
+        self._counts = counts
         self.terms = terms
         self._scripts: dict[str, Any] = {}
 
@@ -92,8 +113,12 @@ class Ledger:
         worn = _problem(
             GatewayError(f"{self.terms.attempts} workers began this job and none of them came to its end"), ""
         )
-        found = await self._run(scripts.TAKE, token, round(self.terms.lease_s * _MS), self.terms.attempts, worn)
-        return None if found is None else Lease(found.decode(), token)
+        found, *ended_ms = await self._run(
+            scripts.TAKE, token, round(self.terms.lease_s * _MS), self.terms.attempts, worn
+        )
+        for ms in ended_ms:
+            self._counts.ended("failed", int(ms) / _MS)
+        return Lease(found.decode(), token) if found else None
 
     async def renew(self, lease: Lease) -> bool:
         """Whether the job is still the lease's, which holds anew if so."""
@@ -108,11 +133,10 @@ class Ledger:
         """Notes that a picture is done; whether the job is still the lease's."""
         return bool(await self._run(scripts.MARK, lease.id, lease.token, index, status))
 
-    async def finish(self, lease: Lease, state: State, problem: GatewayError | None = None) -> float | None:
-        """Ends a job; seconds since it was handed in, None where it is not the lease's any more."""
+    async def finish(self, lease: Lease, state: State, problem: GatewayError | None = None) -> bool:
+        """Ends a job; whether it was still the lease's."""
         words = "" if problem is None else _problem(problem, lease.id)
-        ms = int(await self._run(scripts.FINISH, lease.id, lease.token, state, words))
-        return None if ms < 0 else ms / _MS
+        return self._ended(state, await self._run(scripts.FINISH, lease.id, lease.token, state, words))
 
     async def hand_back(self, lease: Lease) -> None:
         """Lets another worker go on with a job."""
@@ -120,17 +144,21 @@ class Ledger:
 
     async def cancel(self, job: str) -> bool:
         """Ends a job that waits or runs; whether it did."""
-        return bool(await self._run(scripts.CANCEL, job))
+        return self._ended("cancelled", await self._run(scripts.CANCEL, job))
 
     async def remove(self, job: str) -> None:
         """Forgets a job that has ended."""
         await self._run(scripts.REMOVE, job)
 
-    async def overdue(self) -> list[str]:
-        """Ends jobs that have waited too long; ids of those of which nothing may be left in the store."""
+    async def overdue(self) -> list[tuple[str, bool]]:
+        """Ends jobs that have waited too long; ids of those of which nothing may be left in the store.
+
+        Returns:
+            With each whether it had ended before. A worker may still be writing of one that had not.
+        """
         late = DeadlineExceeded(f"the job had not ended within {self.terms.input_ttl_s:g} s")
-        ids: list[bytes] = await self._run(scripts.OVERDUE, _problem(late, ""), _SWEEP_MOST)
-        return [job.decode() for job in ids]
+        found: list[tuple[bytes, int]] = await self._run(scripts.OVERDUE, _problem(late, ""), _SWEEP_MOST)
+        return [(job.decode(), not self._ended("failed", ms)) for job, ms in found]
 
     async def settled(self, job: str) -> None:
         """Nothing is left of a job in the store."""
@@ -147,10 +175,10 @@ class Ledger:
         with reaching():
             return bool(await self._redis.set(scripts.SWEPT, b"", nx=True, px=round(for_s * _MS)))
 
-    async def next_hook(self, for_s: float) -> tuple[str, int] | None:
-        """A job whose end is to be told, and the how-manieth try this is; nobody else tries for so many seconds."""
-        found = await self._run(scripts.NEXT_HOOK, round(for_s * _MS))
-        return None if found is None else (found[0].decode(), int(found[1]))
+    async def next_hook(self, for_s: float, busy: Iterable[str] = ()) -> Hook | None:
+        """A job whose end is to be told, to a host that is none of ``busy``; nobody else tries for so many seconds."""
+        found = await self._run(scripts.NEXT_HOOK, round(for_s * _MS), *busy)
+        return None if found is None else Hook(found[0].decode(), int(found[1]), found[2].decode())
 
     async def later_hook(self, job: str, after_s: float) -> None:
         """Lets it be tried again after so many seconds."""
@@ -170,6 +198,13 @@ class Ledger:
         running = sum(int(group["pending"]) for group in groups)
         keeps = info.get("maxmemory_policy") == "noeviction" or not int(info.get("maxmemory", 0))
         return Health(max(0, waiting - running), running, keeps, bool(int(info.get("aof_enabled", 0))))
+
+    def _ended(self, state: State, ms: int) -> bool:
+        """Counts a job that a script has just ended, so many milliseconds old; whether it has."""
+        if ms < 0:
+            return False
+        self._counts.ended(state, ms / _MS)
+        return True
 
     async def _run(self, script: str, *words: object) -> Any:
         if script not in self._scripts:

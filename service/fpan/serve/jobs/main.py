@@ -21,11 +21,14 @@ from fpan.serve.main import read_settings
 from fpan.serve.memory import return_large_blocks
 from fpan.serve.metrics import Metrics
 from fpan.serve.settings import Settings
+from fpan.serve.start_error import StartError
 from fpan.serve.triton.server import TritonError
 
 _COMMAND = "fpan worker"
 READY = "fpan worker is ready"
 """What it prints when it takes jobs."""
+_NOBODY_CALLS = {"auth": "off", "keys_file": None, "tls_certificate": None, "tls_key": None, "tls_client_ca": None}
+"""A worker listens to nobody: keys and certificates of gateways, whose environment it may share, are not its own."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for every request
     try:
         asyncio.run(work(settings))
-    except (RepositoryError, TritonError, FpanError) as error:
+    except (StartError, RepositoryError, TritonError, FpanError) as error:
         sys.exit(f"{_COMMAND}: {error}")
 
 
@@ -52,6 +55,7 @@ async def work(settings: Settings, hooks: ClientFactory | None = None) -> None:
         hooks: see :func:`~fpan.serve.gateway.open_gateway`.
 
     Raises:
+        StartError: the networks' server cannot start.
         RepositoryError: a model, or the store of jobs, cannot be opened.
     """
     stop = asyncio.Event()
@@ -61,7 +65,7 @@ async def work(settings: Settings, hooks: ClientFactory | None = None) -> None:
     open_workers = _by_gateway if settings.worker_gateway_url else _by_itself
     async with open_workers(settings, hooks) as metrics:
         if settings.worker_metrics_port:
-            server, _ = start_http_server(settings.worker_metrics_port, settings.bind_address, metrics.registry)
+            server, _ = start_http_server(settings.worker_metrics_port, settings.metrics_address, metrics.registry)
         print(READY, flush=True)
         await stop.wait()
     if settings.worker_metrics_port:
@@ -74,7 +78,7 @@ async def _by_gateway(settings: Settings, hooks: ClientFactory | None) -> AsyncI
     metrics = Metrics()
     async with (
         httpx.AsyncClient(base_url=settings.worker_gateway_url, headers=key_headers(), verify=verifying()) as client,
-        open_office(settings, metrics.jobs, remote(client), settings.job_workers, hooks),
+        open_office(settings, metrics.jobs, remote(client, metrics.jobs), settings.job_workers, hooks),
     ):
         yield metrics
 
@@ -82,5 +86,5 @@ async def _by_gateway(settings: Settings, hooks: ClientFactory | None) -> AsyncI
 @asynccontextmanager
 async def _by_itself(settings: Settings, hooks: ClientFactory | None) -> AsyncIterator[Metrics]:
     """Pictures are parsed in this process, which loads the networks."""
-    async with open_gateway(settings, hooks) as gateway:
+    async with open_gateway(settings.model_copy(update=_NOBODY_CALLS), hooks) as gateway:
         yield gateway.metrics

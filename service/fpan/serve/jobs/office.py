@@ -7,7 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from fpan.serve.errors import BadRequest, Conflict, GatewayError, NotFound, Overloaded
+import httpx
+
+from fpan.serve.errors import BadRequest, Conflict, Forbidden, GatewayError, NotFound, Overloaded
+from fpan.serve.fetch.guard import read_url
 from fpan.serve.http.body import Upload
 from fpan.serve.jobs.blobs import open_blobs
 from fpan.serve.jobs.bulletin import Bulletin
@@ -15,26 +18,21 @@ from fpan.serve.jobs.cipher import Cipher, Unreadable
 from fpan.serve.jobs.counts import JobCounts
 from fpan.serve.jobs.housekeeper import Housekeeper
 from fpan.serve.jobs.ledger import Ledger, Order, Terms, new_id
-from fpan.serve.jobs.reach import connect
+from fpan.serve.jobs.reach import FULL_RETRY_S, connect
 from fpan.serve.jobs.record import Record
 from fpan.serve.jobs.runner import ParseFor, Runner
 from fpan.serve.jobs.secrets import read_secret, read_webhook_secret
 from fpan.serve.jobs.tasks import ended
 from fpan.serve.jobs.vault import JobVault, Missing, Vault
-from fpan.serve.jobs.webhook import ClientFactory, Webhooks, check_url, guarded_clients
+from fpan.serve.jobs.webhook import ClientFactory, Tries, Webhooks, guarded_clients
 from fpan.serve.settings import Settings
 
-_FULL_RETRY_S = 30.0
 _MS = 1000
 _log = logging.getLogger(__name__)
 
 
-CheckHook = Callable[[str], object]
-"""Raises where an address may not be told."""
-
-
-def _unchecked(url: str) -> None:
-    """Where whoever makes the client sees to that."""
+CheckHook = Callable[[object], httpx.URL]
+"""An address that may be told; raises BadRequest or Forbidden where it may not."""
 
 
 class Office:
@@ -46,7 +44,6 @@ class Office:
         vault: Vault,
         cipher: Cipher,
         bulletin: Bulletin,
-        counts: JobCounts,
         hooks: CheckHook | None,
     ) -> None:
         self._ledger = ledger
@@ -56,7 +53,6 @@ class Office:
         self.bulletin = bulletin
         """Tells who waits for a job."""
         self.draining = False
-        self._counts = counts
         self._runners: dict[Runner, asyncio.Task[None]] = {}
 
     @asynccontextmanager
@@ -134,7 +130,6 @@ class Office:
         if not cancelled:
             await self._ledger.remove(job)
             return None
-        self._counts.ended("cancelled")
         return await self.record(job, caller)
 
     def hire(self, runner: Runner) -> None:
@@ -165,7 +160,7 @@ class Draft:
         self.count = 0
         """Pictures so far."""
         self.kept = False
-        """Whether there is a job of that id now."""
+        """Whether there is, or may be, a job of that id now."""
         self._ledger = ledger
         self._blobs = vault.blobs
         self._vault = vault.of(self.id)
@@ -197,7 +192,7 @@ class Draft:
             namespace: whose key it is.
 
         Raises:
-            BadRequest: the webhook.
+            BadRequest, Forbidden: the webhook.
             Conflict: another job was handed in under that key.
             Overloaded: there are too many jobs.
         """
@@ -206,12 +201,13 @@ class Draft:
         await self._vault.put_options(options)
         key = self._cipher.tag("key", self._owner, namespace, key) if key else ""
         order = Order(self.id, self._owner, key, self._digest.hexdigest(), self.count, url)
+        self.kept = True  # an answer that is lost may have been that it is a job now
         job, how = await self._ledger.submit(order)
+        self.kept = how == "new"
         if how == "full":
-            raise Overloaded(f"{self._ledger.terms.most_waiting} jobs wait already", retry_after_s=_FULL_RETRY_S)
+            raise Overloaded(f"{self._ledger.terms.most_waiting} jobs wait already", retry_after_s=FULL_RETRY_S)
         if how == "other":
             raise Conflict("another job was handed in under this Idempotency-Key: use a new one")
-        self.kept = how == "new"
         record = await self._ledger.record(job)
         if record is None:
             raise NotFound("the job was forgotten in the very moment that it was handed in")
@@ -223,9 +219,10 @@ class Draft:
                 "this server tells nobody of the end of jobs: leave webhook out, or have "
                 "WEBHOOK_SECRET and WEBHOOK_HOSTS set"
             )
-        url = check_url(webhook)
-        self._hooks(url)
-        return url
+        try:
+            return str(self._hooks(webhook))
+        except (BadRequest, Forbidden) as error:
+            raise type(error)(f"webhook: {error}") from None
 
     def _note(self, options: Mapping[str, object], data: bytes) -> None:
         told = json.dumps(options, sort_keys=True).encode()
@@ -264,17 +261,17 @@ async def open_office(
             settings.job_result_ttl_s,
             settings.job_record_ttl_s,
         )
-        ledger, bulletin = Ledger(redis, terms), Bulletin(redis)
+        ledger, bulletin = Ledger(redis, terms, counts), Bulletin(redis)
         cipher = Cipher(read_secret(settings.jobs_secret.get_secret_value()))
         longest_ms = round((settings.job_input_ttl_s + settings.job_result_ttl_s) * _MS)
         blobs = open_blobs(settings.jobs_store, redis, settings.jobs_redis_bytes, longest_ms)
         vault = Vault(blobs, cipher)
         hook_secret = settings.webhook_secret.get_secret_value()
-        check: CheckHook = _unchecked
+        check: CheckHook = read_url
         if client is None and (guarded := guarded_clients(settings)):
             client, check = guarded
         told = bool(hook_secret) and client is not None
-        office = Office(ledger, vault, cipher, bulletin, counts, check if told else None)
+        office = Office(ledger, vault, cipher, bulletin, check if told else None)
         counts.begin()
         beside: list[tuple[str, Callable[[], Any]]] = [
             ("bulletin", bulletin.run),
@@ -282,8 +279,8 @@ async def open_office(
         ]
         if hook_secret and client is not None:
             key = read_webhook_secret(hook_secret)
-            attempts, timeout_s = settings.webhook_attempts, settings.webhook_timeout_s
-            beside.append(("webhooks", Webhooks(ledger, bulletin, client, key, attempts, timeout_s, counts).run))
+            tries = Tries(settings.webhook_attempts, settings.webhook_timeout_s, settings.webhook_concurrency)
+            beside.append(("webhooks", Webhooks(ledger, bulletin, client, key, tries, counts).run))
         for name, run in beside:
             task = asyncio.create_task(run(), name=f"jobs: {name}")
             stack.push_async_callback(ended, task)

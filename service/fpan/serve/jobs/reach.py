@@ -15,6 +15,8 @@ from fpan.serve.errors import Unavailable
 _CONNECT_S, _ANSWER_S = 2.0, 5.0
 _TRIES, _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2, 0.02, 0.2
 _RETRY_AFTER_S = 5.0
+FULL_RETRY_S = 30.0
+"""After which callers may come again who are told that there is no room, in seconds."""
 
 
 def connect(url: str) -> Redis:

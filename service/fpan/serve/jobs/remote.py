@@ -1,30 +1,77 @@
 """Pictures of jobs, parsed by a gateway over HTTP: behind everybody who waits for an answer there."""
 
+import asyncio
+import logging
+
 import httpx
 
 from fpan.client._options import word
+from fpan.client.errors import OF_THE_CALLER
 from fpan.serve.errors import BadRequest, GatewayError, Unavailable
 from fpan.serve.http.answer import JSON
 from fpan.serve.http.body import Upload
 from fpan.serve.http.problems import PROBLEM_JSON
 from fpan.serve.http.request_id import HEADER
+from fpan.serve.jobs.counts import JobCounts
 from fpan.serve.jobs.runner import ParseFor
 from fpan.serve.priority import BACKGROUND, PRIORITY
 
 _CONNECT_S = 5.0
 _GRACE_S = 5.0
 """How much longer than its deadline an answer is waited for, so that the gateway's own word about it arrives."""
+_BROKEN_S = 600.0
+"""How long a picture is tried over which the gateway breaks, in seconds: it may be the gateway, or that picture."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+"""Between such tries."""
+_log = logging.getLogger(__name__)
+
+
+class Standing:
+    """Whether the gateway does what this worker asks of it; said when that changes, and no more often."""
+
+    def __init__(self, counts: JobCounts) -> None:
+        self._counts = counts
+        self._wrong = ""
+
+    def is_well(self) -> None:
+        """It has answered."""
+        self._counts.gateway(usable=True)
+        if self._wrong:
+            _log.info("the gateway answers this worker again")
+        self._wrong = ""
+
+    def is_wrong(self, what: str) -> None:
+        """It has not, or it refuses this worker whatever the picture."""
+        self._counts.gateway(usable=False)
+        if what != self._wrong:
+            _log.warning("%s: jobs wait until that is put right", what)
+        self._wrong = what
 
 
 class RemoteParse:
     """A :class:`~fpan.serve.http.entries.Parse` by a gateway."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        """Parses by whoever ``client``'s base address names."""
+    def __init__(self, client: httpx.AsyncClient, standing: Standing) -> None:
+        """Parses by whoever ``client``'s base address names, and tells ``standing`` how that goes."""
         self._client = client
+        self._standing = standing
 
     async def __call__(self, picture: Upload, identity: str) -> bytes:
         """See :class:`~fpan.serve.http.entries.Parse`."""
+        loop, pause_s = asyncio.get_running_loop(), _FIRST_PAUSE_S
+        until = loop.time() + _BROKEN_S
+        while True:
+            answer = await self._ask(picture, identity)
+            if answer.is_success:
+                self._standing.is_well()
+                return answer.content
+            error = self._error(answer)
+            if error.status != GatewayError.status or loop.time() + pause_s > until:
+                raise error
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _ask(self, picture: Upload, identity: str) -> httpx.Response:
         try:
             params = {name: word(name, value) for name, value in picture.options.items()}
             wait_s = float(params.get("deadline_ms", 0)) / 1000 + _GRACE_S
@@ -33,29 +80,38 @@ class RemoteParse:
         headers = {"accept": JSON, "content-type": "application/octet-stream", PRIORITY: BACKGROUND, HEADER: identity}
         timeout = httpx.Timeout(wait_s, connect=_CONNECT_S)
         try:
-            answer = await self._client.post(
+            return await self._client.post(
                 "/v1/parse", params=params, content=picture.data, headers=headers, timeout=timeout
             )
         except httpx.HTTPError as error:
-            raise Unavailable("the gateway does not answer") from error
-        if answer.is_success:
-            return answer.content
-        raise _error(answer)
+            raise self._away(f"the gateway of WORKER_GATEWAY_URL does not answer ({type(error).__name__})") from error
+
+    def _error(self, answer: httpx.Response) -> GatewayError:
+        """What an answer without a result means: nothing of the picture where another try may go otherwise."""
+        status = answer.status_code
+        if answer.headers.get("content-type", "").partition(";")[0] != PROBLEM_JSON:
+            return self._away(f"the address of WORKER_GATEWAY_URL answers with {status} and no problem of its own")
+        told = answer.json()
+        if status in OF_THE_CALLER:
+            return self._away(f"the gateway refuses this worker ({status}), whose key is FPAN_API_KEY")
+        if status == GatewayError.status:
+            self._standing.is_wrong("the gateway breaks over a picture (500), its log says why")
+            return GatewayError(told["detail"])
+        self._standing.is_well()
+        wait = answer.headers.get("retry-after", "")
+        retry_after_s = float(wait) if wait.isdecimal() else None
+        if status in (429, 503):
+            return Unavailable(told["detail"], retry_after_s=retry_after_s)
+        slug = str(told["type"]).rpartition(":")[2]
+        kind = next((kind for kind in GatewayError.__subclasses__() if kind.slug == slug), GatewayError)
+        return kind(told["detail"])
+
+    def _away(self, what: str) -> Unavailable:
+        self._standing.is_wrong(what)
+        return Unavailable(what)
 
 
-def remote(client: httpx.AsyncClient) -> ParseFor:
-    """Parses the pictures of any job by a gateway."""
-    return lambda job: RemoteParse(client)
-
-
-def _error(answer: httpx.Response) -> GatewayError:
-    if answer.headers.get("content-type", "").partition(";")[0] != PROBLEM_JSON:
-        return Unavailable(f"the gateway's address answers with {answer.status_code} and no problem of its own")
-    told = answer.json()
-    wait = answer.headers.get("retry-after", "")
-    retry_after_s = float(wait) if wait.isdecimal() else None
-    if answer.status_code in (429, 503):
-        return Unavailable(told["detail"], retry_after_s=retry_after_s)
-    slug = str(told["type"]).rpartition(":")[2]
-    kind = next((kind for kind in GatewayError.__subclasses__() if kind.slug == slug), GatewayError)
-    return kind(told["detail"])
+def remote(client: httpx.AsyncClient, counts: JobCounts) -> ParseFor:
+    """Parses the pictures of any job by a gateway; ``counts`` are told whether it lets itself be used."""
+    standing = Standing(counts)
+    return lambda job: RemoteParse(client, standing)

@@ -69,7 +69,7 @@ class Runner:
             parse: parses a picture; asked again when it is :class:`Unavailable` or :class:`Overloaded`.
             at_once: pictures of a job under way at the same time.
             picture_timeout_s: how long a picture may take whose options name no deadline, in seconds.
-            counts: are told of jobs that have ended.
+            counts: are told of pictures that are done.
         """
         self._ledger = ledger
         self._vault = vault
@@ -146,9 +146,7 @@ class Runner:
         await self._still(persistently(lambda: self._ledger.renew(lease)))
         await persistently(vault.forget if failure else vault.forget_input)
         state: State = "failed" if failure else "succeeded"
-        seconds = await persistently(lambda: self._ledger.finish(lease, state, failure))
-        if seconds is not None:
-            self._counts.ended(state, seconds)
+        await persistently(lambda: self._ledger.finish(lease, state, failure))
 
     async def _work(self, lease: Lease, vault: JobVault) -> None:
         record = await persistently(lambda: self._ledger.record(lease.id))

@@ -88,6 +88,7 @@ TAKE = (
     + """
 -- ARGV: token, lease ms, most attempts, problem of a job that had too many
 local token, lease, most, worn = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local ended = {}
 
 local function begin(entry)
   local id = entry[2][2]
@@ -97,7 +98,7 @@ local function begin(entry)
     return nil
   end
   if redis.call('HINCRBY', record(id), 'attempts', 1) > most then
-    finish(id, 'failed', worn)
+    table.insert(ended, finish(id, 'failed', worn))
     return nil
   end
   redis.call('HSETNX', record(id), 'started_ms', now())
@@ -112,17 +113,18 @@ repeat
   local claimed = redis.call('XAUTOCLAIM', QUEUE, GROUP, WORKER, lease, cursor, 'COUNT', 1)
   cursor = claimed[1]
   local id = claimed[2][1] and begin(claimed[2][1])
-  if id then return id end
+  if id then return {id, unpack(ended)} end
 until cursor == '0-0'
 while true do
   local fresh = redis.call('XREADGROUP', 'GROUP', GROUP, WORKER, 'COUNT', 1, 'STREAMS', QUEUE, '>')
-  if not fresh then return false end
+  if not fresh then return {'', unpack(ended)} end
   local id = begin(fresh[1][2][1])
-  if id then return id end
+  if id then return {id, unpack(ended)} end
 end
 """
 )
-"""Returns the id of a job that is now the token's: one whose worker has gone, else the one that waits longest."""
+"""Returns the id of a job that is now the token's: one whose worker has gone, else the one that waits longest; empty
+for none. After it, for each job that has failed by this: milliseconds since it was handed in."""
 
 RENEW = (
     _COMMON
@@ -184,13 +186,12 @@ CANCEL = (
 -- ARGV: id
 local state = field(ARGV[1], 'state')
 if state == 'queued' or state == 'running' then
-  finish(ARGV[1], 'cancelled', '')
-  return 1
+  return finish(ARGV[1], 'cancelled', '')
 end
-return 0
+return -1
 """
 )
-"""Whether there was something to cancel."""
+"""Milliseconds since the job was handed in; -1 where there was nothing to cancel."""
 
 REMOVE = (
     _COMMON
@@ -214,34 +215,44 @@ OVERDUE = (
     + """
 -- ARGV: problem of a job that waited too long, how many at most
 local ids = redis.call('ZRANGEBYSCORE', DUE, '-inf', now(), 'LIMIT', 0, tonumber(ARGV[2]))
-for _, id in ipairs(ids) do
-  local state = field(id, 'state')
+local found = {}
+for i, id in ipairs(ids) do
+  local state, age = field(id, 'state'), -1
   if state == 'queued' or state == 'running' then
-    finish(id, 'failed', ARGV[1])
+    age = finish(id, 'failed', ARGV[1])
   elseif state == 'succeeded' then
     redis.call('HSET', record(id), 'expired', 1)
   end
+  found[i] = {id, age}
 end
-return ids
+return found
 """
 )
-"""Ends what has waited or been kept too long; ids of the jobs whose input and result must go."""
+"""Ends what has waited or been kept too long; ids of the jobs whose input and result must go, each with milliseconds
+since it was handed in, or -1 where it had ended before."""
 
 NEXT_HOOK = (
     _COMMON
     + """
--- ARGV: ms until another may try it
-local id = redis.call('ZRANGEBYSCORE', HOOKS, '-inf', now(), 'LIMIT', 0, 1)[1]
-if not id then return false end
-if redis.call('EXISTS', record(id)) == 0 then
-  redis.call('ZREM', HOOKS, id)
-  return false
+-- ARGV: ms until another may try it, then hosts that are being told something already
+local busy = {}
+for i = 2, #ARGV do busy[ARGV[i]] = true end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', HOOKS, '-inf', now(), 'LIMIT', 0, 1000)) do
+  local url = field(id, 'webhook')
+  if not url then
+    redis.call('ZREM', HOOKS, id)
+  else
+    local host = string.match(url, '^%a+://([^/?#]*)') or ''
+    if not busy[host] then
+      redis.call('ZADD', HOOKS, now() + tonumber(ARGV[1]), id)
+      return {id, redis.call('HINCRBY', record(id), 'hook_attempts', 1), host}
+    end
+  end
 end
-redis.call('ZADD', HOOKS, now() + tonumber(ARGV[1]), id)
-return {id, redis.call('HINCRBY', record(id), 'hook_attempts', 1)}
+return false
 """
 )
-"""A job whose end is to be told, and the how-manieth try this is."""
+"""A job whose end is to be told, the how-manieth try this is, and the host that is told."""
 
 LATER_HOOK = (
     _COMMON

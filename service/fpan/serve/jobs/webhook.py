@@ -12,23 +12,25 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import httpx
 
-from fpan.serve.errors import BadRequest, GatewayError, Unavailable
+from fpan.serve.errors import GatewayError, Unavailable
 from fpan.serve.fetch.client import guarded_client
 from fpan.serve.fetch.guard import Guard
 from fpan.serve.jobs.bulletin import Bulletin, look_up
 from fpan.serve.jobs.counts import JobCounts
-from fpan.serve.jobs.ledger import Ledger
+from fpan.serve.jobs.ledger import Hook, Ledger
 from fpan.serve.jobs.record import Record
+from fpan.serve.jobs.tasks import ended
 from fpan.serve.settings import Settings
 
 ClientFactory = Callable[[], httpx.AsyncClient]
 """Makes a client that goes only where callers may send this server."""
-_MAX_URL = 2048
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 5.0, 3600.0
 _LOOK_S = 1.0
 _log = logging.getLogger(__name__)
@@ -40,28 +42,24 @@ def signature(key: bytes, message: str, timestamp: int, body: bytes) -> str:
     return f"v1,{base64.b64encode(signed).decode()}"
 
 
-def guarded_clients(settings: Settings) -> tuple[ClientFactory, Callable[[str], object]] | None:
+def guarded_clients(settings: Settings) -> tuple[ClientFactory, Callable[[object], httpx.URL]] | None:
     """What goes only where callers may send this server, and what refuses other addresses beforehand; None: nowhere."""
     if not settings.webhook_hosts:
         return None
-    guard = Guard.of(settings, settings.webhook_hosts)
+    guard = Guard.of_webhooks(settings)
     return lambda: guarded_client(guard, timeout_s=settings.webhook_timeout_s), guard.check
 
 
-def check_url(url: object) -> str:
-    """An address that may be told; where it leads is looked at when it is.
+@dataclass(frozen=True)
+class Tries:
+    """How hard it is tried to tell of the end of a job."""
 
-    Raises:
-        BadRequest: it is none.
-    """
-    if isinstance(url, str) and len(url) <= _MAX_URL:
-        try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL:
-            parsed = httpx.URL()
-        if parsed.scheme in ("http", "https") and parsed.host and not parsed.userinfo:
-            return url
-    raise BadRequest(f"webhook is an address of at most {_MAX_URL} characters, such as https://example.org/parsed")
+    attempts: int
+    """Until a message is given up."""
+    timeout_s: float
+    """How long one may take, in seconds."""
+    at_once: int
+    """How many may be under way, each to another host."""
 
 
 class Webhooks:
@@ -73,8 +71,7 @@ class Webhooks:
         bulletin: Bulletin,
         client: ClientFactory,
         key: bytes,
-        attempts: int,
-        timeout_s: float,
+        tries: Tries,
         counts: JobCounts,
     ) -> None:
         """Takes what it needs.
@@ -84,45 +81,72 @@ class Webhooks:
             bulletin: tells when a job has changed.
             client: goes to the address.
             key: signs.
-            attempts: tries until a message is given up.
-            timeout_s: how long one try may take, in seconds.
+            tries: how often, how long and how many at once.
             counts: are told of each try.
         """
         self._ledger = ledger
         self._bulletin = bulletin
         self._client = client
         self._key = key
-        self._attempts = attempts
-        self._timeout_s = timeout_s
+        self._tries = tries
         self._counts = counts
+        self._telling: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
         """Tells until it is cancelled."""
         with self._bulletin.changes() as changed:
             async with self._client() as client:
-                while True:
-                    try:
-                        if not await self._tell_next(client):
+                try:
+                    while True:
+                        if not await self._begin_next(client, changed):
                             await look_up(changed, _LOOK_S)
-                    except Unavailable:
-                        await asyncio.sleep(_LOOK_S)
-                    except Exception:  # a fault of ours must not keep all others from being told
-                        _log.exception("the end of a job cannot be told")
-                        await asyncio.sleep(_LOOK_S)
+                finally:
+                    await ended(*self._telling)
 
-    async def _tell_next(self, client: httpx.AsyncClient) -> bool:
-        """Tries one; whether there was one."""
-        due = await self._ledger.next_hook(2 * self._timeout_s)
-        if due is None:
+    async def _begin_next(self, client: httpx.AsyncClient, changed: asyncio.Event) -> bool:
+        """Begins to tell whoever has waited longest and whose host is not being told something; whether there was one.
+
+        One host that hangs holds up nobody but itself.
+        """
+        if len(self._telling) >= self._tries.at_once:
             return False
-        job, attempt = due
+        with self._unbroken():
+            due = await self._ledger.next_hook(2 * self._tries.timeout_s, self._telling.values())
+            if due is None:
+                return False
+            task = asyncio.create_task(self._tell(client, due), name=f"webhook of job {due.job}")
+            self._telling[task] = due.host
+
+            def done(task: asyncio.Task[None]) -> None:
+                del self._telling[task]
+                changed.set()
+
+            task.add_done_callback(done)
+            return True
+        return False
+
+    @contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        """A block whose failure ends nothing else: what is not told is due again later."""
+        try:
+            yield
+        except Unavailable:
+            pass
+        except Exception:
+            _log.exception("the end of a job cannot be told")
+
+    async def _tell(self, client: httpx.AsyncClient, due: Hook) -> None:
+        with self._unbroken():
+            await self._try(client, due.job, due.attempt)
+
+    async def _try(self, client: httpx.AsyncClient, job: str, attempt: int) -> None:
         record = await self._ledger.record(job)
         if record is None or not record.webhook:
             await self._ledger.hook_done(job)
         elif await self._told(client, record):
             self._counts.hook("delivered")
             await self._ledger.hook_done(job)
-        elif attempt >= self._attempts:
+        elif attempt >= self._tries.attempts:
             self._counts.hook("given up")
             _log.warning("nobody has heard of the end of job %s in %d tries: given up", job, attempt)
             await self._ledger.hook_done(job)
@@ -130,7 +154,6 @@ class Webhooks:
             self._counts.hook("failed")
             pause_s = min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _LONGEST_PAUSE_S)
             await self._ledger.later_hook(job, pause_s * random.uniform(0.75, 1.25))
-        return True
 
     async def _told(self, client: httpx.AsyncClient, record: Record) -> bool:
         now = int(time.time())
@@ -148,7 +171,7 @@ class Webhooks:
             "webhook-signature": signature(self._key, identity, now, body),
         }
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._tries.timeout_s):
                 # The body of the answer is of no use, and may have no end.
                 async with client.stream("POST", record.webhook, content=body, headers=headers) as answer:
                     return answer.is_success

@@ -62,7 +62,7 @@ class Crew:
 
     @property
     def busy(self) -> bool:
-        """Whether a network is asked something at this moment."""
+        """Whether a network is asked something now; background work, which may last hours, counts for nothing."""
         return any(member.batcher.busy for member in self._members.values())
 
     def _member(self, card: ModelCard) -> "_Member":
