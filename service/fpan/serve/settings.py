@@ -282,6 +282,11 @@ class Settings(BaseSettings):
     webhook_timeout_s: Seconds = 10
     """How long one try may take, in seconds."""
 
+    max_grpc_streams: Positive = 64
+    """Streams of gRPC that need no key and may be open at once: watched health, reflection."""
+    grpc_stream_timeout_s: Seconds = 3600
+    """How long one of these streams may be open, in seconds; whoever still watches begins anew."""
+
     @field_validator("jobs_secret")
     @classmethod
     def _is_secret(cls, value: SecretStr, others: ValidationInfo) -> SecretStr:

@@ -15,6 +15,7 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan.serve.admission import ANY_KEY, OPEN, Access
 from fpan.serve.caller import API_KEY, AUTHORIZATION, CLIENT_ID, Caller, Offered, host_of
 from fpan.serve.errors import BadRequest, GatewayError, RateLimited, RequestTimeout, Unavailable
+from fpan.serve.grpc.open_calls import OpenCalls
 from fpan.serve.grpc.status import status_of
 from fpan.serve.http.request_id import HEADER, choose
 from fpan.serve.limits import limit_fields
@@ -65,6 +66,8 @@ class Around(grpc.aio.ServerInterceptor):
 
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
+        settings = gateway.settings
+        self._open = OpenCalls(settings.max_grpc_streams, settings.grpc_stream_timeout_s, settings.body_timeout_s)
 
     async def intercept_service(
         self, continuation: "Callable[[Details], Awaitable[Handler]]", details: Details
@@ -73,8 +76,10 @@ class Around(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         method = str(details.method)
         access = ACCESS.get(method) or ACCESS.get(method.rpartition("/")[0], ANY_KEY)
-        if handler is None or access is OPEN:
+        if handler is None:
             return handler
+        if access is OPEN:
+            return self._open.bounded(handler)
         if handler.unary_unary is None:
             raise NotImplementedError(f"{method} needs admission, which is there for unary calls only")
         answer = handler.unary_unary
