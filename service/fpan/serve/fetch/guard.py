@@ -71,6 +71,8 @@ class Guard:
             url = httpx.URL(text)
         except (httpx.InvalidURL, TypeError) as error:
             raise BadRequest(f"this is no URL: {error}") from None
+        except ValueError:  # half a surrogate pair, which has no UTF-8: no words of its own for people
+            raise BadRequest("this is no URL: it has a character that no text can be written with") from None
         if url.scheme not in DEFAULT_PORTS or not url.raw_host:
             raise BadRequest("a URL begins with https:// and a host")
         if url.userinfo:

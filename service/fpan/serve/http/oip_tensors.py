@@ -23,6 +23,8 @@ from fpan.serve.inference.shapes import ANY, DTYPES, fits
 
 _MAX_ID = 128
 """Characters of a request's id."""
+_MAX_DIGITS = 20
+"""Digits of a number of bytes."""
 _SHOWN = 80
 """Characters of a refused word that a message shows."""
 _JSON_CHUNK = 16_384
@@ -119,7 +121,7 @@ def write_inference(card: ModelCard, inference: Inference, arrays: Tensors) -> t
 def _header_length(told: str | None, length: int) -> int:
     if told is None:
         return length
-    if not (told.isascii() and told.isdigit() and int(told[:20]) <= length):
+    if not (told.isascii() and told.isdigit() and len(told) <= _MAX_DIGITS and int(told) <= length):
         raise BadRequest(f"Inference-Header-Content-Length is {told[:_SHOWN]!r}, the body has {length} bytes")
     return int(told)
 
