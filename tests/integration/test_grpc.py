@@ -14,7 +14,7 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.serve import errors
-from fpan.serve.admission import Admission
+from fpan.serve.admission import Admission, Capacity
 from fpan.serve.desk import Desk
 from fpan.serve.grpc import start_grpc
 from fpan.serve.grpc.server import _OPTIONS_BYTES, HEALTH_INTERVAL_S, SERVICE
@@ -113,7 +113,7 @@ async def gateway(free_port):
             parser=parser,
             desk=desk,
             metrics=metrics,
-            admission=Admission(settings.max_concurrency, None, metrics),
+            admission=Admission(Capacity.of(settings), None, metrics),
             tls=None,
             draining=False,
             healthy=True,

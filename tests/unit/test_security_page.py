@@ -13,7 +13,13 @@ from fpan.serve.keys.file import SCOPES, KeyEntry, KeyFile, load
 from fpan.serve.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
-NO_LIMIT_OF_A_REQUEST = {"max_batch", "triton_start_timeout_s", "drain_timeout_s", "webhook_timeout_s"}
+NO_LIMIT_OF_A_REQUEST = {
+    "max_batch",
+    "triton_start_timeout_s",
+    "drain_timeout_s",
+    "send_timeout_s",
+    "webhook_timeout_s",
+}
 
 
 def rows(text: str) -> list[list[str]]:
@@ -53,9 +59,14 @@ def test_no_limit_is_left_out():
 def test_every_setting_that_is_named_is_one():
     for name in re.findall(r"\b([A-Z]+(?:_[A-Z]+)+)\b", PAGE):
         known = name.lower() in Settings.model_fields
-        assert known or name in ("FPAN_API_KEY", "SSL_CERT_FILE", "PERMISSION_DENIED", "ID_SECRET", "fpan_ID_SECRET"), (
-            name
-        )
+        assert known or name in (
+            "FPAN_API_KEY",
+            "SSL_CERT_FILE",
+            "PERMISSION_DENIED",
+            "FORWARDED_ALLOW_IPS",
+            "ID_SECRET",
+            "fpan_ID_SECRET",
+        ), name
 
 
 def test_the_scopes_are_those_there_are():

@@ -105,9 +105,10 @@ class Around(grpc.aio.ServerInterceptor):
         with _Measured(self._gateway, method) as measured:
             try:
                 self._check_draining()
-                async with self._gateway.admission.admit(offered, access) as (caller, allowance):
+                background = is_background([_value(metadata, PRIORITY)])
+                async with self._gateway.admission.admit(offered, access, background) as (caller, allowance):
                     trailing |= limit_fields(allowance)
-                    _CALL.set(Call(identity, caller, is_background([_value(metadata, PRIORITY)]), trailing))
+                    _CALL.set(Call(identity, caller, background, trailing))
                     response = await answer(await self._message(messages), context)
             except GatewayError as error:
                 refused = error

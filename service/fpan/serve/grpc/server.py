@@ -23,7 +23,7 @@ HEALTH_INTERVAL_S = 1.0
 _OPTIONS_BYTES = 64 * 1024
 """What a message may have beside its picture."""
 _SPARE_CALLS = 1024
-"""Calls let in beyond ``max_concurrency`` and ``max_grpc_streams``: health, and those that are told why they are refused.
+"""Calls let in beyond ``max_concurrency`` and ``max_grpc_streams``: health, and those that are told why not.
 
 No message is read before its call has been let in, so that pictures do not pile up in memory."""
 

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from fpan.serve.errors import BadRequest, NotFound, Unavailable
 from fpan.serve.gateway import Gateway
-from fpan.serve.http.access import admitted
+from fpan.serve.http.access import admitted, charge, hold
 from fpan.serve.http.answer import JSON
 from fpan.serve.http.batch import NDJSON, lines, results
 from fpan.serve.http.body import Most, read_uploads
@@ -33,7 +33,7 @@ def job_routes(gateway: Gateway) -> APIRouter:
     """The routes of ``gateway``."""
     router = APIRouter(tags=["jobs"])
     settings = gateway.settings
-    most = Most(settings.max_job_images, settings.max_job_bytes)
+    most = Most(settings.max_job_images, settings.max_job_bytes, settings.body_timeout_s)
 
     async def submit(request: Request) -> Response:
         """Takes pictures to be parsed when nobody else waits."""
@@ -45,6 +45,7 @@ def job_routes(gateway: Gateway) -> APIRouter:
             options = await read_uploads(request, most, settings.job_body_timeout_s, draft.add)
             webhook = options.pop("webhook", None)
             read_options(options)
+            await charge(request, gateway.admission, draft.count)
             record, is_repeated = await draft.submit(options, webhook, key, admitted(request).identity)
         headers = {"Location": record.path, **_PRIVATE}
         if is_repeated:
@@ -71,6 +72,7 @@ def job_routes(gateway: Gateway) -> APIRouter:
         if record.ended and record.seq == seen:
             return Response(status_code=204)  # ends the coming again of a browser
         told = events(office, record, proven_caller(request), seen, settings.job_heartbeat_s)
+        hold(request, gateway.admission.streaming(admitted(request)))
         # No proxy may wait until it has the whole of it.
         headers = {**_PRIVATE, "X-Accel-Buffering": "no"}
         return StreamingResponse(each_while_connected(request, told), media_type=EVENT_STREAM, headers=headers)

@@ -7,7 +7,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from fpan.serve.errors import PROBLEM_BASE, BadRequest, GatewayError, NotFound, RequestTimeout, Unauthenticated
+from fpan.serve.errors import (
+    PROBLEM_BASE,
+    BadRequest,
+    GatewayError,
+    NotFound,
+    RateLimited,
+    RequestTimeout,
+    Unauthenticated,
+)
+from fpan.serve.http.access import ALLOWANCE
 from fpan.serve.http.oip_paths import is_oip
 from fpan.serve.http.request_id import request_id
 
@@ -17,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 def problem(request: Request, error: GatewayError) -> JSONResponse:
     """The answer that tells ``error``."""
+    if isinstance(error, RateLimited):
+        request.scope[ALLOWANCE] = error.allowance
     answer = _answer(request, error.status, error.slug, error.title, str(error), error.retry_after_s)
     if isinstance(error, RequestTimeout):
         answer.headers["Connection"] = "close"  # what is still to come is not awaited (RFC 9110, 15.5.9)
