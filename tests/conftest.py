@@ -18,7 +18,7 @@ from tests import service as services
 
 SHARED_TRAINING = "smoke_run"
 """The fixture that trains for a minute."""
-ON = {"V2_MODELS": "segm", "CORS_ORIGINS": "*"}
+ON = {"V2_MODELS": "segm", "CORS_ORIGINS": "*", "ALLOWED_HOSTS": "localhost,127.0.0.1,insecure.test"}
 """Settings of the service that all tests share."""
 Ended = tuple[int, str, str]
 """Exit status, output, errors."""

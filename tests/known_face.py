@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
-from fpan.serve.admission import Admission
+from fpan.serve.admission import Admission, Capacity
 from fpan.serve.desk import Desk
 from fpan.serve.inference.batcher import Answer
 from fpan.serve.metrics import Metrics
@@ -99,7 +99,7 @@ def known_gateway(**chosen: object) -> Iterator[SimpleNamespace]:
             settings=settings,
             parser=parser,
             desk=SimpleNamespace(answer=lambda asking: Desk(parser, pool, settings, metrics).answer(asking)),
-            admission=Admission(settings.max_concurrency, None, metrics),
+            admission=Admission(Capacity.of(settings), None, metrics),
             rollout=SimpleNamespace(lineup=lineup, served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
             metrics=metrics,
             draining=False,

@@ -10,7 +10,7 @@ import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.client import ApiError, AsyncClient, Retry
-from fpan.serve.admission import ANY_KEY, OPEN, Access, Admission
+from fpan.serve.admission import ANY_KEY, OPEN, Access, Admission, Capacity
 from fpan.serve.caller import Offered
 from fpan.serve.errors import Overloaded
 from fpan.serve.fetch.fetch import Fetcher
@@ -53,7 +53,8 @@ async def serving(port, keys=KEYS, limit=64, **settings):
     with known_gateway(grpc_port=port, **settings) as gateway:
         gateway.rates = Rates()
         ring = None if keys is None else KeyRing(keys)
-        gateway.admission = Admission(limit, ring, gateway.metrics, gateway.rates, per_minute=100)
+        capacity = Capacity.of(gateway.settings.model_copy(update={"max_concurrency": limit}))
+        gateway.admission = Admission(capacity, ring, gateway.metrics, gateway.rates, per_minute=100)
         gateway.tls = None
         server = await start_grpc(gateway)
         gateway.app = create_app(gateway)
@@ -428,9 +429,34 @@ async def test_a_url_is_fetched_in_the_place_of_the_picture(gateway):
         assert (await post(**members)).status_code == 400
 
 
+async def test_one_deadline_is_for_fetching_a_picture_and_parsing_it(gateway):
+    async def silent(reader, writer):
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, Fetcher.opened(Settings(url_hosts=host, url_private_networks="127.0.0.0/8")) as gateway.fetcher:
+        told = await gateway.http.post(
+            "/v1/parse?deadline_ms=100", json={"url": f"{host}/a.png"}, headers=bearer(PARSER), timeout=5
+        )
+    assert (told.status_code, told.json()["type"]) == (504, "urn:mask-fpan:problem:deadline-exceeded")
+    assert "within 100 ms" in told.json()["detail"]
+
+
+@TRANSPORTS
+async def test_background_requests_beyond_their_share_are_refused_and_others_are_not(unused_tcp_port, ask):
+    async with serving(unused_tcp_port, limit=4) as gateway:
+        waiting = {**bearer(PARSER), "Priority": "u=7"}
+        async with gateway.admission.admit(Offered(None, PARSER, None, ""), Access("parse", limited=True), True):
+            assert await ask(gateway, waiting) == "RESOURCE_EXHAUSTED"
+            assert await ask(gateway, bearer(PARSER)) == "OK"
+        assert await ask(gateway, waiting) == "OK"
+
+
 async def test_letting_in_costs_next_to_nothing():
     ring = KeyRing(KeyFile(keys=(*(made()[1] for _ in range(1000)), PARSER_ENTRY)))
-    admission = Admission(64, ring, Metrics())
+    admission = Admission(Capacity.of(Settings()), ring, Metrics())
     offered, access, rounds = Offered(f"Bearer {PARSER}", None, None, "10.0.0.7"), Access("parse", limited=True), 2000
     best = min([await _rounds(admission, offered, access, rounds) for _ in range(3)])
     assert best / rounds < 200e-6  # some ten on an idle machine; what matters is that it is no hash of many rounds

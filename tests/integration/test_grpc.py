@@ -14,11 +14,11 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.serve import errors
-from fpan.serve.admission import Admission
+from fpan.serve.admission import Admission, Capacity
 from fpan.serve.desk import Desk
 from fpan.serve.grpc import start_grpc
 from fpan.serve.grpc.around import PARSE_ROUTE
-from fpan.serve.grpc.server import _OPTIONS_BYTES, _SPARE_CALLS, HEALTH_INTERVAL_S, SERVICE
+from fpan.serve.grpc.server import _OPTIONS_BYTES, HEALTH_INTERVAL_S, SERVICE
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS
 from fpan.serve.pipeline.parser import Parsed
@@ -114,7 +114,7 @@ async def gateway(free_port):
             parser=parser,
             desk=desk,
             metrics=metrics,
-            admission=Admission(settings.max_concurrency, None, metrics),
+            admission=Admission(Capacity.of(settings), None, metrics),
             tls=None,
             draining=False,
             healthy=True,
@@ -326,19 +326,6 @@ async def test_deadline_of_the_call_reaches_the_pipeline_and_ends_the_work(stub,
 async def test_a_deadline_far_away_is_cut_to_what_http_may_ask_for(stub, gateway):
     await stub.Parse(pb.ParseRequest(image=png()), timeout=24 * 3600)
     assert gateway.parser.asked[0].deadline_ms == MAX_DEADLINE_MS
-
-
-async def test_calls_are_not_let_in_without_bound(channel, stub, gateway):
-    health = health_pb2_grpc.HealthStub(channel)
-    most = gateway.settings.max_concurrency + _SPARE_CALLS
-    watches = [health.Watch(health_pb2.HealthCheckRequest(service=SERVICE)) for _ in range(most)]
-    for watch in watches:
-        await asyncio.wait_for(watch.read(), 5)
-    error = await refused(stub.Parse(pb.ParseRequest(image=png())))
-    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert gateway.parser.asked == []
-    for watch in watches:
-        watch.cancel()
 
 
 async def test_big_pictures_pass_up_to_the_limit_and_not_beyond(stub, gateway):

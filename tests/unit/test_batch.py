@@ -229,3 +229,22 @@ async def test_batches_are_let_in_as_single_requests_are(root: Path, monkeypatch
             assert (await client.post(BATCH_PATH, params=FULL, files=files(picture()))).status_code == 429
             gateway.backend.holds[1].set()
             assert (await first).status_code == 200
+
+
+async def test_each_picture_counts_and_the_answer_tells_what_is_left(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(monkeypatch, root, rate_limit_per_minute=5) as gateway:
+        transport = httpx.ASGITransport(create_app(gateway))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+
+            async def post(count: int) -> tuple[int, str, str | None]:
+                sent = files(*(picture(seed) for seed in range(count)))
+                told = await client.post(BATCH_PATH, params=FULL, files=sent)
+                left = told.headers["ratelimit"].split(";")[1]
+                return told.status_code, left, told.headers.get("retry-after")
+
+            assert await post(6) == (413, "r=4", None)  # never, however long it waits
+            assert await post(3) == (200, "r=1", None)
+            status, left, again = await post(2)  # the request itself is counted, its pictures are not
+            assert (status, left, again is not None) == (429, "r=0", True)

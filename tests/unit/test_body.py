@@ -1,5 +1,6 @@
 """Requests to pictures and options, in memory, with every way to get it wrong."""
 
+import asyncio
 import base64
 import io
 import json
@@ -9,8 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from fpan.serve.errors import BadRequest, GatewayError, TooLarge, UnsupportedImage
-from fpan.serve.http.body import Upload, read_upload
+from fpan.serve.errors import BadRequest, GatewayError, RequestTimeout, TooLarge, UnsupportedImage
+from fpan.serve.http.body import Most, Upload, read_upload, read_uploads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
@@ -234,3 +235,21 @@ async def test_a_caller_who_leaves_is_no_error_of_the_request() -> None:
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"image/png")], "query_string": b""}
     with pytest.raises(ClientDisconnect):
         await read_upload(Request(scope, gone), LIMIT, TIMEOUT_S)
+
+
+@pytest.mark.parametrize("kind", ["application/json", f"multipart/form-data; boundary={BOUNDARY}"])
+async def test_a_body_that_falls_silent_is_given_up_long_before_its_end(kind: str) -> None:
+    pieces = iter([b"--"])
+
+    async def receive() -> dict[str, Any]:
+        for piece in pieces:
+            return {"type": "http.request", "body": piece, "more_body": True}
+        return await asyncio.get_running_loop().create_future()
+
+    async def take(picture: Upload) -> None:
+        raise AssertionError
+
+    headers = [(b"content-type", kind.encode())]
+    silent = Request({"type": "http", "method": "POST", "headers": headers, "query_string": b""}, receive)
+    with pytest.raises(RequestTimeout, match=r"nothing of the body has come for 0\.05 s"):
+        await read_uploads(silent, Most(pictures=2, body_bytes=LIMIT, silence_s=0.05), TIMEOUT_S, take)

@@ -36,6 +36,36 @@ async def test_a_large_one_is_not_overtaken_by_small_ones():
     assert done == [8, 1, 1]
 
 
+async def test_background_work_waits_behind_all_others_and_not_for_ever():
+    budget, done = Budget(10), []
+
+    async def waiting(name: str, units: int) -> None:
+        with await budget.take(units, background=name.startswith("b")):
+            done.append(name)
+            await asyncio.sleep(0)
+
+    with await budget.take(5):
+        tasks = [asyncio.create_task(waiting(*each)) for each in (("b1", 6), ("b2", 1), ("a1", 9), ("a2", 1))]
+        await asyncio.sleep(0.01)
+        assert done == []
+        assert budget.full(1, background=True)
+    await asyncio.gather(*tasks)
+    assert done == ["a1", "a2", "b1", "b2"]
+    assert not budget.full(10, background=True)
+
+
+async def test_background_work_that_waits_keeps_nobody_waiting():
+    budget = Budget(10)
+    with await budget.take(5):
+        large = asyncio.create_task(budget.take(8, background=True))
+        await asyncio.sleep(0)
+        assert not budget.full(3)
+        with await asyncio.wait_for(budget.take(3), 5):
+            pass
+    with await large:
+        pass
+
+
 async def test_what_is_larger_than_all_there_is_goes_alone():
     budget, done = Budget(10), []
     with await budget.take(1):
@@ -65,7 +95,7 @@ async def test_nothing_is_lost_or_given_twice_whoever_leaves_when(seed):
     async def one() -> None:
         nonlocal held, most
         units = chance.randint(1, 12)
-        with await budget.take(units):
+        with await budget.take(units, background=chance.random() < 0.3):
             held += min(units, 10)
             most = max(most, held)
             for _ in range(chance.randint(0, 3)):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fpan.client import ApiError, AsyncClient, Retry, TryAgain
 from fpan.contract import FaceClass, ModelCard, Taxonomy
-from fpan.serve.admission import Admission
+from fpan.serve.admission import Admission, Capacity
 from fpan.serve.desk import Desk
 from fpan.serve.errors import Impossible, Overloaded
 from fpan.serve.http.app import create_app
@@ -92,7 +92,7 @@ def gateway():
             lineup=SimpleNamespace(now=Roster({"": SEGMENTER}, "", None, None)),
         ),
         metrics=metrics,
-        admission=Admission(settings.max_concurrency, None, metrics),
+        admission=Admission(Capacity.of(settings), None, metrics),
         draining=False,
         ready=ready,
     )

@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from fpan.serve.http.app import create_app
+from fpan.serve.http.app import CORS_ALLOWED, CORS_EXPOSED, create_app
 from fpan.serve.settings import Settings
 from pydantic import ValidationError
 
@@ -62,3 +62,23 @@ async def test_refusals_can_be_read_too(ask):
 def test_what_is_no_origin_is_refused(told):
     with pytest.raises(ValidationError):
         Settings(cors_origins=told)
+
+
+def test_no_header_of_the_contract_is_forgotten():
+    with known_gateway(v2_models="segm") as gateway:
+        paths = create_app(gateway).openapi()["paths"]
+    routes = [route for methods in paths.values() for route in methods.values()]
+    sent = {each["name"].lower() for route in routes for each in route.get("parameters", ()) if each["in"] == "header"}
+    told = {
+        name.lower() for route in routes for answer in route["responses"].values() for name in answer.get("headers", ())
+    }
+    assert {"priority", "last-event-id", "inference-header-content-length", "idempotency-key"} <= sent
+    assert sent <= {name.lower() for name in CORS_ALLOWED}
+    assert {"idempotent-replayed", "location", "etag"} <= told
+    assert told | {"inference-header-content-length"} <= {name.lower() for name in CORS_EXPOSED}
+
+
+@pytest.mark.parametrize("header", ["priority", "last-event-id", "inference-header-content-length"])
+async def test_a_page_may_send_what_the_contract_has(ask, header):
+    asked = {"Origin": LISTED, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": header}
+    assert (await ask((LISTED,), "OPTIONS", "/v1/parse", headers=asked)).status_code == 200

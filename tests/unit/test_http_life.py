@@ -1,6 +1,7 @@
 """The life of a request in the HTTP application: deadlines, callers who leave, what breaks, and who is told."""
 
 import asyncio
+import functools
 import json
 import logging
 import threading
@@ -11,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from fpan.contract import FaceClass, ModelCard, Taxonomy
-from fpan.serve.admission import Admission
+from fpan.serve.admission import Admission, Capacity
 from fpan.serve.desk import Desk
 from fpan.serve.http import answer
 from fpan.serve.http.app import create_app
@@ -73,7 +74,7 @@ async def gateway():
             limiter=RateLimiter(None, Secret(settings), metrics),
             rollout=SimpleNamespace(served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
             metrics=metrics,
-            admission=Admission(settings.max_concurrency, None, metrics),
+            admission=Admission(Capacity.of(settings), None, metrics),
             draining=False,
             pool=pool,
         )
@@ -88,7 +89,7 @@ async def client(gateway):
 class Call:
     """One request to the application, message by message."""
 
-    def __init__(self, gateway, path="/v1/parse"):
+    def __init__(self, gateway, path="/v1/parse", stalled=None):
         self.sent = []
         self.incoming = asyncio.Queue()
         scope = {
@@ -105,7 +106,7 @@ class Call:
             "client": ("127.0.0.1", 1),
             "server": ("x", 80),
         }
-        self.task = asyncio.create_task(create_app(gateway)(scope, self.incoming.get, self._send))
+        self.task = asyncio.create_task(create_app(gateway)(scope, self.incoming.get, stalled or self._send))
 
     async def _send(self, message):
         self.sent.append(message)
@@ -277,3 +278,27 @@ async def test_the_contract_tells_the_refusals_of_what_stands_before_the_routes_
     assert told["/v1/labels"] == {"200", "401", "404"}
     assert {"401", "403"} <= told["/v1/parse/batch"] & told["/v2/models/{name}/infer"]
     assert "HTTPValidationError" not in str(contract)
+
+
+async def test_a_reader_who_does_not_read_gives_back_its_permit_in_time(gateway, caplog):
+    async def never(message):
+        await asyncio.Event().wait()
+
+    gateway.settings.send_timeout_s = 0.1
+    gateway.admission = Admission(Capacity(1, 1, 1, 1), None, gateway.metrics)
+    call = Call(gateway, stalled=never)
+    call.body(b"picture")
+    in_flight = functools.partial(gateway.metrics.registry.get_sample_value, "fpan_requests_in_flight")
+    await asyncio.wait_for(gateway.parser.started.wait(), 5)
+    assert in_flight() == 1
+    async with asyncio.timeout(5):
+        while in_flight():
+            await asyncio.sleep(0.01)
+    call.leave()  # the system has ended the connection
+    await call.end()
+    assert (counted(gateway, "499"), caplog.records) == (1, [])
+
+
+async def test_a_slash_too_many_leads_nowhere_and_not_to_a_host_that_the_request_names(client):
+    told = await client.post("/v1/parse/", content=b"picture", headers={"Host": "evil.example"})
+    assert (told.status_code, "location" in told.headers) == (404, False)

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from fpan.serve.admission import Access
+from fpan.serve.caller import Offered
 from fpan.serve.errors import DeadlineExceeded, Unavailable
 from fpan.serve.http.batch import BATCH_PATH
 from fpan.serve.http.body import Upload
@@ -300,3 +302,32 @@ def _client(gateway):
     from fpan.serve.http.app import create_app
 
     return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(gateway)), base_url="http://x")
+
+
+async def test_each_picture_of_a_job_counts_when_it_is_handed_in(
+    root: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis.flush()
+    async with taking_jobs(monkeypatch, root, redis, rate_limit_per_minute=5, job_workers=0) as jobs:
+
+        async def post(count: int) -> tuple[int, str, bool]:
+            told = await jobs.client.post(JOBS_PATH, params=FULL, files=pictures(count))
+            return told.status_code, told.headers["ratelimit"].split(";")[1], "retry-after" in told.headers
+
+        assert await post(6) == (413, "r=4", False)
+        assert await post(3) == (202, "r=1", False)
+        assert await post(2) == (429, "r=0", True)
+
+
+async def test_streams_of_events_of_one_caller_are_bounded(
+    root: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis.flush()
+    async with taking_jobs(monkeypatch, root, redis, max_event_streams=1, job_workers=0) as jobs:
+        path = f"{JOBS_PATH}/{(await jobs.submit())['id']}/events"
+        account = jobs.gateway.admission.identify(Offered(None, None, None, "127.0.0.1"), Access())
+        with jobs.gateway.admission.streaming(account):
+            assert (await jobs.client.get(path)).status_code == 429
+        await jobs.client.delete(path.removesuffix("/events"))
+        for _ in range(2):  # each has given its place back
+            assert (await jobs.client.get(path)).status_code == 200

@@ -255,6 +255,7 @@ def test_shared_memory_is_refused(where):
         (lambda body, headers: (body[:-1], headers), "ends before"),
         (lambda body, headers: (body + b"x", headers), "1 bytes more"),
         (lambda body, headers: (body, {HEADER_LENGTH: "x"}), "Content-Length is 'x'"),
+        (lambda body, headers: (body, {HEADER_LENGTH: "0" * 5000}), "Content-Length is '0000"),
         (lambda body, headers: (body, {HEADER_LENGTH: "-1"}), "Content-Length is '-1'"),
         (lambda body, headers: (body, {HEADER_LENGTH: "0" * 5000}), "Content-Length is '000"),
         (lambda body, headers: (body, {HEADER_LENGTH: str(len(body) + 1)}), "the body has"),

@@ -18,6 +18,8 @@ NO_SETTINGS = {
     "FPAN_CA",
     "FPAN_CLIENT_CERTIFICATE",
     "FPAN_CLIENT_KEY",
+    "SSL_CERT_FILE",
+    "FORWARDED_ALLOW_IPS",
     "PERMISSION_DENIED",
     "ID_SECRET",
     "fpan_ID_SECRET",
@@ -32,6 +34,7 @@ NO_LIMIT_OF_A_REQUEST = {
     "batch_concurrency", "background_concurrency", "background_batch", "background_pause_ms", "background_wait_s",
     "job_workers", "worker_metrics_port", "job_lease_s", "job_attempts", "job_input_ttl_s", "job_result_ttl_s",
     "job_record_ttl_s", "job_sweep_s", "job_heartbeat_s", "webhook_attempts", "webhook_timeout_s",
+    "send_timeout_s", "drain_delay_s",
 }  # fmt: skip
 """Numbers that bound nothing a caller could ask for: ports, pauses, thresholds, sizes of batches."""
 

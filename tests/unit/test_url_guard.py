@@ -200,3 +200,9 @@ async def test_private_networks_may_be_let_in_but_never_where_machines_are_told_
 def test_patterns_that_mean_nothing_are_refused_when_the_server_starts(pattern):
     with pytest.raises(ValueError, match="is no host"):
         Hosts.parse(pattern)
+
+
+@pytest.mark.parametrize("url", ["https://a.example/\ud800", "https://\ud800.example/", "https://xn--\ud83d/"])
+def test_half_a_character_is_no_url(url):
+    with pytest.raises(BadRequest):
+        ANY.check(url)

@@ -12,6 +12,7 @@
     |-- Conflict                409  FAILED_PRECONDITION  it contradicts what is there
     |-- TooLarge                413  RESOURCE_EXHAUSTED   too many bytes or pixels
     |-- UnsupportedImage        415  INVALID_ARGUMENT     not an image that is read here
+    |-- Misdirected             421  INVALID_ARGUMENT     the server is called by a name that is not its own
     |-- Impossible              422  INVALID_ARGUMENT     well-formed but impossible: truncated image, box outside
     |-- Overloaded              429  RESOURCE_EXHAUSTED   over capacity; try again
     |-- RateLimited             429  RESOURCE_EXHAUSTED   the caller's own quota is used up; try again
@@ -96,6 +97,12 @@ class UnsupportedImage(GatewayError):
     """The bytes are no image of a format that is read here."""
 
     status, grpc_code, slug, title = 415, "INVALID_ARGUMENT", "unsupported-image", "Not an image that is read here"
+
+
+class Misdirected(GatewayError):
+    """The server is called by a name that is not its own."""
+
+    status, grpc_code, slug, title = 421, "INVALID_ARGUMENT", "misdirected", "Not a name of this server"
 
 
 class Impossible(GatewayError):

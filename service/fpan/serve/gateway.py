@@ -13,7 +13,7 @@ from typing import Protocol
 
 import cv2
 
-from fpan.serve.admission import Admission
+from fpan.serve.admission import Admission, Capacity
 from fpan.serve.cache import AnswerCache, AnswerKeys, AnswerStore
 from fpan.serve.desk import Desk
 from fpan.serve.fetch.fetch import Fetcher
@@ -148,7 +148,7 @@ async def open_gateway(settings: Settings, hooks: ClientFactory | None = None) -
 
         office = open_office(settings, metrics.jobs, background, settings.job_workers, hooks)
         jobs = await stack.enter_async_context(office)
-        admission = Admission(settings.max_concurrency, keys, metrics, rates, settings.rate_limit_per_minute)
+        admission = Admission(Capacity.of(settings), keys, metrics, rates, settings.rate_limit_per_minute)
         yield Gateway(settings, parser, desk, backend, rollout, shadow, metrics, admission, fetcher, tls, jobs)
 
 

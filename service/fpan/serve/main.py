@@ -20,6 +20,7 @@ from fpan.serve.gateway import Gateway, open_gateway
 from fpan.serve.grpc import start_grpc
 from fpan.serve.http.access import METRICS_PATH
 from fpan.serve.http.app import create_app
+from fpan.serve.http.hosts import Hosts
 from fpan.serve.http.info import metrics_app
 from fpan.serve.memory import return_large_blocks
 from fpan.serve.settings import Settings
@@ -76,16 +77,18 @@ async def serve(settings: Settings) -> None:
     """
     began = time.monotonic()
     http_socket = _bind(settings.bind_address, settings.port, "PORT")
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux; connections inherit it: who reads nothing for so long is gone
+        http_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(settings.send_timeout_s * 1000))
     metrics_socket = settings.metrics_port and _bind(settings.metrics_address, settings.metrics_port, "METRICS_PORT")
     # gRPC binds its own socket; whether the port is free is told before anything slow is started.
     _bind(settings.bind_address, settings.grpc_port, "GRPC_PORT").close()
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     me = asyncio.current_task()
     assert me is not None
     starting = True
 
     def on_signal() -> None:
-        stop.set()
+        (hurry if stop.is_set() else stop).set()
         if starting:
             me.cancel()
 
@@ -93,8 +96,10 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     with contextlib.closing(http_socket):
         async with open_gateway(settings) as gateway:
-            http = _Server(_configuration(gateway, create_app(gateway)))
-            metrics = _Server(_plain(metrics_app(gateway.metrics), settings)) if metrics_socket else None
+            http = _Server(_configuration(gateway, Hosts(create_app(gateway), settings)))
+            metrics = (
+                _Server(_plain(Hosts(metrics_app(gateway.metrics), settings), settings)) if metrics_socket else None
+            )
             try:
                 grpc = await start_grpc(gateway)
             except OSError as error:
@@ -112,6 +117,9 @@ async def serve(settings: Settings) -> None:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             gateway.drain()
+            if stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(hurry.wait(), settings.drain_delay_s)
             http.should_exit = True
             await asyncio.gather(grpc.drain(settings.drain_timeout_s), running)
             if metrics and telling:  # to the end: a drain is worth watching
@@ -135,6 +143,9 @@ def _plain(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         log_config=None,
         timeout_graceful_shutdown=round(settings.drain_timeout_s),
         server_header=False,
+        # Without it uvicorn believes this machine's own addresses, which anybody here has.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
     )
 
 

@@ -302,6 +302,29 @@ class Settings(BaseSettings):
     webhook_concurrency: Positive = 8
     """Hosts that are told of the end of jobs at the same time, each of one job."""
 
+    max_grpc_streams: Positive = 64
+    """Streams of gRPC that need no key and may be open at once: watched health, reflection."""
+    grpc_stream_timeout_s: Seconds = 3600
+    """How long one of these streams may be open, in seconds; whoever still watches begins anew."""
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], *Words] = ()
+    """Addresses or networks, with commas, of proxies whose ``X-Forwarded-For`` HTTP believes: 10.0.0.7, 10.1.0.0/16.
+    Empty: a caller's address is that of its connection."""
+    max_background_concurrency: Annotated[int, Field(ge=0)] = 0
+    """Requests of callers who would rather wait (``Priority: u=7``) that are handled at once, of ``max_concurrency``;
+    more are refused with 429. 0: a quarter of those."""
+    max_job_uploads: Positive = 16
+    """Jobs that are being handed in at once, beside ``max_concurrency``; more are refused with 429."""
+    max_event_streams: Positive = 32
+    """Streams of ``/v1/jobs/{id}/events`` that one caller may have open; more are refused with 429."""
+    send_timeout_s: Seconds = 60
+    """How long a caller may take to read a piece of an answer, in seconds; then its connection is dropped."""
+    allowed_hosts: Annotated[tuple[str, ...], *Words] = ()
+    """Names, with commas, that this server may be called by in HTTP (``Host``), or *. Empty: on loopback without keys
+    localhost, 127.0.0.1, [::1] and ``bind_address``, so that no page reaches it by a name of its own; elsewhere any."""
+    drain_delay_s: Annotated[float, Field(ge=0)] = 0
+    """How long the ports stay open after SIGTERM, in seconds, telling that the server is not ready and takes nothing
+    new: until those who send it requests have heard of it. A second signal cuts it short."""
+
     @field_validator("jobs_secret")
     @classmethod
     def _is_secret(cls, value: SecretStr, others: ValidationInfo) -> SecretStr:

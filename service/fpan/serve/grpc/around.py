@@ -16,6 +16,7 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan.serve.admission import ANY_KEY, OPEN, Access
 from fpan.serve.caller import API_KEY, AUTHORIZATION, CLIENT_ID, Caller, Offered, host_of
 from fpan.serve.errors import BadRequest, GatewayError, RateLimited, RequestTimeout, Unavailable
+from fpan.serve.grpc.open_calls import OpenCalls
 from fpan.serve.grpc.status import status_of
 from fpan.serve.http.request_id import HEADER, choose
 from fpan.serve.inference.trace import TRACEPARENT, TRACESTATE, read_trace, tracing
@@ -67,6 +68,8 @@ class Around(grpc.aio.ServerInterceptor):
 
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
+        settings = gateway.settings
+        self._open = OpenCalls(settings.max_grpc_streams, settings.grpc_stream_timeout_s, settings.body_timeout_s)
 
     async def intercept_service(
         self, continuation: "Callable[[Details], Awaitable[Handler]]", details: Details
@@ -75,8 +78,10 @@ class Around(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         method = str(details.method)
         access = ACCESS.get(method) or ACCESS.get(method.rpartition("/")[0], ANY_KEY)
-        if handler is None or access is OPEN:
+        if handler is None:
             return handler
+        if access is OPEN:
+            return self._open.bounded(handler)
         if handler.unary_unary is None:
             raise NotImplementedError(f"{method} needs admission, which is there for unary calls only")
         answer = handler.unary_unary
@@ -102,9 +107,10 @@ class Around(grpc.aio.ServerInterceptor):
         with _Measured(self._gateway, method) as measured:
             try:
                 self._check_draining()
-                async with self._gateway.admission.admit(offered, access) as (caller, allowance):
+                background = is_background([_value(metadata, PRIORITY)])
+                async with self._gateway.admission.admit(offered, access, background) as (caller, allowance):
                     trailing |= limit_fields(allowance)
-                    _CALL.set(Call(identity, caller, is_background([_value(metadata, PRIORITY)]), trailing))
+                    _CALL.set(Call(identity, caller, background, trailing))
                     message = await self._message(messages)
                     with tracing(read_trace(_values(metadata, TRACEPARENT), _values(metadata, TRACESTATE))):
                         response = await answer(message, context)

@@ -22,10 +22,10 @@ HEALTH_INTERVAL_S = 1.0
 """How often the health that watchers see follows the gateway's."""
 _OPTIONS_BYTES = 64 * 1024
 """What a message may have beside its picture."""
-_SPARE_CALLS = 16
-"""Calls let in beyond ``max_concurrency``: health, reflection, and those that are told of the overload in words.
+_SPARE_CALLS = 1024
+"""Calls let in beyond ``max_concurrency`` and ``max_grpc_streams``: health, and those that are told why not.
 
-A call beyond them is refused before its message is read, so that pictures do not pile up in memory."""
+No message is read before its call has been let in, so that pictures do not pile up in memory."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ async def start_grpc(gateway: "Gateway") -> GrpcServer:
     server = grpc.aio.server(
         interceptors=(Around(gateway),),
         options=options,
-        maximum_concurrent_rpcs=settings.max_concurrency + _SPARE_CALLS,
+        maximum_concurrent_rpcs=settings.max_concurrency + settings.max_grpc_streams + _SPARE_CALLS,
     )
     face_parsing_pb2_grpc.add_FaceParsingServicer_to_server(FaceParsingServicer(gateway), server)
     healthy = health.aio.HealthServicer()

@@ -1,15 +1,20 @@
 """What each route asks of its callers: the one table, looked at before a request's body is read."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from fpan.serve.admission import ANY_KEY, OPEN, Access
+from fpan.serve.admission import ANY_KEY, OPEN, Access, Admission
 from fpan.serve.caller import API_KEY, AUTHORIZATION, CLIENT_ID, Caller, Offered
 
 METRICS_PATH = "/metrics"
+CALLER, ALLOWANCE = "fpan.caller", "fpan.allowance"
+"""Where a request's scope keeps who asks, and what is left of its quota: the latest, which the answer tells."""
+HELD = "fpan.held"
+"""Where it keeps what is given back once it has been answered."""
 _ROOT = "/"
 """Stands for itself alone: all else is below it."""
 
@@ -25,7 +30,7 @@ ACCESS: Mapping[str, Access] = {
     "POST /v1/parse": Access("parse", limited=True),
     "POST /parse": Access("parse", limited=True),
     "/v1/jobs": Access("jobs"),
-    "POST /v1/jobs": Access("jobs", limited=True),
+    "POST /v1/jobs": Access("jobs", limited=True, pool="uploads"),
     "/v2": Access("inference"),
     "/v2/health": OPEN,
     "POST /v2": Access("inference", limited=True),
@@ -59,5 +64,26 @@ def offered(scope: Scope) -> Offered:
 
 def admitted(request: HTTPConnection) -> Caller:
     """Who sends a request that has passed the middleware."""
-    caller: Caller = request.scope["fpan.caller"]
+    caller: Caller = request.scope[CALLER]
     return caller
+
+
+def hold(request: HTTPConnection, held: AbstractContextManager[None]) -> None:
+    """Enters a block that ends when the request has been answered, streams to their end.
+
+    Raises:
+        GatewayError: what entering raises.
+    """
+    stack: ExitStack = request.scope[HELD]
+    stack.enter_context(held)
+
+
+async def charge(request: HTTPConnection, admission: Admission, pictures: int) -> None:
+    """Counts a request with several pictures as so many; its answer tells what is left.
+
+    Raises:
+        GatewayError: as :meth:`Admission.spend`.
+    """
+    allowance = await admission.spend(admitted(request), pictures)
+    if allowance is not None:
+        request.scope[ALLOWANCE] = allowance

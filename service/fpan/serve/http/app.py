@@ -11,24 +11,40 @@ from fpan.serve.gateway import Gateway
 from fpan.serve.http import problems
 from fpan.serve.http.batch import batch_routes
 from fpan.serve.http.describe_access import describe_access
+from fpan.serve.http.events import LAST_EVENT_ID
 from fpan.serve.http.info import info_routes
-from fpan.serve.http.jobs import job_routes
+from fpan.serve.http.jobs import IDEMPOTENCY_KEY, job_routes
 from fpan.serve.http.middleware import Around
-from fpan.serve.http.oip import oip_routes
+from fpan.serve.http.oip import HEADER_LENGTH, oip_routes
 from fpan.serve.http.page import page_router
 from fpan.serve.http.parse import parse_routes
 from fpan.serve.http.request_id import HEADER
 from fpan.serve.inference.trace import TRACEPARENT, TRACESTATE
+from fpan.serve.priority import PRIORITY
 
 _DESCRIPTION = "A photo in; for every face in it a label map out, in the pixels of the picture that was sent."
 
-CORS_ALLOWED = ("Authorization", API_KEY, CLIENT_ID, HEADER, "Content-Type", "Idempotency-Key", TRACEPARENT, TRACESTATE)
+CORS_ALLOWED = (
+    "Authorization",
+    API_KEY,
+    CLIENT_ID,
+    HEADER,
+    PRIORITY,
+    LAST_EVENT_ID,
+    HEADER_LENGTH,
+    IDEMPOTENCY_KEY,
+    "Content-Type",
+    TRACEPARENT,
+    TRACESTATE,
+)
 """Headers that pages of other origins may send."""
 CORS_EXPOSED = (
     HEADER,
+    HEADER_LENGTH,
     "Cache-Status",
     "ETag",
     "Face-Count",
+    "Idempotent-Replayed",
     "Location",
     "RateLimit",
     "RateLimit-Policy",
@@ -53,7 +69,12 @@ def create_app(gateway: Gateway) -> FastAPI:
     """The application over an open gateway."""
     # No documentation pages: FastAPI's load their scripts from elsewhere, and this works offline.
     app = _Application(
-        title="Mask-FPAN Serve", version=fpan.__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None
+        title="Mask-FPAN Serve",
+        version=fpan.__version__,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # it would lead to whatever host the request has named
     )
     problems.install(app)
     app.include_router(parse_routes(gateway))
@@ -62,7 +83,9 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(info_routes(gateway))
     app.include_router(oip_routes(gateway))
     app.include_router(page_router())
-    app.add_middleware(Around, metrics=gateway.metrics, admission=gateway.admission)
+    app.add_middleware(
+        Around, metrics=gateway.metrics, admission=gateway.admission, send_timeout_s=gateway.settings.send_timeout_s
+    )
     if origins := gateway.settings.cors_origins:  # outermost: a browser asks beforehand without a key
         app.add_middleware(
             CORSMiddleware,

@@ -7,7 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from fpan.serve.errors import Unavailable
 from fpan.serve.gateway import Gateway
-from fpan.serve.http.access import admitted
+from fpan.serve.http.access import admitted, charge
 from fpan.serve.http.answer import JSON
 from fpan.serve.http.body import Most, Upload, read_uploads
 from fpan.serve.http.connected import each_while_connected, while_connected
@@ -26,7 +26,7 @@ def batch_routes(gateway: Gateway) -> APIRouter:
     """The routes of ``gateway``."""
     router = APIRouter()
     settings = gateway.settings
-    most = Most(settings.max_batch_images, settings.max_batch_bytes)
+    most = Most(settings.max_batch_images, settings.max_batch_bytes, settings.body_timeout_s)
 
     async def batch(request: Request) -> Response:
         """Parses every face of several pictures. A picture that fails has a problem in its place and stops no other."""
@@ -42,7 +42,7 @@ def batch_routes(gateway: Gateway) -> APIRouter:
         read_options(common)  # what is wrong for all is told of all, before anything is done
         pictures = [Upload(each.data, {**common, **each.options}) for each in pictures]
         caller = admitted(request)
-        await gateway.admission.spend(caller, len(pictures) - 1)  # the request itself has counted as one
+        await charge(request, gateway.admission, len(pictures))
         turn = Turn(object(), is_background(request.headers.getlist(PRIORITY)))
         parse = DeskParse(gateway.desk, settings.max_body_bytes, turn, caller.identity, caller.account)
         made = entries(parse, pictures, request_id(request), settings.batch_concurrency)

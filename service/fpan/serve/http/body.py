@@ -52,6 +52,8 @@ class Most:
 
     pictures: int
     body_bytes: int
+    silence_s: float
+    """Seconds that may pass between two pieces of its body."""
 
 
 Take = Callable[[Upload], Awaitable[None]]
@@ -110,7 +112,7 @@ async def read_uploads(request: Request, most: Most, timeout_s: float, take: Tak
         members: dict[str, object] = {}
     elif kind == _JSON:
         async with _in_time(timeout_s):
-            body = await _read_whole(request, most.body_bytes)
+            body = await _read_whole(request, most.body_bytes, most.silence_s)
         pictures, members = await asyncio.to_thread(read_json_list, body, most.pictures)
         del body
         count = len(pictures)
@@ -169,18 +171,26 @@ def _media_type(request: Request) -> str:
     raise UnsupportedImage(f"a body of type {kind[:80]!r} is not read: {HOW}")
 
 
-async def _capped(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
-    """The body as it comes, until it is too large."""
+async def _capped(request: Request, max_bytes: int, silence_s: float | None = None) -> AsyncGenerator[bytes, None]:
+    """The body as it comes, until it is too large, or nothing more has come for so many seconds."""
     came = 0
-    async for chunk in request.stream():
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(silence_s):
+                chunk = await anext(stream)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise RequestTimeout(f"nothing of the body has come for {silence_s:g} s") from None
         came += len(chunk)
         if came > max_bytes:
             raise _too_large(max_bytes)
         yield chunk
 
 
-async def _read_whole(request: Request, max_bytes: int) -> bytes:
-    return b"".join([chunk async for chunk in _capped(request, max_bytes)])
+async def _read_whole(request: Request, max_bytes: int, silence_s: float | None = None) -> bytes:
+    return b"".join([chunk async for chunk in _capped(request, max_bytes, silence_s)])
 
 
 def _too_large(max_bytes: int) -> TooLarge:
@@ -192,10 +202,12 @@ class _InMemoryParser(MultiPartParser):
 
     complete = False
 
-    def __init__(self, request: Request, max_bytes: int, max_files: int = _MAX_PARTS) -> None:
+    def __init__(
+        self, request: Request, max_bytes: int, max_files: int = _MAX_PARTS, silence_s: float | None = None
+    ) -> None:
         super().__init__(
             request.headers,
-            self._to_the_end(_capped(request, max_bytes)),
+            self._to_the_end(_capped(request, max_bytes, silence_s)),
             max_files=max_files,
             max_fields=_MAX_PARTS,
             max_part_size=max_bytes,
@@ -229,7 +241,7 @@ class _HandingOver(_InMemoryParser):
     """Hands over each file that has wholly come, and forgets it."""
 
     def __init__(self, request: Request, most: Most, take: Take) -> None:
-        super().__init__(request, most.body_bytes, most.pictures + 1)
+        super().__init__(request, most.body_bytes, most.pictures + 1, most.silence_s)
         self._most = most
         self._take = take
         self.taken = 0

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from fpan.serve.errors import BadRequest, GatewayError, NotFound, Unavailable
 from fpan.serve.gateway import Gateway
-from fpan.serve.http.access import admitted
+from fpan.serve.http.access import admitted, charge, hold
 from fpan.serve.http.answer import JSON
 from fpan.serve.http.batch import NDJSON, lines, results
 from fpan.serve.http.body import Most, Upload, read_uploads
@@ -35,7 +35,7 @@ def job_routes(gateway: Gateway) -> APIRouter:
     """The routes of ``gateway``."""
     router = APIRouter(tags=["jobs"])
     settings = gateway.settings
-    most = Most(settings.max_job_images, settings.max_job_bytes)
+    most = Most(settings.max_job_images, settings.max_job_bytes, settings.body_timeout_s)
 
     async def submit(request: Request) -> Response:
         """Takes pictures to be parsed when nobody else waits."""
@@ -59,6 +59,7 @@ def job_routes(gateway: Gateway) -> APIRouter:
             for place, of_one in own.items():
                 with _of_picture(place):
                     read_options({**options, **of_one})
+            await charge(request, gateway.admission, draft.count)
             record, is_repeated = await draft.submit(options, webhook, key, admitted(request).identity)
         headers = {"Location": record.path, **_PRIVATE}
         if is_repeated:
@@ -85,6 +86,7 @@ def job_routes(gateway: Gateway) -> APIRouter:
         if record.ended and record.seq == seen:
             return Response(status_code=204)  # ends the coming again of a browser
         told = events(office, record, proven_caller(request), seen, settings.job_heartbeat_s)
+        hold(request, gateway.admission.streaming(admitted(request)))
         # No proxy may wait until it has the whole of it.
         headers = {**_PRIVATE, "X-Accel-Buffering": "no"}
         return StreamingResponse(each_while_connected(request, told), media_type=EVENT_STREAM, headers=headers)

@@ -1,30 +1,38 @@
 """Around every request: its id, its metrics, admission before the body is read, an answer to what nobody foresaw."""
 
+import asyncio
 import time
+from contextlib import ExitStack, suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fpan.serve.admission import Admission
-from fpan.serve.errors import GatewayError, RateLimited
-from fpan.serve.http.access import access_of, offered
+from fpan.serve.errors import GatewayError
+from fpan.serve.http.access import ALLOWANCE, CALLER, HELD, access_of, offered
 from fpan.serve.http.problems import problem, unknown
 from fpan.serve.http.request_id import HEADER, choose
 from fpan.serve.inference.trace import TRACEPARENT, TRACESTATE, read_trace, tracing
-from fpan.serve.limits import Allowance, limit_fields
+from fpan.serve.limits import limit_fields
 from fpan.serve.metrics import Metrics
+from fpan.serve.priority import PRIORITY, is_background
 
 _UNMATCHED = "(none)"
 _GONE = 499
 """What requests are counted as whose caller left before the answer."""
 
 
+class _Unread(ClientDisconnect):
+    """The caller does not read its answer."""
+
+
 class Around:
     """ASGI middleware: request id, latency by route, and who may come in, by the table of :mod:`.access`."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, admission: Admission) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, admission: Admission, send_timeout_s: float) -> None:
         self.app = app
+        self._send_timeout_s = send_timeout_s
         self._metrics = metrics
         self._admission = admission
 
@@ -40,26 +48,31 @@ class Around:
         began = time.perf_counter()
         status = 500
         started = False
-        allowance: Allowance | None = None
 
         async def send_with_id(message: Message) -> None:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
-                MutableHeaders(scope=message).update({HEADER: identity, **limit_fields(allowance)})
-            await send(message)
+                MutableHeaders(scope=message).update({HEADER: identity, **limit_fields(scope.get(ALLOWANCE))})
+            try:
+                async with asyncio.timeout(self._send_timeout_s):
+                    await send(message)
+            except TimeoutError:
+                raise _Unread from None
 
         try:
-            async with self._admission.admit(offered(scope), access_of(scope["method"], scope["path"])) as admitted:
-                scope["fpan.caller"], allowance = admitted
-                with tracing(trace):
+            access = access_of(scope["method"], scope["path"])
+            background = is_background(headers.getlist(PRIORITY))
+            async with self._admission.admit(offered(scope), access, background) as admitted:
+                scope[CALLER], scope[ALLOWANCE] = admitted
+                with ExitStack() as scope[HELD], tracing(trace):
                     await self.app(scope, receive, send_with_id)
         except GatewayError as refused:  # those of routes have been answered within
-            if isinstance(refused, RateLimited):
-                allowance = refused.allowance
             await problem(Request(scope), refused)(scope, receive, send_with_id)
-        except ClientDisconnect:
+        except ClientDisconnect as left:
             status = _GONE
+            if isinstance(left, _Unread):  # its permit is free; the system ends a connection that is not read
+                await _ended(receive, self._send_timeout_s)
         except Exception as error:
             if started:
                 raise
@@ -69,3 +82,11 @@ class Around:
             route = getattr(scope.get("route"), "path", _UNMATCHED)
             self._metrics.requests.labels(route, scope["method"], str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(time.perf_counter() - began)
+
+
+async def _ended(receive: Receive, most_s: float) -> None:
+    """Waits for the end of a connection, but not for long: its server would complain of half an answer."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(most_s):
+            while (await receive())["type"] != "http.disconnect":
+                pass

@@ -1,12 +1,13 @@
 """`POST /v1/parse`: a picture in, its faces out."""
 
+import asyncio
 from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
 from fpan.serve.cache import CACHE_STATUS
-from fpan.serve.desk import Asking, Encoding
-from fpan.serve.errors import BadRequest, Unavailable
+from fpan.serve.desk import Answered, Asking, Encoding
+from fpan.serve.errors import BadRequest, DeadlineExceeded, Unavailable
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.access import admitted
 from fpan.serve.http.answer import JSON, NPZ, PNG, json_answer, with_request
@@ -28,6 +29,15 @@ def parse_routes(gateway: Gateway) -> APIRouter:
     router = APIRouter()
     settings = gateway.settings
 
+    async def fetched(asking: Asking, url: str) -> Answered:
+        """The answer for the picture at ``url``, within one deadline for both."""
+        allowed_ms = asking.options.deadline_ms or settings.deadline_ms
+        try:
+            async with asyncio.timeout(allowed_ms / 1000):
+                return await gateway.desk.answer(replace(asking, data=await gateway.fetcher.fetch(url)))
+        except TimeoutError:
+            raise DeadlineExceeded(f"the answer was not ready within {allowed_ms} ms") from None
+
     async def parse(request: Request) -> Response:
         """Parses every face of one picture; see the options for which faces, which classes, which answer."""
         if gateway.draining:
@@ -35,11 +45,11 @@ def parse_routes(gateway: Gateway) -> APIRouter:
         media = negotiate(", ".join(request.headers.getlist("accept")), (JSON, PNG, NPZ))
         upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
         options = _for_media(ParseOptions.read(upload.options), media)
-        data = upload.data if upload.url is None else await while_connected(request, gateway.fetcher.fetch(upload.url))
         turn = Turn(background=is_background(request.headers.getlist(PRIORITY)))
         caller = admitted(request)
-        asking = Asking(data, options, _encoding(media, options), caller.identity, turn, caller.account)
-        answered = await while_connected(request, gateway.desk.answer(asking))
+        asking = Asking(upload.data, options, _encoding(media, options), caller.identity, turn, caller.account)
+        answer = gateway.desk.answer(asking) if upload.url is None else fetched(asking, upload.url)
+        answered = await while_connected(request, answer)
         body, timing = answered.body, answered.timing_ms
         headers = {
             "Server-Timing": ", ".join(f"{stage};dur={ms:g}" for stage, ms in timing.items()),

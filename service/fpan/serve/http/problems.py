@@ -9,7 +9,16 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
-from fpan.serve.errors import PROBLEM_BASE, BadRequest, GatewayError, NotFound, RequestTimeout, Unauthenticated
+from fpan.serve.errors import (
+    PROBLEM_BASE,
+    BadRequest,
+    GatewayError,
+    NotFound,
+    RateLimited,
+    RequestTimeout,
+    Unauthenticated,
+)
+from fpan.serve.http.access import ALLOWANCE
 from fpan.serve.http.oip_paths import is_oip
 from fpan.serve.http.request_id import request_id
 
@@ -21,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 def problem(request: Request, error: GatewayError) -> JSONResponse:
     """The answer that tells ``error``."""
+    if isinstance(error, RateLimited):
+        request.scope[ALLOWANCE] = error.allowance
     answer = _answer(request, error.status, error.slug, error.title, str(error), error.retry_after_s)
     if isinstance(error, RequestTimeout):
         answer.headers["Connection"] = "close"  # what is still to come is not awaited (RFC 9110, 15.5.9)

@@ -1,4 +1,4 @@
-"""Room for what is large: who finds none waits, in order."""
+"""Room for what is large: who finds none waits, in order, and background work behind all others."""
 
 import asyncio
 from collections import deque
@@ -13,26 +13,33 @@ class Budget:
         """Takes how many there are."""
         self._free = self._units = units
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._background: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    def full(self, units: int) -> bool:
+    def full(self, units: int, background: bool = False) -> bool:
         """Whether somebody who wants so many must wait."""
-        return bool(self._waiting) or min(units, self._units) > self._free
+        ahead = bool(self._waiting) or (background and bool(self._background))
+        return ahead or min(units, self._units) > self._free
 
-    async def take(self, units: int) -> AbstractContextManager[None]:
+    async def take(self, units: int, background: bool = False) -> AbstractContextManager[None]:
         """Waits until there is room; it is given back when the block ends. More than there are at all take everything.
 
         Cancelled, it takes none.
+
+        Args:
+            units: how many are wanted.
+            background: whether all others go first.
         """
         wanted = min(units, self._units)
-        if self.full(wanted):
+        if self.full(wanted, background):
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((wanted, turn))
+            waiting = self._background if background else self._waiting
+            waiting.append((wanted, turn))
             try:
                 await turn
             except asyncio.CancelledError:
                 if turn.cancelled():
                     with suppress(ValueError):  # it has been passed over already
-                        self._waiting.remove((wanted, turn))
+                        waiting.remove((wanted, turn))
                 else:  # its turn came in the same moment
                     self._free += wanted
                 self._next()
@@ -50,8 +57,8 @@ class Budget:
             self._next()
 
     def _next(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._free:
-            wanted, turn = self._waiting.popleft()
+        while (waiting := self._waiting or self._background) and waiting[0][0] <= self._free:
+            wanted, turn = waiting.popleft()
             if not turn.done():
                 self._free -= wanted
                 turn.set_result(None)

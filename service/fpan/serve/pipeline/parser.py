@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from fpan.contract import Taxonomy
 from fpan.serve.errors import BadRequest, GatewayError, Impossible
 from fpan.serve.inference.batcher import Answer, Arrays
+from fpan.serve.inference.turns import turn_now
 from fpan.serve.inference.waits import wait_now
 from fpan.serve.pipeline import align
 from fpan.serve.pipeline.asked import Asked, Observer, asking, nobody
@@ -123,8 +124,10 @@ class FaceParser:
             watch.add(stage, 0.0)
         with watch("decode"):
             header = await self._work(partial(read_header, data, max_pixels=self._limits.max_pixels))
-        with watch("queue") if self._budget.full(header.pixels) else nullcontext(), wait_now().in_line():
-            held.enter_context(await self._budget.take(header.pixels))
+        background = turn_now().background
+        full = self._budget.full(header.pixels, background)
+        with watch("queue") if full else nullcontext(), wait_now().in_line():
+            held.enter_context(await self._budget.take(header.pixels, background))
         with watch("decode"):
             photo = await self._work(partial(header.decode, options.orientation))
         detector = roster.careful if "redact" in options.output else roster.detector
