@@ -30,6 +30,7 @@ CHECKS = (
 """Not among them: whether whatever fits the document's types is taken. It need not be a picture."""
 _SHARE_GOOD = 3
 """One of so many pictures is whole."""
+_KEPT_OPTIONS = 2
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 QUICK = ("examples", "fuzzing", "stateful")
 """All but each border of each type, which takes a quarter of a minute."""
@@ -53,6 +54,7 @@ def _taught() -> None:
 def _with_pictures(context: Any, body: Any) -> Any:
     """Texts where base64 belongs become pictures, so that what follows them is met too."""
     if isinstance(body, dict):
+        body = _with_words(context, body)
         if isinstance(body.get("image"), str):
             body["image"] = _base64_for(body["image"])
         if isinstance(body.get("images"), list):
@@ -62,12 +64,14 @@ def _with_pictures(context: Any, body: Any) -> Any:
     return body
 
 
-def _with_words(context: Any, query: Any) -> Any:
-    """Most options become words that are taken: an answer needs all of them to be right."""
-    rng = Random(repr(query))
-    if not isinstance(query, dict) or not rng.randrange(4):
-        return query
-    return {name: rng.choice(WORDS[name]) if name in WORDS else value for name, value in query.items()}
+def _with_words(context: Any, members: Any) -> Any:
+    """Most options become words that are taken, the first two of them: an answer needs all of them to be right."""
+    rng = Random(repr(members))
+    if not isinstance(members, dict) or not rng.randrange(4):
+        return members
+    spare = [name for name in members if name in WORDS][_KEPT_OPTIONS:]
+    kept = {name: value for name, value in members.items() if name not in spare}
+    return {name: rng.choice(WORDS[name]) if name in WORDS else value for name, value in kept.items()}
 
 
 def _base64_for(text: str) -> str:

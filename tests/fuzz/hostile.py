@@ -39,25 +39,9 @@ _VALUES: dict[str, tuple[Any, ...]] = {
 _BOUNDARY = "----fuzz"
 _LONGEST_NAME, _LONGEST_WORD = 3000, 5000
 """Characters of a query: httpx sends no more than 64 KiB."""
-_NASTY = (
-    "",
-    " ",
-    ",",
-    ",,",
-    "\0",
-    "\ud800",
-    "\uffff",
-    "é",
-    "🦄",
-    "null",
-    "NaN",
-    "1e999",
-    "-0",
-    "0x10",
-    "1_0",
-    "٣",
-    "'",
-)
+_HALVES = ("\ud800", "a\udfff")
+"""With halves of characters, which JSON can name."""
+_NASTY = ("", " ", ",", "\0", *_HALVES * 2, "\uffff", "é", "🦄", "null", "NaN", "1e999", "-0", "0x10", "1_0", "٣", "'")
 _LONG = tuple(word * 4500 for word in ("9", "[", "{", "a,"))
 _NUMBERS = (0, -1, 1e308, -1e308, 2**31, 2**63, 2**64, 10**400, 5e-324, True, None)
 
@@ -190,12 +174,13 @@ _HEADERS = {
     "Authorization": ("Bearer", "Bearer \xff", "Basic x"),
     "If-None-Match": ("*", "\xff", ",,"),
 }
-_METHODS = ("GET", "GET", "GET", "HEAD", "DELETE", "OPTIONS", "PUT", "PATCH")
+_METHODS = (*("GET",) * 6, "HEAD", "DELETE", "OPTIONS", "PUT", "PATCH")
 _PATHS = (
     LABELS,
     "/v1/models/{}",
     "/v1/jobs/{}",
     "/v1/jobs/{}/result",
+    "/v1/jobs/{}/events",
     "/v1/jobs/{}/events",
     "/v2/models/{}",
     "/v2/models/segm/versions/{}",
@@ -208,8 +193,15 @@ _PATHS = (
 )
 
 
+_OWN_HEADERS = {"/events": "Last-Event-ID", INFER: "Inference-Header-Content-Length", JOBS: "Idempotency-Key"}
+"""Headers that are read at paths with these ends alone."""
+
+
 @st.composite
-def _headers(draw: st.DrawFn, **chosen: str) -> dict[str, bytes]:
+def _headers(draw: st.DrawFn, path: str, **chosen: str) -> dict[str, bytes]:
+    for end, name in _OWN_HEADERS.items():
+        if path.endswith(end) and draw(st.booleans()):
+            chosen[name] = draw(st.sampled_from(_HEADERS[name]))
     for name in draw(st.lists(st.sampled_from(sorted(_HEADERS)), max_size=2, unique=True)):
         chosen.setdefault(name, draw(st.sampled_from(_HEADERS[name])))
     return {name: value.encode("latin-1") for name, value in chosen.items()}
@@ -218,7 +210,7 @@ def _headers(draw: st.DrawFn, **chosen: str) -> dict[str, bytes]:
 @st.composite
 def requests(draw: st.DrawFn) -> dict[str, Any]:
     """What hands something in, as arguments of ``httpx.Client.request``."""
-    path = draw(st.sampled_from((PARSE, PARSE, BATCH, JOBS, INFER)))
+    path = draw(st.sampled_from((PARSE, PARSE, BATCH, JOBS, INFER, INFER)))
     kind = draw(st.sampled_from((_JSON, _JSON if path == INFER else _FORM)) | st.sampled_from(_OTHER_TYPES))
     content: st.SearchStrategy[bytes] = pictures
     if kind == _FORM:
@@ -226,7 +218,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     elif kind == _JSON:
         body = _inference_json() if path == INFER else _picture_json(path)
         content = body | body | _nested() | st.binary(max_size=60)
-    headers = draw(_headers(**{"Content-Type": kind}))
+    headers = draw(_headers(path, **{"Content-Type": kind}))
     asked = query(draw(options() | st.just({}))) if path != INFER else {}
     return {"method": "POST", "url": path, "content": draw(content), "headers": headers, "params": asked}
 
@@ -241,6 +233,6 @@ def lookups(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "method": draw(st.sampled_from(_METHODS)),
         "url": url,
-        "headers": draw(_headers()),
+        "headers": draw(_headers(url)),
         "params": {"model": word},
     }

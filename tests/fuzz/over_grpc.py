@@ -34,6 +34,13 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
 }
+_TAKEN = {
+    "classes": ("hair", "skin", "l_eye"),
+    "groups": ("lips", "eyes"),
+    "model": ("", "segm", "segm:1", "segm@champion"),
+    "taxonomy": ("", "bisenet"),
+}
+"""Texts that are taken, by field."""
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 _LONGEST_LIST = 5
@@ -99,8 +106,10 @@ def messages(kind: type[Message] = pb.ParseRequest) -> st.SearchStrategy[Message
 
 @cache
 def _messages(descriptor: Descriptor) -> st.SearchStrategy[dict[str, Any]]:
-    members = {each.name: _member(each) for each in descriptor.fields if each.containing_oneof is None}
-    choices: list[st.SearchStrategy[dict[str, Any]]] = [st.fixed_dictionaries({}, optional=members)]
+    own = [each for each in descriptor.fields if each.containing_oneof is None]
+    needed = {each.name: _member(each) for each in own if each.type == FieldDescriptor.TYPE_BYTES}
+    others = {each.name: _member(each) for each in own if each.name not in needed}
+    choices: list[st.SearchStrategy[dict[str, Any]]] = [st.fixed_dictionaries(needed, optional=others)]
     for oneof in descriptor.oneofs:
         choices.append(st.just({}) | st.one_of([st.fixed_dictionaries({f.name: _member(f)}) for f in oneof.fields]))
     return st.tuples(*choices).map(lambda parts: {name: value for part in parts for name, value in part.items()})
@@ -121,12 +130,13 @@ def _value(field: FieldDescriptor) -> st.SearchStrategy[Any]:
     if kind in _INTEGERS:
         return st.integers(1, 50) | st.integers(*_INTEGERS[kind])
     if kind in (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE):
-        return st.floats(0, 1, width=32) | st.floats(-100, 100, width=32) | st.floats(width=32)
+        return st.floats(0, 1, width=32) | st.floats(0, 1, width=32) | st.floats(-9, 60, width=32) | st.floats(width=32)
     if kind == FieldDescriptor.CPPTYPE_BOOL:
         return st.booleans()
     if field.type == FieldDescriptor.TYPE_BYTES:
         return st.just(GOOD) | st.integers(0, 2**31).map(broken) | st.binary(max_size=200)
-    return st.sampled_from(("hair", "skin", "lips", "segm", "segm@champion", "bisenet", "")) | st.text(max_size=40)
+    taken = st.sampled_from(_TAKEN.get(field.name, ("",)))
+    return taken | taken | taken | st.text(max_size=40)
 
 
 def hostile(number: int) -> tuple[bytes, Metadata, float]:

@@ -39,9 +39,9 @@ What is looked at, for each input:
 Afterwards the service is ready, gives the same answer to the same picture as before, and has logged nothing of
 requests.
 
-Its resident memory: {first} MiB at the start, after a short round of all parts; {last} MiB at the end ({grown} MiB, at
-most {allowed} are allowed); {most} MiB at most. By a straight line through all looks it changes by {slope} MiB in
-10,000 inputs.
+Its resident memory: {first} MiB at the start, after a round with a sixth of all inputs; {last} MiB at the end ({grown}
+MiB, at most {allowed} are allowed); {most} MiB at most. By a straight line through all looks it changes by {slope} MiB
+in 10,000 inputs.
 
 Each input has a number or comes from a seed, so that a run can be repeated: `python -m tests.fuzz.corpus NUMBER` writes
 a broken picture.
