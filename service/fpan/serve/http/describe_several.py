@@ -151,7 +151,7 @@ EVENTS: dict[str, Any] = {
             "content": {"text/event-stream": {"itemSchema": _EVENT}},
         },
         204: {"description": "The job has ended, and `Last-Event-ID` is that of its end."},
-        **_JOB_PROBLEMS,
+        **problems(s404=_NO_JOB, s429="This caller has as many such streams open as it may.", s503=_AWAY),
     },
     "openapi_extra": {
         "parameters": [
