@@ -413,7 +413,7 @@ async def test_a_url_is_fetched_in_the_place_of_the_picture(gateway):
     host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         for settings, says in (
-            (Settings(), "this server asks nothing of"),
+            (Settings(), "does not connect to"),
             (Settings(url_hosts=host), "not a public one"),
         ):
             async with Fetcher.opened(settings) as gateway.fetcher:

@@ -18,6 +18,8 @@ FOR_OTHERS = frozenset({
     "job_body_timeout_s", "job_workers", "job_lease_s", "job_attempts", "job_picture_timeout_s",
     "job_input_ttl_s", "job_result_ttl_s", "job_record_ttl_s", "job_sweep_s", "job_heartbeat_s",
     "worker_gateway_url", "worker_metrics_port",
+    "trusted_proxies", "allowed_hosts", "max_background_concurrency", "max_job_uploads", "max_event_streams",
+    "max_grpc_streams", "grpc_stream_timeout_s", "send_timeout_s", "drain_delay_s", "webhook_concurrency",
     "webhook_hosts", "webhook_secret", "webhook_attempts", "webhook_timeout_s",
 })  # fmt: skip
 

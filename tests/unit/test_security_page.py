@@ -33,7 +33,8 @@ NO_LIMIT_OF_A_REQUEST = {
     "redis_timeout_ms", "redis_retry_s", "cache_ttl_s", "cache_max_value_bytes", "files_poll_s",
     "batch_concurrency", "background_concurrency", "background_batch", "background_pause_ms", "background_wait_s",
     "job_workers", "worker_metrics_port", "job_lease_s", "job_attempts", "job_input_ttl_s", "job_result_ttl_s",
-    "job_record_ttl_s", "job_sweep_s", "job_heartbeat_s", "webhook_attempts", "webhook_timeout_s",
+    "job_record_ttl_s", "job_sweep_s", "job_heartbeat_s", "webhook_attempts", "webhook_concurrency",
+    "webhook_timeout_s",
     "send_timeout_s", "drain_delay_s",
 }  # fmt: skip
 """Numbers that bound nothing a caller could ask for: ports, pauses, thresholds, sizes of batches."""

@@ -15,7 +15,7 @@ LAST_EVENT_ID = "last-event-id"
 _LOOK_S = 2.0
 """How often the job is looked at, in seconds, also when nothing was told: what tells may have been away."""
 _COME_AGAIN_MS = 2000
-_NUMBER = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,19}")
 """What was told is one; a longer one is none of ours, and at some length none that is read."""
 _NOTHING = b":\n\n"
 
