@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import signal
 import socket
 import sys
@@ -15,7 +14,9 @@ from pydantic_settings import CliApp
 from starlette.types import ASGIApp
 
 from fpan.contract import RepositoryError
+from fpan.serve import logs
 from fpan.serve.addresses import bracketed
+from fpan.serve.crash import leave_no_core
 from fpan.serve.gateway import Gateway, open_gateway
 from fpan.serve.grpc import start_grpc
 from fpan.serve.http.access import METRICS_PATH
@@ -49,8 +50,9 @@ class _Server(uvicorn.Server):
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the settings from flags and environment, and serves until SIGINT or SIGTERM."""
     settings = read_settings(argv)
+    leave_no_core()
     return_large_blocks()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.set_up(settings)
     try:
         asyncio.run(serve(settings))
     except (StartError, RepositoryError, TritonError) as error:
