@@ -73,14 +73,25 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(settings: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()) -> Iterator[Service]:
-    """Starts a service on free ports, waits until it says that it is ready, and stops it."""
+def running(
+    settings: Mapping[str, str] | None = None, flags: tuple[str, ...] = (), folder: Path = ROOT
+) -> Iterator[Service]:
+    """Starts a service on free ports in a working folder, waits until it says that it is ready, and stops it.
+
+    Bytes of its output that are no UTF-8 are surrogates in ``lines``.
+    """
     free = dict(zip(("PORT", "GRPC_PORT"), map(str, free_ports(2)), strict=True))
     chosen = environment(**{**free, **(settings or {})})
     port, grpc_port = int(chosen["PORT"]), int(chosen["GRPC_PORT"])
     began = time.monotonic()
     process = subprocess.Popen(
-        command(*flags), env=chosen, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+        command(*flags),
+        env=chosen,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="surrogateescape",
+        cwd=folder,
     )
     lines: list[str] = []
     reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
