@@ -115,6 +115,17 @@ class RedisServer:
         keys = self.client.keys("*")
         return b"\n".join([*keys, *(self.client.get(key) or b"" for key in keys)])
 
+    def rewrite(self) -> None:
+        """Leaves nothing in its folder of what it has forgotten."""
+        self.client.bgrewriteaof()
+        while any(self.client.info("persistence")[f"aof_rewrite_{when}"] for when in ("in_progress", "scheduled")):
+            time.sleep(_POLL_S)
+
+    def dumped(self) -> bytes:
+        """All keys, and all values, of whatever kind, as Redis would move them elsewhere."""
+        keys = self.client.keys("*")
+        return b"\n".join([*keys, *(self.client.dump(key) or b"" for key in keys)])
+
     def dump(self) -> bytes:
         """All that it keeps: what it has written to its folder."""
         self.client.execute_command("SAVE")

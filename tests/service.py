@@ -73,8 +73,13 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(settings: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()) -> Iterator[Service]:
-    """Starts a service on free ports, waits until it says that it is ready, and stops it."""
+def running(
+    settings: Mapping[str, str] | None = None, flags: tuple[str, ...] = (), folder: Path = ROOT
+) -> Iterator[Service]:
+    """Starts a service on free ports in a working folder, waits until it says that it is ready, and stops it.
+
+    Bytes of its output that are no UTF-8 are surrogates in ``lines``.
+    """
     free = dict(zip(("PORT", "GRPC_PORT"), map(str, free_ports(2)), strict=True))
     chosen = environment(**{**free, **(settings or {})})
     port, grpc_port = int(chosen["PORT"]), int(chosen["GRPC_PORT"])
@@ -85,8 +90,9 @@ def running(settings: Mapping[str, str] | None = None, flags: tuple[str, ...] = 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        errors="backslashreplace",  # else one odd byte would end the reading, and a full pipe would stop the service
-        cwd=ROOT,
+        # Else one odd byte would end the reading, and a full pipe would stop the service; the very bytes can be had again.
+        errors="surrogateescape",
+        cwd=folder,
     )
     lines: list[str] = []
     reader = threading.Thread(target=_read, args=(process, lines), daemon=True)

@@ -1,6 +1,7 @@
 """`fpan serve`: what it prints, how it refuses, how it ends."""
 
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -34,6 +35,16 @@ def test_addresses_are_printed_and_answer(service):
     assert f"127.0.0.1:{service.grpc_port}" in text
     assert re.search(r"networks +embedded Triton", text)
     assert httpx.get(f"{service.url}/v1/health/ready").json() == {"status": "ready"}
+
+
+def test_no_process_of_it_leaves_a_core_when_it_crashes(service):
+    """Nor gives one to a program that the system has for that: with 0 as the limit it would."""
+    pid = service.process.pid
+    family = {pid: "gateway", **processes.descendants(pid)}
+    assert any("triton" in name for name in family.values())
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    for each in family:
+        assert resource.prlimit(each, resource.RLIMIT_CORE) == ((0, 0) if hard == 0 else (1, 1)), family[each]
 
 
 def test_taken_port_is_told_with_the_way_out():

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -76,6 +78,33 @@ async def test_nothing_of_a_picture_stays(backend: EmbeddedBackend) -> None:
                 await asyncio.sleep(0.01)
     await asked
     assert not holds(backend, marker)
+
+
+async def computed(backend: EmbeddedBackend) -> float:
+    """Requests that the server has answered."""
+    assert backend.server is not None
+    async with httpx.AsyncClient() as client:
+        told = (await client.get(f"http://{backend.server.metrics_address}/metrics")).text
+    return sum(map(float, re.findall(r"^nv_inference_request_success{.*} (\d+)", told, re.MULTILINE)))
+
+
+async def test_nothing_of_a_cancelled_picture_stays(backend: EmbeddedBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over gRPC, so that the server lays it down for its Python process, which finds that nobody waits for it."""
+    monkeypatch.setattr(shared_inputs, "WORTH_BYTES", 2**30)
+    for seed in range(500, 503):
+        images = pictures(1, seed)
+        marker = images.tobytes()[:96]
+        before = await computed(backend)
+        async with asyncio.timeout(10):
+            with held(backend):
+                asked = asyncio.create_task(backend.infer("echo", 1, {"images": images}, ["labels"], 10))
+                while not holds(backend, marker):
+                    await asyncio.sleep(0.01)
+                asked.cancel()
+                await asyncio.sleep(0.1)  # nothing tells when the server has heard of it
+            while await computed(backend) == before:
+                await asyncio.sleep(0.01)
+        assert not holds(backend, marker)
 
 
 async def test_a_call_that_is_given_up_spoils_no_other(backend: EmbeddedBackend) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import gc
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from fpan.serve.http.events import parse_event_id
 from fpan.serve.http.jobs import IDEMPOTENCY_KEY
 from fpan.serve.jobs import runner
 from fpan.serve.jobs.record import JOBS_PATH
+from fpan.serve.jobs.vault import JobVault
 
 from tests import redis_server
 from tests.jobs import FULL, Jobs, events, files, pictures, taking_jobs
@@ -139,6 +142,27 @@ async def test_a_running_job_is_cancelled_at_once_and_its_pictures_go(jobs: Jobs
     assert redis.keys(f"*blobs:{job}") == []
     assert (await jobs.client.delete(f"{JOBS_PATH}/{job}")).status_code == 204
     assert (await jobs.client.get(f"{JOBS_PATH}/{job}")).status_code == 404
+
+
+async def test_a_job_that_is_cancelled_in_the_moment_that_it_begins_is_no_fault(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends, read = asyncio.Event(), JobVault.options
+
+    async def cancelled_before(vault: JobVault) -> dict[str, object]:
+        await ends.wait()
+        return await read(vault)
+
+    monkeypatch.setattr(JobVault, "options", cancelled_before)
+    monkeypatch.setattr(runner.Runner, "_until_lost", lambda *_: asyncio.sleep(3600))  # it has not heard of it yet
+    job = (await jobs.submit())["id"]
+    await jobs.wait(job, "running")
+    assert (await jobs.client.delete(f"{JOBS_PATH}/{job}")).json()["state"] == "cancelled"
+    ends.set()
+    second = (await jobs.submit())["id"]
+    await jobs.wait(second)
+    gc.collect()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_a_waiting_job_is_cancelled_and_never_run(jobs: Jobs) -> None:

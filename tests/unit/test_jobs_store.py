@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import logging
 import os
 import secrets
@@ -343,3 +344,22 @@ def test_secrets_are_not_in_what_settings_show() -> None:
     made = Settings(redis_jobs_url="redis://:password@localhost", jobs_secret=SECRET)
     assert SECRET not in repr(made)
     assert "password" not in repr(made)
+
+
+async def test_a_job_is_taken_away_while_a_worker_still_writes(tmp_path: Path) -> None:
+    store, over = FolderBlobs(tmp_path), asyncio.Event()
+
+    async def write(number: int) -> None:
+        while not over.is_set():
+            with contextlib.suppress(Unavailable):  # a worker tries again, and hears meanwhile that the job is gone
+                await store.put(JOB, f"out-{number:06}", bytes(1000))
+
+    writing = [asyncio.create_task(write(number)) for number in range(8)]
+    try:
+        for _ in range(40):
+            await store.delete(JOB)
+    finally:
+        over.set()
+        await asyncio.gather(*writing)
+    await store.delete(JOB)
+    assert not list(tmp_path.iterdir())

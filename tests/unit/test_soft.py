@@ -113,6 +113,11 @@ def test_masks_are_no_larger_than_what_they_hold():
     assert 9 <= mask.window[0] <= 12
 
 
+@pytest.mark.parametrize("enlargement", [0.5, 2.0])
+def test_a_face_of_background_alone_has_no_masks(enlargement):
+    assert soft_masks(crop([[enlargement, 0, 0], [0, enlargement, 0]]), (0, 0, 64, 64), logits(), []) == ()
+
+
 def test_beyond_the_crop_is_nothing():
     maps = np.stack([np.zeros((32, 32)), np.full((32, 32), 9.0)]).astype(np.float32)
     for scale in (0.5, 2.0):

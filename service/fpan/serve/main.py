@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import signal
 import socket
 import sys
@@ -15,7 +14,9 @@ from pydantic_settings import CliApp
 from starlette.types import ASGIApp
 
 from fpan.contract import RepositoryError
+from fpan.serve import logs
 from fpan.serve.addresses import bracketed
+from fpan.serve.crash import leave_no_core
 from fpan.serve.gateway import Gateway, open_gateway
 from fpan.serve.grpc import start_grpc
 from fpan.serve.http.access import METRICS_PATH
@@ -28,8 +29,6 @@ from fpan.serve.start_error import StartError
 from fpan.serve.triton.server import TritonError
 
 _BACKLOG = 2048
-_NOT_HTTP = "Invalid HTTP request received."
-"""What uvicorn logs of each; the caller is answered with 400."""
 
 
 class _Server(uvicorn.Server):
@@ -52,20 +51,15 @@ class _Server(uvicorn.Server):
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the settings from flags and environment, and serves until SIGINT or SIGTERM."""
     settings = read_settings(argv)
+    leave_no_core()
     return_large_blocks()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("uvicorn.error").addFilter(_is_no_remark_on_a_request)
+    logs.set_up(settings)
     try:
         asyncio.run(serve(settings))
     except (StartError, RepositoryError, TritonError) as error:
         sys.exit(f"fpan serve: {error}")
     except asyncio.CancelledError:
         sys.exit("fpan serve: stopped before it was ready")
-
-
-def _is_no_remark_on_a_request(record: logging.LogRecord) -> bool:
-    """Whether a line of uvicorn's is about itself. Its callers could fill the log with the others."""
-    return record.msg != _NOT_HTTP
 
 
 async def serve(settings: Settings) -> None:

@@ -27,6 +27,8 @@ from fpan.serve.jobs.scripts import BLOBS
 
 T = TypeVar("T")
 _FOLDER_MODE = 0o700
+_REMOVALS = 8
+"""Tries to remove a folder in which others still write."""
 
 
 class Blobs(Protocol):
@@ -195,8 +197,19 @@ class FolderBlobs:
         def remove() -> None:
             for name in names:
                 (self._root / job / name).unlink(missing_ok=True)
-            if not names and (self._root / job).is_dir():
-                shutil.rmtree(self._root / job)
+            if names:
+                return
+            # Moved away first: a worker that still writes there would keep the folder from being removed.
+            gone = self._root / f".{job}.{secrets.token_hex(4)}"
+            try:
+                (self._root / job).rename(gone)
+            except FileNotFoundError:
+                return
+            for _ in range(_REMOVALS):  # what was being written when it was moved comes a moment later
+                shutil.rmtree(gone, ignore_errors=True)
+                if not gone.exists():
+                    return
+            shutil.rmtree(gone)
 
         await self._work(remove)
 

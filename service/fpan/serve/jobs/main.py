@@ -1,7 +1,6 @@
 """`fpan worker`: runs jobs in a process of its own, and hands back what it has begun when it is told to end."""
 
 import asyncio
-import logging
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -13,6 +12,8 @@ from prometheus_client import start_http_server
 from fpan.client._access import key_headers, verifying
 from fpan.client.errors import FpanError
 from fpan.contract import RepositoryError
+from fpan.serve import logs
+from fpan.serve.crash import leave_no_core
 from fpan.serve.gateway import open_gateway
 from fpan.serve.jobs.office import open_office
 from fpan.serve.jobs.remote import remote
@@ -38,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(
             f"{_COMMAND}: REDIS_JOBS_URL: there is no Redis to take jobs from; docs/jobs.md tells how to set one up"
         )
+    leave_no_core()
     return_large_blocks()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for every request
+    logs.set_up(settings)
     try:
         asyncio.run(work(settings))
     except (StartError, RepositoryError, TritonError, FpanError) as error:

@@ -120,7 +120,8 @@ class Runner:
         finally:
             await ended(work, hold, leave)
             self._holds = False
-        if done and not _lost(work):
+        was_lost = _lost(work)
+        if done and not was_lost:
             work.result()
         elif done or lost:
             await self._clean(lease)
@@ -141,6 +142,7 @@ class Runner:
         try:
             await self._work(lease, vault)
         except (Missing, Unreadable) as error:
+            await self._still(persistently(lambda: self._ledger.renew(lease)))  # of one that was cancelled all is gone
             _log.error("job %s cannot be read: %s", lease.id, error)
             failure = GatewayError("the job's pictures cannot be read any more: hand it in again")
         await self._still(persistently(lambda: self._ledger.renew(lease)))
@@ -232,4 +234,5 @@ async def _each(do: Callable[[int], Awaitable[None]], indices: Iterable[int], at
 
 
 def _lost(work: asyncio.Task[None]) -> bool:
-    return isinstance(work.exception(), _Lost)
+    """Whether it ended so; asked of every task, or asyncio complains of what nobody has looked at."""
+    return not work.cancelled() and isinstance(work.exception(), _Lost)

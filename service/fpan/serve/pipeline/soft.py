@@ -41,6 +41,8 @@ def soft_masks(
         By rising id, without classes that are nowhere as much as half a step of 255.
     """
     ids = sorted(ids)
+    if not ids:  # nothing but background was found
+        return ()
     x0, y0 = window[:2]
     if crop.enlargement > 1:
         values = _enlarged(crop, window, logits, ids, check)

@@ -54,8 +54,11 @@ class TritonPythonModel:
         Returns:
             One response a request, in order.
         """
-        live = [i for i, request in enumerate(requests) if not request.is_cancelled()]
-        answers = dict(zip(live, self._answers([requests[i] for i in live]), strict=True))
+        try:
+            live = [i for i, request in enumerate(requests) if not request.is_cancelled()]
+            answers = dict(zip(live, self._answers([requests[i] for i in live]), strict=True))
+        finally:
+            self._wipe(requests)
         cancelled = pb_utils.TritonError("cancelled", pb_utils.TritonError.CANCELLED)
         return [answers.get(i) or pb_utils.InferenceResponse(error=cancelled) for i in range(len(requests))]
 
@@ -69,8 +72,6 @@ class TritonPythonModel:
         except Exception as error:  # whatever a runtime raises must become an answer; the details stay in the log
             pb_utils.Logger.log_error(f"{_FAILED}: {error!r}")
             return [pb_utils.InferenceResponse(error=pb_utils.TritonError(_FAILED)) for _ in requests]
-        finally:
-            self._wipe(requests)
         ends = np.cumsum(sizes).tolist()
         return [
             pb_utils.InferenceResponse(
@@ -80,7 +81,7 @@ class TritonPythonModel:
         ]
 
     def _wipe(self, requests: list[Any]) -> None:
-        """Leaves nothing of a picture in the memory that this process shares with the server."""
+        """Leaves nothing of a picture in the memory that this process shares with the server, cancelled ones either."""
         for request in requests:
             for name in self._inputs:
                 array = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, name))

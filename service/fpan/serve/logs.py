@@ -1,0 +1,26 @@
+"""The log of `fpan serve` and `fpan worker`."""
+
+import logging
+
+from fpan.serve.settings import Settings
+
+_OWN = "fpan"
+_NOT_HTTP = "Invalid HTTP request received."
+"""What uvicorn logs of each; the caller is answered with 400."""
+
+
+def set_up(settings: Settings) -> None:
+    """Logs to stderr: what this package says, from ``log_level`` on; of the libraries that it uses, warnings alone.
+
+    Those know of no privacy: the client of HTTP has a line with the address of each picture that it fetches, and the
+    decoder, at ``debug``, one for each EXIF tag with its value.
+    """
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    logging.basicConfig(level=max(level, logging.WARNING), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger(_OWN).setLevel(level)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_remark_on_a_request)
+
+
+def _is_no_remark_on_a_request(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's is about itself. Its callers could fill the log with the others."""
+    return record.msg != _NOT_HTTP
