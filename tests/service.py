@@ -90,7 +90,7 @@ def running(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # Else one odd byte would end the reading, and a full pipe would stop the service; the very bytes can be had again.
+        # Else one odd byte would end the reading, and a full pipe would stop the service; the bytes can be had again.
         errors="surrogateescape",
         cwd=folder,
     )
