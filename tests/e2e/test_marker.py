@@ -112,6 +112,7 @@ def house(
             tour.parse()
             written = places.written_bytes(family) - written
             tour.jobs()
+            tour.fill()
             yield House(
                 service, tuple(folders.values()), {"cache": cache, "jobs": jobs}, before, marker, search, tour, written
             )
