@@ -128,6 +128,12 @@ def test_what_is_told_of_broken_pictures_has_nothing_of_them(house: House) -> No
     assert not house.search.found(house.tour.metrics().encode())
 
 
+def test_no_other_user_of_the_machine_can_read_shared_memory(house: House) -> None:
+    mine = list(places.SHARED_MEMORY.glob(f"*fpan_{house.service.process.pid}_*"))
+    assert mine
+    assert not [path for path in mine if path.stat().st_mode & 0o077]
+
+
 def test_no_upload_goes_by_way_of_a_disk(house: House) -> None:
     """Not even into a file without a name, which is gone with the request."""
     spool = "import os, tempfile; f = tempfile.TemporaryFile(); f.write(os.urandom({})); f.flush(); input()"
