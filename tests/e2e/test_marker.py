@@ -112,6 +112,7 @@ def house(
             tour.parse()
             written = places.written_bytes(family) - written
             tour.jobs()
+            tour.fill()
             yield House(
                 service, tuple(folders.values()), {"cache": cache, "jobs": jobs}, before, marker, search, tour, written
             )
@@ -125,6 +126,12 @@ def test_what_is_told_of_broken_pictures_has_nothing_of_them(house: House) -> No
     assert len(house.tour.problems) > 5
     assert not house.search.found("\n".join(house.tour.problems).encode())
     assert not house.search.found(house.tour.metrics().encode())
+
+
+def test_no_other_user_of_the_machine_can_read_shared_memory(house: House) -> None:
+    mine = list(places.SHARED_MEMORY.glob(f"*fpan_{house.service.process.pid}_*"))
+    assert mine
+    assert not [path for path in mine if path.stat().st_mode & 0o077]
 
 
 def test_no_upload_goes_by_way_of_a_disk(house: House) -> None:

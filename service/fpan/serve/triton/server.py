@@ -27,6 +27,7 @@ _KILL_AFTER_S = _EXIT_TIMEOUT_S + 5
 _CLOSING_S = 1.0
 """How long it may take to end once its models are unloaded, in seconds."""
 _POLL_S = 0.05
+_OWN_USER_ALONE = 0o600
 _SHARED_MEMORY_BYTES = 4 << 20
 """Shared memory that each model instance starts with; it grows as needed."""
 _OPEN_APIS = frozenset({"health", "metadata", "inference"})
@@ -102,7 +103,8 @@ class TritonServer:
         return status
 
     def started(self, workers: int) -> None:
-        """To be called once it is ready: from now on its complaints are logged as such, and its processes are watched.
+        """To be called once it is ready: from now on its complaints are logged as such, its processes are watched, and
+        nobody but this user may read its shared memory.
 
         Before, it laments that it sees no GPU.
 
@@ -111,6 +113,9 @@ class TritonServer:
         """
         self._started = True
         self._expected = workers
+        for path in self._regions():  # made readable for everybody, whatever the umask, and soon there are pictures
+            with contextlib.suppress(FileNotFoundError):  # of a version that is being unloaded
+                path.chmod(_OWN_USER_ALONE)
 
     @property
     def whole(self) -> bool:
