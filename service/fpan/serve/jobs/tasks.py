@@ -18,5 +18,8 @@ async def ended(*tasks: asyncio.Task[None]) -> None:
             await asyncio.wait(left, timeout=_AGAIN_S)
         except asyncio.CancelledError as error:  # of whoever waits here: nothing may be left running behind it
             cancelled = error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # looked at, or asyncio complains of those that nobody has asked for theirs
     if cancelled is not None:
         raise cancelled
