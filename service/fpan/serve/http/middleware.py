@@ -19,6 +19,8 @@ from fpan.serve.metrics import Metrics
 from fpan.serve.priority import PRIORITY, is_background
 
 _UNMATCHED = "(none)"
+_SLOW_TO_END = 4
+"""Times of a send that the system may take to end a connection which is not read: it looks at growing intervals."""
 _GONE = 499
 """What requests are counted as whose caller left before the answer."""
 
@@ -72,7 +74,7 @@ class Around:
         except ClientDisconnect as left:
             status = _GONE
             if isinstance(left, _Unread):  # its permit is free; the system ends a connection that is not read
-                await _ended(receive, self._send_timeout_s)
+                await _ended(receive, _SLOW_TO_END * self._send_timeout_s)
         except Exception as error:
             if started:
                 raise
