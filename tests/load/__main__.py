@@ -17,7 +17,7 @@ from importlib.metadata import version
 import numpy as np
 from fpan.serve.inference.runtime import Network
 
-from tests.load import against_peers, against_triton, alone
+from tests.load import against_peers, against_triton, alone, saturation
 from tests.load.contestants import ROOT
 
 RESULT = ROOT / "docs" / "results" / "serving.md"
@@ -42,6 +42,7 @@ def main() -> None:
     """Measures what is asked for and writes it."""
     parts: dict[str, Callable[[argparse.Namespace], list[str]]] = {
         "triton": lambda a: against_triton.tell(against_triton.measure(a.rounds, a.seconds)),
+        "saturation": lambda a: saturation.tell(saturation.measure(a.rounds, a.seconds)),
         "peers": lambda a: against_peers.tell(against_peers.measure(a.rounds, a.seconds), network_per_s(a.seconds)),
         "cache": lambda a: alone.tell_cache(alone.cache(a.rounds, a.seconds)),
         "overload": lambda a: alone.tell_overload(alone.overload(a.rounds, a.seconds)),
@@ -50,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts), help="parts; else all")
     parser.add_argument("--rounds", type=int, default=3, help="how often everybody has a turn")
-    parser.add_argument("--seconds", type=float, default=8, help="of each load")
+    parser.add_argument("--seconds", type=float, default=15, help="of each load; its first third is not counted")
     parser.add_argument("--requests", type=int, default=10_000, help="of the measurement of memory")
     asked = parser.parse_args()
     kept = _kept()
