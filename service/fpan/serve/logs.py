@@ -5,8 +5,8 @@ import logging
 from fpan.serve.settings import Settings
 
 _OWN = "fpan"
-_NOT_HTTP = "Invalid HTTP request received."
-"""What uvicorn logs of each; the caller is answered with 400."""
+_OF_CALLERS = ("Invalid HTTP request received.", "ASGI callable returned without completing response.")
+"""What uvicorn logs of requests that are no HTTP, answered with 400, and of answers that nobody has read in time."""
 
 
 def set_up(settings: Settings) -> None:
@@ -23,4 +23,4 @@ def set_up(settings: Settings) -> None:
 
 def _is_no_remark_on_a_request(record: logging.LogRecord) -> bool:
     """Whether a line of uvicorn's is about itself. Its callers could fill the log with the others."""
-    return record.msg != _NOT_HTTP
+    return record.msg not in _OF_CALLERS

@@ -5,7 +5,7 @@ the part of the graph that it needs, compiled once and kept. Imports nothing of 
 Python process loads it too.
 
 A batch is computed item by item, several items at once with a thread each. On a CPU nothing is won by computing them as
-one, and threads that share one item wait for each other: on two cores this gives 1.1 to 1.4 times the pictures per second
+one, and threads that share one item wait for each other: two cores are 1.1 to 1.4 times as fast this way
 (docs/results/computing.md). An item that is alone gets all the threads.
 """
 
