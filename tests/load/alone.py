@@ -51,7 +51,7 @@ def cache(rounds: int, seconds: float) -> Cache:
             running(gateway(REDIS_CACHE_URL=address, CACHE_KEY="the secret of a benchmark"), fresh[:1]) as server,
         ):
             queries = pictures.raw("/v1/parse", portraits)
-            sender = generator._Sender(server.port)
+            sender = generator.Sender(server.port)
             misses = [sender.ask(query, time.perf_counter()).seconds for query in queries]
             hits = [sender.ask(queries[i % 40], time.perf_counter()).seconds for i in range(_HITS)]
             figures.miss_ms.append(1000 * median(misses))
@@ -125,7 +125,8 @@ def overload(rounds: int, seconds: float) -> Overload:
             times = generator.poisson(OVERLOAD * peak.per_second, seconds, seed=turn)
             load = generator.opened(server.port, queries, times, _SENDERS)
         # What the senders of two thirds more requests take of the processors, the server cannot have.
-        extra = max(0.0, load.sender_cpu_s - own * len(load.good)) / (2 * seconds)
+        answered = sum(told.status == 200 for told in load.answers)
+        extra = max(0.0, load.sender_cpu_s - own * answered) / (2 * seconds)
         figures.peak.append(peak.per_second)
         figures.goodput.append(load.per_second / (1 - extra))
         figures.refused_ms.append(load.latency_ms(95, 429))

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from tests.load import pictures
-from tests.load.generator import Query, _Sender
+from tests.load.generator import Query, Sender
 from tests.service import free_ports
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +105,7 @@ def running(contestant: Contestant, warm: Files) -> Iterator[Running]:
     started = Running(port, psutil.Process(process.pid))
     try:
         queries = contestant.queries(warm)
-        sender, until = _Sender(port), time.monotonic() + START_TIMEOUT_S
+        sender, until = Sender(port), time.monotonic() + START_TIMEOUT_S
         while sender.ask(queries[0], time.perf_counter()).status != 200:
             if time.monotonic() > until or process.poll() is not None:
                 raise RuntimeError(f"{contestant.name} does not answer")

@@ -77,12 +77,15 @@ class Load:
         return float(np.percentile(values, percentile)) if values else float("nan")
 
 
-class _Sender:
+class Sender:
+    """Sends over one connection that is kept open."""
+
     def __init__(self, port: int) -> None:
         self._port = port
         self._connection: http.client.HTTPConnection | None = None
 
     def ask(self, query: Query, due: float) -> Told:
+        """One request; an answer that never came has the status 0."""
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT_S)
@@ -110,7 +113,7 @@ def closed(port: int, queries: Sequence[Query], callers: int, seconds: float) ->
     load.ended = load.began + seconds
 
     def call() -> None:
-        sender = _Sender(port)
+        sender = Sender(port)
         while (now := time.perf_counter()) < load.ended:
             load.answers.append(sender.ask(queries[next(turn) % len(queries)], now))
 
@@ -124,7 +127,7 @@ def opened(port: int, queries: Sequence[Query], times: Sequence[float], senders:
     turn, lock = iter(range(len(times))), threading.Lock()
 
     def call() -> None:
-        sender = _Sender(port)
+        sender = Sender(port)
         while True:
             with lock:
                 i = next(turn, None)
