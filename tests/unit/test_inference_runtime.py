@@ -1,5 +1,7 @@
 """The runtimes: both compute the same, and nothing that nobody asked for."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
@@ -12,6 +14,18 @@ from fpan.serve.inference.runtime import Network, RuntimeName, version_of
 from tests.networks import convolutions, echo, echoed, fragile, pictures
 
 ALL = ["labels", "confidence", "logits"]
+
+
+FIRST_BATCH = """
+import sys
+from pathlib import Path
+import numpy as np
+from fpan.serve.inference.runtime import Network
+
+sys.setswitchinterval(1e-6)  # threads meet where they seldom do
+network = Network(Path(sys.argv[1]), sys.argv[2], threads=4)
+print(network.run({"images": np.load(sys.argv[3])}, ["labels"])["labels"].shape)
+"""
 
 
 @pytest.fixture(params=get_args(RuntimeName))
@@ -90,3 +104,14 @@ def test_an_unknown_output_is_named(tmp_path: Path, runtime: RuntimeName) -> Non
 
 def test_version_names_the_runtime(runtime: RuntimeName) -> None:
     assert version_of(runtime).split()[0] in {"ONNX", "OpenVINO"}
+
+
+def test_the_first_batch_of_a_process_may_have_many_items(tmp_path: Path, runtime: RuntimeName) -> None:
+    """OpenVINO's first use of a type by two threads at once hangs the process, and nothing tells."""
+    onnx.save(echo(), tmp_path / "model.onnx")
+    np.save(tmp_path / "images.npy", pictures(8))
+    command = [sys.executable, "-c", FIRST_BATCH, tmp_path / "model.onnx", runtime, tmp_path / "images.npy"]
+    for _ in range(3):
+        first = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert first.returncode == 0, first.stderr
+        assert first.stdout.startswith("(8,")

@@ -168,6 +168,8 @@ class _OpenVinoGraph:
     def __init__(self, path: Path) -> None:
         import openvino as ov
 
+        # Two threads that are the first to ask for a type wait for each other for ever, with the interpreter's lock.
+        ov.Type.u8.to_dtype()
         self._core = ov.Core()
         self._model = self._core.read_model(path)
         self.outputs = [output.any_name for output in self._model.outputs]
