@@ -20,7 +20,8 @@ WORKERS ?= 2
 SERVE_ENV := .venv
 TEST_ENV := .venv-test
 BENCH_ENV := .venv-bench
-PIP_FLAGS := --quiet --disable-pip-version-check
+# A registry that stumbles is asked again for about two minutes.
+PIP_FLAGS := --quiet --disable-pip-version-check --retries 8
 
 ADVICE = [ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (Debian, Ubuntu: apt install python3-venv), or name one with PYTHON=" >&2; exit 1; }
 # Its wheel exists for Linux on x86-64 with glibc 2.35 or newer; elsewhere the gateway computes in its own process.

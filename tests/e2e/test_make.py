@@ -19,7 +19,11 @@ READY_WITHIN_S = 10
 @pytest.fixture(scope="module")
 def environment_made() -> None:
     """The first `make serve` makes the environment; the target alone does the same without starting anything."""
-    subprocess.run(["make", ".venv/ready"], cwd=ROOT, check=True, timeout=ENVIRONMENT_TIMEOUT_S, stdout=subprocess.PIPE)
+    made = subprocess.run(
+        ["make", ".venv/ready"], cwd=ROOT, check=False, timeout=ENVIRONMENT_TIMEOUT_S, capture_output=True, text=True
+    )
+    errors = [line for line in made.stderr.splitlines() if not line.startswith("WARNING")]
+    assert made.returncode == 0, "\n".join(errors[-20:])
 
 
 @pytest.mark.timeout(ENVIRONMENT_TIMEOUT_S + 60)
