@@ -17,6 +17,8 @@ from tests.load.generator import Query, Sender
 from tests.service import free_ports
 
 ROOT = Path(__file__).parents[2]
+PARTS = GATEWAY, TRITON, DETECTOR, NETWORK = "gateway", "Triton", "detector", "network"
+"""The processes of a gateway: its own, Triton's server, and that server's process for each network."""
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 Files = list[tuple[bytes, int]]
@@ -47,12 +49,22 @@ class Running:
 
     def cpu_s(self) -> float:
         """Processor time of all of it so far, in seconds."""
-        total = 0.0
+        return sum(self.cpu_s_by_part().values())
+
+    def cpu_s_by_part(self) -> dict[str, float]:
+        """The same, of each of a gateway's parts; all of another server is its first part."""
+        parts = dict.fromkeys(PARTS, 0.0)
         for each in self.tree():
             with contextlib.suppress(psutil.NoSuchProcess):
-                times = each.cpu_times()
-                total += times.user + times.system
-        return total
+                times, command = each.cpu_times(), " ".join(each.cmdline())
+                parts[_part(command)] += times.user + times.system
+        return parts
+
+
+def _part(command: str) -> str:
+    if "python_backend_stub" in command:
+        return DETECTOR if "/detector/" in command else NETWORK
+    return TRITON if "tritonserver" in command else GATEWAY
 
 
 def gateway(name: str = "this gateway", **settings: str) -> Contestant:
