@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from fpan.serve.errors import BadRequest, GatewayError, RequestTimeout, TooLarge, UnsupportedImage
-from fpan.serve.http.body import Most, Upload, read_upload, read_uploads
+from fpan.serve.http.body import Most, read_upload, read_uploads
+from fpan.serve.wire.upload import Upload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request

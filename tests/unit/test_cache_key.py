@@ -8,7 +8,6 @@ from fpan.serve.cache import key as keys
 from fpan.serve.desk import Asking, Encoding
 from fpan.serve.errors import NotFound
 from fpan.serve.grpc.convert import write_response
-from fpan.serve.http.answer import json_answer
 from fpan.serve.pipeline.answer import Answer
 from fpan.serve.pipeline.encode import EncodeRules
 from fpan.serve.pipeline.lineup import Lineup, Roster
@@ -19,6 +18,7 @@ from fpan.serve.pipeline.split import Split
 from fpan.serve.pipeline.types import CropFrame, Photo
 from fpan.serve.secret import Secret
 from fpan.serve.settings import Settings
+from fpan.serve.wire.answer import json_answer
 
 from tests.known_face import CARD, HEIGHT, WIDTH, file_of, known_gateway, photo
 

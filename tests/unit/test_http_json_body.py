@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from fpan.serve.errors import BadRequest, RequestTimeout
 from fpan.serve.http import json_body as bodies
-from fpan.serve.http.body import Upload, read_upload
+from fpan.serve.http.body import read_upload
 from fpan.serve.http.json_body import _MAX_BESIDE_BYTES
+from fpan.serve.wire.upload import Upload
 from starlette.requests import Request
 
 LIMIT = 32 * 2**20

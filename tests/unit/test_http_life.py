@@ -14,7 +14,6 @@ import pytest
 from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.serve.admission import Admission, Capacity
 from fpan.serve.desk import Desk
-from fpan.serve.http import answer
 from fpan.serve.http.app import create_app
 from fpan.serve.limits import RateLimiter
 from fpan.serve.metrics import Metrics
@@ -23,6 +22,7 @@ from fpan.serve.pipeline.types import ParseResult, Photo
 from fpan.serve.secret import Secret
 from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
+from fpan.serve.wire import answer
 from starlette.responses import StreamingResponse
 
 TAXONOMY = Taxonomy(name="one", classes=(FaceClass(id=0, name="background", title="b", colour=(0, 0, 0), partner=0),))

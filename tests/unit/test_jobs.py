@@ -12,12 +12,12 @@ from fpan.serve.admission import Access
 from fpan.serve.caller import Offered
 from fpan.serve.errors import DeadlineExceeded, Unavailable
 from fpan.serve.http.batch import BATCH_PATH
-from fpan.serve.http.body import Upload
 from fpan.serve.http.events import parse_event_id
 from fpan.serve.http.jobs import IDEMPOTENCY_KEY
 from fpan.serve.jobs import runner
 from fpan.serve.jobs.record import JOBS_PATH
 from fpan.serve.jobs.vault import JobVault
+from fpan.serve.wire.upload import Upload
 
 from tests import redis_server
 from tests.jobs import FULL, Jobs, events, files, pictures, taking_jobs

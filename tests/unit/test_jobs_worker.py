@@ -6,13 +6,13 @@ import logging
 import httpx
 import pytest
 from fpan.serve.errors import GatewayError, Unavailable, UnsupportedImage
-from fpan.serve.http.body import Upload
 from fpan.serve.jobs import main as worker
 from fpan.serve.jobs import remote as by_gateway
 from fpan.serve.jobs.counts import JobCounts
 from fpan.serve.jobs.remote import remote
 from fpan.serve.settings import Settings
 from fpan.serve.start_error import StartError
+from fpan.serve.wire.upload import Upload
 from prometheus_client import CollectorRegistry
 
 PICTURE = Upload(b"a picture")

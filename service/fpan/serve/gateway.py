@@ -18,7 +18,6 @@ from fpan.serve.cache import AnswerCache, AnswerKeys, AnswerStore
 from fpan.serve.desk import Desk
 from fpan.serve.fetch.fetch import Fetcher
 from fpan.serve.guarded_redis import GuardedRedis, open_redis
-from fpan.serve.http.entries import DeskParse
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.start import open_backend
 from fpan.serve.inference.turns import Turn
@@ -36,6 +35,7 @@ from fpan.serve.rollout.watch import Watch
 from fpan.serve.secret import Secret
 from fpan.serve.settings import Settings
 from fpan.serve.tls import Tls, open_tls
+from fpan.serve.wire.entries import DeskParse
 
 _log = logging.getLogger(__name__)
 

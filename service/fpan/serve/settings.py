@@ -27,8 +27,8 @@ FOR_ONE_COMMAND = frozenset({
     "max_batch", "batch_wait_ms", "max_queue", "max_concurrency", "decode_threads", "deadline_ms",
     "drain_timeout_s", "log_level",
     "background_concurrency", "background_batch", "background_pause_ms", "background_wait_s",
-    "max_body_bytes", "body_timeout_s", "max_pixels", "max_pixels_in_flight", "max_faces", "max_face_pixels",
-    "max_alpha_bytes", "max_outline_steps", "polygon_tolerance_px",
+    "max_body_bytes", "max_bodies_bytes", "body_timeout_s", "max_pixels", "max_pixels_in_flight", "max_faces",
+    "max_face_pixels", "max_alpha_bytes", "max_outline_steps", "polygon_tolerance_px",
     "redact_detector_threshold", "redact_cells", "redact_margin", "redact_min_confidence", "redact_min_share",
 })  # fmt: skip
 """What a server takes from the environment that lives as long as one command and answers it alone: networks, what
@@ -263,6 +263,8 @@ class Settings(BaseSettings):
     """Pictures of one job."""
     max_job_bytes: Positive = 256 * 2**20
     """Largest body of a job in bytes; each of its pictures may have ``max_body_bytes``."""
+    max_bodies_bytes: Annotated[int, Field(gt=0, validate_default=True)] = 2**30
+    """Bytes that the bodies of all HTTP requests may have in memory together; what comes beyond is refused with 429."""
     job_body_timeout_s: Seconds = 600
     """How long the body of a job may take to arrive, in seconds."""
     max_jobs: Positive = 1000
@@ -356,4 +358,14 @@ class Settings(BaseSettings):
         largest = others.data.get("max_pixels", value)
         if value < largest:
             raise ValueError(f"a picture of {largest} pixels, which MAX_PIXELS allows, would never fit into {value}")
+        return value
+
+    @field_validator("max_bodies_bytes")
+    @classmethod
+    def _room_for_the_largest_body(cls, value: int, others: ValidationInfo) -> int:
+        for name in ("max_body_bytes", "max_batch_bytes", "max_job_bytes"):
+            if value < (largest := others.data.get(name, value)):
+                raise ValueError(
+                    f"a body of {largest} bytes, which {name.upper()} allows, would never fit into {value}"
+                )
         return value

@@ -18,10 +18,10 @@ from fpan.serve.caller import API_KEY, AUTHORIZATION, CLIENT_ID, Caller, Offered
 from fpan.serve.errors import BadRequest, GatewayError, RateLimited, RequestTimeout, Unavailable
 from fpan.serve.grpc.open_calls import OpenCalls
 from fpan.serve.grpc.status import status_of
-from fpan.serve.http.request_id import HEADER, choose
 from fpan.serve.inference.trace import TRACEPARENT, TRACESTATE, read_trace, tracing
 from fpan.serve.limits import limit_fields
 from fpan.serve.priority import PRIORITY, is_background
+from fpan.serve.wire.request_id import HEADER, choose
 
 if TYPE_CHECKING:
     from fpan.serve.gateway import Gateway

@@ -10,6 +10,7 @@ from fpan.serve.caller import API_KEY, CLIENT_ID
 from fpan.serve.gateway import Gateway
 from fpan.serve.http import problems
 from fpan.serve.http.batch import batch_routes
+from fpan.serve.http.body_room import BodyRoom
 from fpan.serve.http.describe_access import describe_access
 from fpan.serve.http.events import LAST_EVENT_ID
 from fpan.serve.http.info import info_routes
@@ -18,9 +19,9 @@ from fpan.serve.http.middleware import Around
 from fpan.serve.http.oip import HEADER_LENGTH, oip_routes
 from fpan.serve.http.page import page_router
 from fpan.serve.http.parse import parse_routes
-from fpan.serve.http.request_id import HEADER
 from fpan.serve.inference.trace import TRACEPARENT, TRACESTATE
 from fpan.serve.priority import PRIORITY
+from fpan.serve.wire.request_id import HEADER
 
 _DESCRIPTION = "A photo in; for every face in it a label map out, in the pixels of the picture that was sent."
 
@@ -84,7 +85,11 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.include_router(oip_routes(gateway))
     app.include_router(page_router())
     app.add_middleware(
-        Around, metrics=gateway.metrics, admission=gateway.admission, send_timeout_s=gateway.settings.send_timeout_s
+        Around,
+        metrics=gateway.metrics,
+        admission=gateway.admission,
+        send_timeout_s=gateway.settings.send_timeout_s,
+        room=BodyRoom(gateway.settings.max_bodies_bytes),
     )
     if origins := gateway.settings.cors_origins:  # outermost: a browser asks beforehand without a key
         app.add_middleware(

@@ -8,15 +8,16 @@ from fastapi.responses import StreamingResponse
 from fpan.serve.errors import Unavailable
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.access import admitted, charge
-from fpan.serve.http.answer import JSON
-from fpan.serve.http.body import Most, Upload, read_uploads
+from fpan.serve.http.body import Most, read_uploads
 from fpan.serve.http.connected import each_while_connected, while_connected
 from fpan.serve.http.describe_several import BATCH
-from fpan.serve.http.entries import DeskParse, entries, read_options
 from fpan.serve.http.negotiate import negotiate
 from fpan.serve.http.request_id import request_id
 from fpan.serve.inference.turns import Turn
 from fpan.serve.priority import PRIORITY, is_background
+from fpan.serve.wire.answer import JSON
+from fpan.serve.wire.entries import DeskParse, entries, read_options
+from fpan.serve.wire.upload import Upload
 
 BATCH_PATH = "/v1/parse/batch"
 NDJSON = "application/x-ndjson"

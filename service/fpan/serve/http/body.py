@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
@@ -24,6 +24,7 @@ from fpan.serve.http.json_body import (
     read_json_list,
     too_many,
 )
+from fpan.serve.wire.upload import Upload
 
 _JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
 _SEVERAL = f"files {FIELD!r} of a {MULTIPART}, or as JSON with {FIELDS!r}, a list of base64"
@@ -32,18 +33,6 @@ _MAX_PARTS = 8
 
 # It remarks on every odd byte of a body; the caller is told, and a log is no place for bytes of pictures.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
-
-
-@dataclass(frozen=True)
-class Upload:
-    """What a request carries."""
-
-    data: bytes
-    """The file of the picture; empty where it is yet to be fetched."""
-    options: dict[str, object] = field(default_factory=dict)
-    """Members of the query (words) and of the JSON body (values), ``image`` and ``url`` left out."""
-    url: str | None = None
-    """Where the picture is, in the place of its bytes."""
 
 
 @dataclass(frozen=True)

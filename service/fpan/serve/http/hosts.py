@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fpan.serve.addresses import bracketed
 from fpan.serve.errors import Misdirected
 from fpan.serve.http.problems import problem
-from fpan.serve.http.request_id import HEADER, choose
 from fpan.serve.settings import Settings
+from fpan.serve.wire.request_id import HEADER, choose
 
 _ANY = "*"
 _HERE = ("localhost", "127.0.0.1", "[::1]")

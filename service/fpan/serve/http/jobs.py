@@ -10,17 +10,19 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from fpan.serve.errors import BadRequest, GatewayError, NotFound, Unavailable
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.access import admitted, charge, hold
-from fpan.serve.http.answer import JSON
 from fpan.serve.http.batch import NDJSON, lines, results
-from fpan.serve.http.body import Most, Upload, read_uploads
+from fpan.serve.http.body import Most, read_uploads
+from fpan.serve.http.body_room import let_go
 from fpan.serve.http.connected import each_while_connected
 from fpan.serve.http.describe_several import EVENTS, JOB, JOB_END, JOB_RESULT, JOBS
-from fpan.serve.http.entries import check_size, read_options
 from fpan.serve.http.events import EVENT_STREAM, LAST_EVENT_ID, events, parse_event_id
 from fpan.serve.http.negotiate import negotiate
 from fpan.serve.http.request_id import request_id
 from fpan.serve.jobs.office import Office
 from fpan.serve.jobs.record import JOBS_PATH
+from fpan.serve.wire.answer import JSON
+from fpan.serve.wire.entries import check_size, read_options
+from fpan.serve.wire.upload import Upload
 
 IDEMPOTENCY_KEY = "idempotency-key"
 _KEY = re.compile(r'"?([\x21-\x7e]{1,255}?)"?')
@@ -52,6 +54,7 @@ def job_routes(gateway: Gateway) -> APIRouter:
                 if picture.options:
                     own[draft.count] = picture.options
                 await draft.add(picture)
+                let_go(request, len(picture.data))
 
             options = await read_uploads(request, most, settings.job_body_timeout_s, take)
             webhook = options.pop("webhook", None)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
@@ -11,29 +11,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from fpan.serve.admission import Admission
 from fpan.serve.errors import GatewayError
 from fpan.serve.http.access import ALLOWANCE, CALLER, HELD, access_of, offered
+from fpan.serve.http.body_room import BodyRoom
 from fpan.serve.http.problems import problem, unknown
-from fpan.serve.http.request_id import HEADER, choose
 from fpan.serve.inference.trace import TRACEPARENT, TRACESTATE, read_trace, tracing
 from fpan.serve.limits import limit_fields
 from fpan.serve.metrics import Metrics
 from fpan.serve.priority import PRIORITY, is_background
+from fpan.serve.wire.request_id import HEADER, choose
 
 _UNMATCHED = "(none)"
-_SLOW_TO_END = 4
-"""Times of a send that the system may take to end a connection which is not read: it looks at growing intervals."""
 _GONE = 499
 """What requests are counted as whose caller left before the answer."""
-
-
-class _Unread(ClientDisconnect):
-    """The caller does not read its answer."""
 
 
 class Around:
     """ASGI middleware: request id, latency by route, and who may come in, by the table of :mod:`.access`."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, admission: Admission, send_timeout_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, admission: Admission, send_timeout_s: float, room: BodyRoom
+    ) -> None:
         self.app = app
+        self._room = room
         self._send_timeout_s = send_timeout_s
         self._metrics = metrics
         self._admission = admission
@@ -59,22 +57,21 @@ class Around:
             try:
                 async with asyncio.timeout(self._send_timeout_s):
                     await send(message)
-            except TimeoutError:
-                raise _Unread from None
+            except TimeoutError:  # the caller does not read: its permit is free, and the system ends the connection
+                raise ClientDisconnect from None
 
         try:
             access = access_of(scope["method"], scope["path"])
             background = is_background(headers.getlist(PRIORITY))
             async with self._admission.admit(offered(scope), access, background) as admitted:
                 scope[CALLER], scope[ALLOWANCE] = admitted
-                with ExitStack() as scope[HELD], tracing(trace):
-                    await self.app(scope, receive, send_with_id)
+                counted = self._room.counted(scope, receive)
+                with ExitStack() as scope[HELD], tracing(trace), counted as counting:
+                    await self.app(scope, counting, send_with_id)
         except GatewayError as refused:  # those of routes have been answered within
             await problem(Request(scope), refused)(scope, receive, send_with_id)
-        except ClientDisconnect as left:
+        except ClientDisconnect:
             status = _GONE
-            if isinstance(left, _Unread):  # its permit is free; the system ends a connection that is not read
-                await _ended(receive, _SLOW_TO_END * self._send_timeout_s)
         except Exception as error:
             if started:
                 raise
@@ -84,11 +81,3 @@ class Around:
             route = getattr(scope.get("route"), "path", _UNMATCHED)
             self._metrics.requests.labels(route, scope["method"], str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(time.perf_counter() - began)
-
-
-async def _ended(receive: Receive, most_s: float) -> None:
-    """Waits for the end of a connection, but not for long: its server would complain of half an answer."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(most_s):
-            while (await receive())["type"] != "http.disconnect":
-                pass

@@ -10,7 +10,6 @@ from fpan.serve.desk import Answered, Asking, Encoding
 from fpan.serve.errors import BadRequest, DeadlineExceeded, Unavailable
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.access import admitted
-from fpan.serve.http.answer import JSON, NPZ, PNG, json_answer, with_request
 from fpan.serve.http.body import read_upload
 from fpan.serve.http.connected import while_connected
 from fpan.serve.http.describe import PARSE
@@ -20,6 +19,7 @@ from fpan.serve.inference.turns import Turn
 from fpan.serve.pipeline.answer import Answer
 from fpan.serve.pipeline.options import DIRECT_OUTPUTS, ParseOptions
 from fpan.serve.priority import PRIORITY, is_background
+from fpan.serve.wire.answer import JSON, NPZ, PNG, json_answer, with_request
 
 PARSE_PATHS = ("/v1/parse", "/parse")
 

@@ -1,7 +1,5 @@
 """Errors as RFC 9457 problems; below ``/v2`` as the Open Inference Protocol has them."""
 
-import logging
-
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -10,7 +8,6 @@ from starlette.routing import Match
 from starlette.status import HTTP_405_METHOD_NOT_ALLOWED
 
 from fpan.serve.errors import (
-    PROBLEM_BASE,
     BadRequest,
     GatewayError,
     NotFound,
@@ -21,11 +18,10 @@ from fpan.serve.errors import (
 from fpan.serve.http.access import ALLOWANCE
 from fpan.serve.http.oip_paths import is_oip
 from fpan.serve.http.request_id import request_id
+from fpan.serve.wire.problem import PROBLEM_JSON, broken, members
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """Of HTTP; TRACE is nowhere."""
-PROBLEM_JSON = "application/problem+json"
-_log = logging.getLogger(__name__)
 
 
 def problem(request: Request, error: GatewayError) -> JSONResponse:
@@ -38,23 +34,6 @@ def problem(request: Request, error: GatewayError) -> JSONResponse:
     if isinstance(error, Unauthenticated):
         answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
-
-
-def told(error: GatewayError, identity: str) -> dict[str, object]:
-    """The members of the problem that tells ``error`` within an answer, where it has no header ``Retry-After``.
-
-    Args:
-        error: what went wrong.
-        identity: of the request.
-    """
-    members = _members(error.status, error.slug, error.title, str(error), identity)
-    return members if error.retry_after_s is None else {**members, "retry_after_s": error.retry_after_s}
-
-
-def broken(error: Exception, identity: str) -> GatewayError:
-    """Logs an error that nobody foresaw; what its caller is told: that there was one, but not its words."""
-    _log.error("request %s failed", identity, exc_info=error)
-    return GatewayError("something broke here; the log has it under this request_id")
 
 
 def unknown(request: Request, error: Exception) -> JSONResponse:
@@ -109,9 +88,5 @@ def _answer(
     headers = {"Retry-After": str(max(1, round(retry_after_s)))} if retry_after_s is not None else None
     if is_oip(request.url.path):
         return JSONResponse({"error": detail}, status, headers)
-    body = _members(status, slug, title, detail, request_id(request))
+    body = members(status, slug, title, detail, request_id(request))
     return JSONResponse(body, status, headers, PROBLEM_JSON)
-
-
-def _members(status: int, slug: str, title: str, detail: str, identity: str) -> dict[str, object]:
-    return {"type": PROBLEM_BASE + slug, "title": title, "status": status, "detail": detail, "request_id": identity}

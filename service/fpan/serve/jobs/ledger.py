@@ -9,11 +9,11 @@ from typing import Any, Literal, cast
 from redis.asyncio import Redis
 
 from fpan.serve.errors import DeadlineExceeded, GatewayError
-from fpan.serve.http.problems import told
 from fpan.serve.jobs import scripts
 from fpan.serve.jobs.counts import JobCounts
 from fpan.serve.jobs.reach import reaching
 from fpan.serve.jobs.record import Health, Record, State
+from fpan.serve.wire.problem import problem_of
 
 _MS = 1000
 _ID_BYTES = 16
@@ -219,4 +219,4 @@ def new_id() -> str:
 
 
 def _problem(error: GatewayError, identity: str) -> str:
-    return json.dumps(told(error, identity))
+    return json.dumps(problem_of(error, identity))

@@ -11,7 +11,6 @@ import httpx
 
 from fpan.serve.errors import BadRequest, Conflict, Forbidden, GatewayError, NotFound, Overloaded
 from fpan.serve.fetch.guard import read_url
-from fpan.serve.http.body import Upload
 from fpan.serve.jobs.blobs import open_blobs
 from fpan.serve.jobs.bulletin import Bulletin
 from fpan.serve.jobs.cipher import Cipher, Unreadable
@@ -26,6 +25,7 @@ from fpan.serve.jobs.tasks import ended
 from fpan.serve.jobs.vault import JobVault, Missing, Vault
 from fpan.serve.jobs.webhook import ClientFactory, Tries, Webhooks, guarded_clients
 from fpan.serve.settings import Settings
+from fpan.serve.wire.upload import Upload
 
 _MS = 1000
 _log = logging.getLogger(__name__)

@@ -8,13 +8,13 @@ import httpx
 from fpan.client._options import word
 from fpan.client.errors import OF_THE_CALLER
 from fpan.serve.errors import BadRequest, GatewayError, Unavailable
-from fpan.serve.http.answer import JSON
-from fpan.serve.http.body import Upload
-from fpan.serve.http.problems import PROBLEM_JSON
-from fpan.serve.http.request_id import HEADER
 from fpan.serve.jobs.counts import JobCounts
 from fpan.serve.jobs.runner import ParseFor
 from fpan.serve.priority import BACKGROUND, PRIORITY
+from fpan.serve.wire.answer import JSON
+from fpan.serve.wire.problem import PROBLEM_JSON
+from fpan.serve.wire.request_id import HEADER
+from fpan.serve.wire.upload import Upload
 
 _CONNECT_S = 5.0
 _GRACE_S = 5.0
@@ -49,7 +49,7 @@ class Standing:
 
 
 class RemoteParse:
-    """A :class:`~fpan.serve.http.entries.Parse` by a gateway."""
+    """A :class:`~fpan.serve.wire.entries.Parse` by a gateway."""
 
     def __init__(self, client: httpx.AsyncClient, standing: Standing) -> None:
         """Parses by whoever ``client``'s base address names, and tells ``standing`` how that goes."""
@@ -57,7 +57,7 @@ class RemoteParse:
         self._standing = standing
 
     async def __call__(self, picture: Upload, identity: str) -> bytes:
-        """See :class:`~fpan.serve.http.entries.Parse`."""
+        """See :class:`~fpan.serve.wire.entries.Parse`."""
         loop, pause_s = asyncio.get_running_loop(), _FIRST_PAUSE_S
         until = loop.time() + _BROKEN_S
         while True:

@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, TypeVar
 
 from fpan.serve.errors import GatewayError, Overloaded, Unavailable
-from fpan.serve.http.body import Upload
-from fpan.serve.http.entries import Parse, entry
 from fpan.serve.jobs.bulletin import Bulletin, look_up
 from fpan.serve.jobs.cipher import Unreadable
 from fpan.serve.jobs.counts import JobCounts
@@ -20,6 +18,8 @@ from fpan.serve.jobs.ledger import Lease, Ledger
 from fpan.serve.jobs.record import State
 from fpan.serve.jobs.tasks import ended
 from fpan.serve.jobs.vault import JobVault, Missing, Vault
+from fpan.serve.wire.entries import Parse, entry
+from fpan.serve.wire.upload import Upload
 
 T = TypeVar("T")
 _IDLE_LOOK_S = 1.0
@@ -211,7 +211,7 @@ async def persistently(ask: Callable[[], Awaitable[T]]) -> T:
 
 
 def status_of(made: bytes) -> int:
-    """The status that an entry tells; see :func:`fpan.serve.http.entries.entry`."""
+    """The status that an entry tells; see :func:`fpan.serve.wire.entries.entry`."""
     return int(made[made.index(b'"status":') + len(b'"status":') :].partition(b",")[0])
 
 

@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fpan.serve.http.body import Upload
 from fpan.serve.jobs.blobs import Blobs
 from fpan.serve.jobs.cipher import Cipher, JobCipher
+from fpan.serve.wire.upload import Upload
 
 _OPTIONS, _IN, _OUT = "options", "in-", "out-"
 

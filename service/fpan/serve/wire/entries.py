@@ -8,11 +8,11 @@ from typing import Protocol
 
 from fpan.serve.desk import Asking, Desk, Encoding
 from fpan.serve.errors import GatewayError, TooLarge
-from fpan.serve.http.answer import JSON, json_answer, with_request
-from fpan.serve.http.body import Upload
-from fpan.serve.http.problems import broken, told
 from fpan.serve.inference.turns import Turn
 from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.wire.answer import JSON, json_answer, with_request
+from fpan.serve.wire.problem import broken, problem_of
+from fpan.serve.wire.upload import Upload
 
 _JSON = Encoding(JSON, json_answer)
 _OK = 200
@@ -94,7 +94,7 @@ async def entry(parse: Parse, index: int, picture: Upload, identity: str) -> byt
 
 def problem_entry(index: int, error: GatewayError, identity: str) -> bytes:
     """The entry of a picture that has no answer."""
-    return _entry(index, error.status, "problem", json.dumps(told(error, identity), ensure_ascii=False).encode())
+    return _entry(index, error.status, "problem", json.dumps(problem_of(error, identity), ensure_ascii=False).encode())
 
 
 def _entry(index: int, status: int, member: str, body: bytes) -> bytes:
