@@ -24,6 +24,8 @@ from grpc_status import rpc_status
 from PIL import Image
 
 PATIENCE_S = 20
+GRPC_ROUNDS_S = 0.02
+"""What a deadline may gain on its way: gRPC sends it rounded up."""
 CODES = grpc.StatusCode
 
 
@@ -133,8 +135,8 @@ def test_each_attempt_has_what_is_left_of_the_deadline(call, scripted):
     scripted.answers(errors.Overloaded("full", retry_after_s=0.3), answer())
     call(scripted.url, "parse", b"picture", deadline_ms=5000)
     (*_, first), (*_, second) = scripted.seen
-    assert 4 < first <= 5
-    assert first - second >= 0.29
+    assert 4 < first <= 5 + GRPC_ROUNDS_S
+    assert first - second >= 0.3 - GRPC_ROUNDS_S
 
 
 @pytest.mark.parametrize(("options", "kind"), [({"deadline_ms": 200}, DeadlinePassed), ({}, ServerUnreachable)])
