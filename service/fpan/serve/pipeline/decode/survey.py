@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 
 from fpan.serve.errors import TooLarge
+from fpan.serve.pipeline.decode.heic import survey_heic
 from fpan.serve.pipeline.decode.sniff import Format, absurd
 from fpan.serve.pipeline.decode.tiff import survey_tiff
 
@@ -149,4 +150,5 @@ _SURVEYS: dict[Format, Callable[[bytes, int], int | None]] = {
     "gif": _survey_gif,
     "webp": _survey_webp,
     "tiff": survey_tiff,
+    "heic": survey_heic,
 }
