@@ -14,6 +14,7 @@ from schemathesis.engine.run import PhaseName
 
 from tests.fuzz.corpus import broken
 from tests.fuzz.hostile import WORDS
+from tests.fuzz.over_http import LATE
 from tests.fuzz.tally import HANG_S, Part
 from tests.fuzz.target import GOOD
 
@@ -84,8 +85,8 @@ def _base64_for(text: str) -> str:
 def configuration(seed: int, examples: int, phases: tuple[str, ...]) -> SchemathesisConfig:
     """How much is asked, and what is looked at."""
     rules = {"enabled": False, **{name: {"enabled": True} for name in CHECKS}}
-    # An answer to a request with an early deadline of its own may be that it has passed.
-    rules["not_a_server_error"] = {"enabled": True, "expected-statuses": ["2xx", "3xx", "4xx", 504]}
+    # Whether those belong to an early deadline of the request's own, :func:`_note` looks at.
+    rules["not_a_server_error"] = {"enabled": True, "expected-statuses": ["2xx", "3xx", "4xx", *LATE]}
     project = {
         "request-timeout": HANG_S,
         "continue-on-failure": True,
@@ -129,8 +130,15 @@ def _note(part: Part, event: events.ScenarioFinished) -> None:
             part.note("none", HANG_S)
             part.faults.append(f"{made.request.method} {made.request.uri}: no answer within {HANG_S:g} s")
             continue
-        part.note(str(made.response.status_code), made.response.elapsed)
+        status = made.response.status_code
+        part.note(str(status), made.response.elapsed)
+        if status in LATE and not _hurries(made.request):
+            part.faults.append(f"{made.request.method} {made.request.uri}: {status}, and it had no deadline of its own")
         part.faults += _failed(event, case)
+
+
+def _hurries(request: Any) -> bool:
+    return "deadline_ms" in request.uri or b"deadline_ms" in (request.body or b"")
 
 
 def _failed(event: events.ScenarioFinished, case: str) -> Iterator[str]:

@@ -26,12 +26,13 @@ process, with jobs and the cache in a real Redis. Its limits are low, so that in
 
 A number is an HTTP status, a word a code of gRPC; for pictures that are decoded without the service, and for options,
 it is the status that their error has. `closed` and `reset` are connections that ended without an answer, because what
-came on them was no request. A 504 is counted where the input had a deadline of its own.
+came on them was no request. A 503 or 504 is counted where the input had a deadline of its own.
 
 What is looked at, for each input:
 
 - The answer comes in time.
-- It is no 500, 502 or 503; over gRPC not `INTERNAL`, `UNKNOWN`, `UNAVAILABLE` or `DATA_LOSS`.
+- It is no 500 or 502, nor, without a deadline of its own, a 503 or 504; over gRPC not `INTERNAL`, `UNKNOWN`,
+  `UNAVAILABLE` or `DATA_LOSS`.
 - An error is told as one: a problem (RFC 9457), or as the Open Inference Protocol has it.
 - Requests along the OpenAPI document are answered with a status, a type and a form that it tells.
 - A broken picture gets the same verdict decoded alone, over HTTP and over gRPC.

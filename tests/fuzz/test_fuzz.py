@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fpan.client._options import query
 from fpan.serve.errors import GatewayError
+from fpan.serve.memory import return_large_blocks
 from fpan.serve.pipeline.options import ParseOptions
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
@@ -88,14 +89,15 @@ def call(fuzzed: Target) -> Iterator[Callable[..., bytes]]:
 
 
 @pytest.fixture(autouse=True)
-def told(run: Run, capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+def told(run: Run, fuzzed: Target, capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     """The full round tells of each part at once."""
-    before = set(run.parts)
+    before, resident = set(run.parts), fuzzed.resident
     yield
     if run.name == FULL:
+        grown = (fuzzed.resident - resident) / MIB
         with capsys.disabled():
             for part in [part for name, part in run.parts.items() if name not in before]:
-                print(f"\n  {part.told()}", flush=True)
+                print(f"\n  {part.told()}; the service's memory: {grown:+.1f} MiB", flush=True)
 
 
 def count(run: Run, what: str) -> int:
@@ -134,6 +136,7 @@ def same(status: int, data: bytes, options: dict[str, Any]) -> str:
 
 def test_broken_pictures_are_decoded_or_refused(run: Run) -> None:
     part = run.part("broken pictures, decoded")
+    return_large_blocks()  # as the service does: what is freed is given back
     before = processes.resident(os.getpid())
     part.each(numbers(run, "decode"), lambda number: str(verdict(broken(number))), callers=1)
     part.check()

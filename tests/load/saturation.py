@@ -78,4 +78,6 @@ def tell(figures: dict[str, Figures]) -> list[str]:
         "",
         *parts.lines,
         "",
+        "What was tried to win, and why it does not: [peers](peers.md).",
+        "",
     ]
