@@ -40,7 +40,7 @@ What is looked at, for each input:
 Afterwards the service is ready, gives the same answer to the same picture as before, and has logged nothing of
 requests.
 
-Its resident memory: {first} MiB at the start, after a round with a sixth of all inputs; {last} MiB at the end ({grown}
+Its resident memory: {first} MiB at the start, after a round with a third of all inputs; {last} MiB at the end ({grown}
 MiB, at most {allowed} are allowed); {most} MiB at most. By a straight line through all looks it changes by {slope} MiB
 in 10,000 inputs.
 

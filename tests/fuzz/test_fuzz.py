@@ -3,22 +3,23 @@
 """
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from fpan.client._options import query
 from fpan.serve.errors import GatewayError
-from fpan.serve.memory import return_large_blocks
 from fpan.serve.pipeline.options import ParseOptions
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from tests import processes
 from tests.fuzz import by_contract, hostile, over_grpc, over_http, page
 from tests.fuzz.corpus import broken, verdict
 from tests.fuzz.tally import MIB, Fault, Part, Run
 from tests.fuzz.target import Target, target
+from tests.service import ROOT
 
 pytestmark = pytest.mark.timeout(1800)
 SHORT, WARM, FULL = "short", "warm", "full"
@@ -37,9 +38,11 @@ COUNTS: dict[str, tuple[int, int]] = {
     "connection": (50, 2000),
 }
 """Inputs of each part, in the short round and in the full one; of the contract, those of each route and phase."""
-WARM_SHARE = 6
+WARM_SHARE = 3
 """Before the full round comes one with a part of its inputs, whose number this divides. They do not count."""
 LEAST_INPUTS = 50_000
+MOST_KEPT_MIB = 8
+"""What decoding may keep."""
 MOST_GROWTH_MIB = {SHORT: 64.0, WARM: 128.0, FULL: 20.0}
 """What the service may take beyond what it had before the round."""
 SEEDS = {SHORT: 1, WARM: 1, FULL: 1_000_000}
@@ -136,12 +139,14 @@ def same(status: int, data: bytes, options: dict[str, Any]) -> str:
 
 def test_broken_pictures_are_decoded_or_refused(run: Run) -> None:
     part = run.part("broken pictures, decoded")
-    return_large_blocks()  # as the service does: what is freed is given back
-    before = processes.resident(os.getpid())
     part.each(numbers(run, "decode"), lambda number: str(verdict(broken(number))), callers=1)
     part.check()
-    if run.name == FULL:
-        assert processes.resident(os.getpid()) - before < MOST_GROWTH_MIB[FULL] * MIB
+
+
+def test_decoding_keeps_no_memory(run: Run) -> None:
+    words = map(str, (run.seed, count(run, "decode"), MOST_KEPT_MIB))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-m", "tests.fuzz.kept", *words], check=True, env=environment, timeout=600)
 
 
 def test_options_are_read_or_refused(run: Run) -> None:
