@@ -50,7 +50,7 @@ test: $(TEST_ENV)/ready ## run every check; WORKERS= says on how many processes
 	@$(TEST_ENV)/bin/ruff check .
 	@$(TEST_ENV)/bin/ruff format --check .
 	@$(TEST_ENV)/bin/mypy
-	@OMP_NUM_THREADS=1 $(TEST_ENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
+	@OMP_NUM_THREADS=1 $(TEST_ENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 verify: $(TEST_ENV)/ready ## run what takes longer than the tests may: versions exchanged under traffic, deployments and clusters killed, 50,000 broken inputs
 	@$(TEST_ENV)/bin/python -m pytest --full tests/e2e/test_rollout.py tests/e2e/test_deploy.py tests/e2e/test_bulk.py tests/e2e/test_bulk_places.py tests/fuzz

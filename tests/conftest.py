@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.metadata import distribution
 from io import BytesIO
 from pathlib import Path
@@ -12,10 +13,12 @@ import pytest
 from fpan.cli._app import main
 from PIL import Image
 from skimage import data
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import redis_server
 from tests import service as services
 
+TREE = Path(__file__).parents[1]
 SHARED_TRAINING = "smoke_run"
 """The fixture that trains for a minute."""
 ON = {"V2_MODELS": "segm", "CORS_ORIGINS": "*", "ALLOWED_HOSTS": "localhost,127.0.0.1,insecure.test"}
@@ -29,12 +32,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run long tests with their full counts")
 
 
+@cache
+def _trains_long(file: Path) -> bool:
+    return SHARED_TRAINING in file.read_text()
+
+
+class _ByFile(LoadScopeScheduling):
+    """One file's tests stay in one process, and those of all files that share the long training in one too.
+
+    (xdist's own groups need a name in pytest's node ids that those do not have any more.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return SHARED_TRAINING if _trains_long(TREE / file) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile:
+    """How tests are dealt out to processes."""
+    return _ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One file's tests stay in one process, and those that share the long training in one too, which begins first."""
-    for item in items:
-        long = SHARED_TRAINING in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group(SHARED_TRAINING if long else str(item.path)))
-    items.sort(key=lambda item: SHARED_TRAINING not in getattr(item, "fixturenames", ()))
+    """The long training begins first."""
+    items.sort(key=lambda item: not _trains_long(item.path))
 
 
 @pytest.fixture(scope="session")
