@@ -105,8 +105,9 @@ async def read_uploads(request: Request, most: Most, timeout_s: float, take: Tak
         pictures, members = await asyncio.to_thread(read_json_list, body, most.pictures)
         del body
         count = len(pictures)
-        for data, options in pictures:
-            await take(Upload(data, options))
+        pictures.reverse()
+        while pictures:  # one by one: what has been handed over is held here no more
+            await take(Upload(*pictures.pop()))
     else:
         raise UnsupportedImage(f"a body of type {kind!r} holds one picture: send several as {_SEVERAL}")
     if not count:
