@@ -301,6 +301,13 @@ async def test_a_mounted_secret_is_followed_when_its_link_is_turned(tmp_path):
         assert not followed.knows(first)
 
 
+def exchange(path, contents: bytes) -> None:
+    """At once: a look between a file's cutting and its writing would see, and tell of, an empty one."""
+    new = path.with_suffix(".new")
+    new.write_bytes(contents)
+    new.replace(path)
+
+
 @pytest.mark.parametrize("fault", ["broken", "gone", "a folder"])
 async def test_a_new_file_of_no_use_leaves_the_keys_that_were_and_is_told_once(tmp_path, caplog, fault):
     path = tmp_path / "keys.json"
@@ -310,7 +317,7 @@ async def test_a_new_file_of_no_use_leaves_the_keys_that_were_and_is_told_once(t
     async with following(path) as followed:
         assert followed.value("fpan_file_in_use", file="keys") == 1
         if fault == "broken":
-            path.write_text('{"keys": [')
+            exchange(path, b'{"keys": [')
         else:
             path.unlink()
             if fault == "a folder":
@@ -320,7 +327,7 @@ async def test_a_new_file_of_no_use_leaves_the_keys_that_were_and_is_told_once(t
         assert followed.knows(first)
         if fault == "a folder":
             path.rmdir()
-        path.write_bytes(KeyFile(keys=(b,)).dump())
+        exchange(path, KeyFile(keys=(b,)).dump())
         await followed.until(lambda: followed.knows(second))
         assert followed.value("fpan_file_in_use", file="keys") == 1
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
