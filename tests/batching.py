@@ -20,7 +20,8 @@ CARD = ModelCard(
     weights_licence="Apache-2.0",
     files={"model.onnx": "0" * 64},
 )
-ANY_SIZE = CARD.model_copy(update={"inputs": (Tensor(name="images", dtype="UINT8", shape=(-1,)),)})
+_OPEN = (Tensor(name="images", dtype="UINT8", shape=(-1,)),)
+ANY_SIZE = CARD.model_copy(update={"inputs": _OPEN, "sizes": ((3, 3), (2, 2))})
 LONG_S = 30.0
 
 

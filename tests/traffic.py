@@ -42,7 +42,9 @@ def repository(root: Path, versions: int) -> Registry:
         (NAME, "segmentation", convolutions(), versions),
     ):
         card = publish(root.with_name("plain"), name, model)
-        card = card.model_copy(update={"task": task, "taxonomy": taxonomy(), "alignment": shipped_card().alignment})
+        sizes = ((SIZE, SIZE),) if task == "detection" else ()
+        made = {"task": task, "sizes": sizes, "taxonomy": taxonomy(), "alignment": shipped_card().alignment}
+        card = card.model_copy(update=made)
         for _ in range(count):
             registry.publish(card, {"model.onnx": root.with_name("plain") / name / "1" / "model.onnx"})
     return registry

@@ -1,12 +1,12 @@
 """One battery for all four clients against one real service: the same methods, options, results and errors."""
 
 import asyncio
-from dataclasses import fields
+from dataclasses import astuple, fields
 
 import numpy as np
 import pytest
 from fpan import AsyncClient, AsyncGrpcClient, Client, GrpcClient
-from fpan.client import ApiError, DeadlinePassed, Result
+from fpan.client import ApiError, DeadlinePassed, Pose, Result
 
 from tests.service import Service
 
@@ -70,6 +70,8 @@ def same(here, there) -> None:
         assert len(here) == len(there)
         for a, b in zip(here, there, strict=True):
             same(a, b)
+    elif isinstance(there, Pose):
+        assert astuple(here) == pytest.approx(astuple(there), abs=0.06)  # tenths of a degree
     elif isinstance(there, float):
         assert here == pytest.approx(there, abs=0.06 if abs(there) > 1 else ROUNDED)
     elif hasattr(there, "__dataclass_fields__"):

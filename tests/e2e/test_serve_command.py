@@ -66,7 +66,7 @@ def test_missing_repository_is_told(tmp_path):
 def test_changed_model_is_told(tmp_path):
     copy = tmp_path / "models"
     subprocess.run(["cp", "-r", str(services.ROOT / "model_repository"), str(copy)], check=True)
-    with (copy / "detector" / "1" / "model.onnx").open("ab") as file:
+    with (copy / "detector" / "2" / "model.onnx").open("ab") as file:
         file.write(b"x")
     port, grpc_port = map(str, services.free_ports(2))
     assert "sha256" in refused(PORT=port, GRPC_PORT=grpc_port, MODEL_REPOSITORY=str(copy))

@@ -29,7 +29,7 @@ REPOSITORY = ROOT / "model_repository"
 SIZES = {"segm": (256, 256, 3), "detector": (640, 640, 3)}
 INPUTS = {"segm": "images", "detector": "image"}
 OUTPUTS = {"segm": ("labels", "confidence"), "detector": ("faces",)}
-VERSIONS = {"segm": 2, "detector": 1}
+VERSIONS = {"segm": 2, "detector": 2}
 BATCHES = (1, 2, 4, 8)
 THREADS = 2
 

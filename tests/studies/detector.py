@@ -20,13 +20,14 @@ import onnxruntime
 import tyro
 from fpan.contract import ModelCard
 from fpan.serve.pipeline.detect import FaceDetector
-from fpan.serve.pipeline.detect_candidates import Candidates, within
+from fpan.serve.pipeline.detect_candidates import Candidates, uncut
 from fpan.serve.pipeline.detect_views import ViewPlan, plan_views, render
 from fpan.serve.pipeline.types import Box, Detection
 from fpan.serve.settings import Settings
 from fpan_training.data.folder import FaceFolder, read_rgb
 from fpan_training.detector.build import DetectorBuild
 from fpan_training.detector.sources import SOURCES
+from fpan_training.detector.surgery import sizes
 from fpan_training.machine import machine
 from fpan_training.progress import track
 from numpy.typing import NDArray
@@ -116,14 +117,14 @@ def one_look(network: Network, plan: ViewPlan, least: float) -> Way:
 
     def find(image: NDArray) -> list[Detection]:
         height, width = image.shape[:2]
-        specs = plan_views(width, height, 640, plan)
+        specs = plan_views(width, height, sizes(640), plan)
         found = []
-        for spec, view in zip(specs, render(image, specs, 640), strict=True):
+        for spec, view in zip(specs, render(image, specs), strict=True):
             rows = network.compute(view)
             rows = rows[rows[:, 14] >= least]
             if not spec.whole:
-                rows = within(rows, np.zeros(2), np.full(2, 640.0))
-            found.append(Candidates.of_view(rows, spec.to_picture(width, height, 640)).merged())
+                rows = rows[uncut(rows, np.zeros(2), np.asarray(spec.size, float))]
+            found.append(Candidates.of_view(rows, spec.to_picture(width, height)).merged())
         network.views += len(specs)
         return Candidates.join(found).merged().detections()
 

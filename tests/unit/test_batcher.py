@@ -281,6 +281,8 @@ async def test_only_equal_shapes_share_a_batch(start: Callable[..., Batcher], ba
     assert backend.batches == [[0], [1, 3, 5], [2, 4]]
     with pytest.raises(ValueError, match="differ"):
         await batcher.infer([{"images": np.zeros(2, np.uint8)}, {"images": np.zeros(3, np.uint8)}], ["same"])
+    with pytest.raises(ValueError, match=r"takes images as UINT8 \(3,\) or \(2,\)"):  # each size costs memory
+        await batcher.infer([{"images": np.zeros(4, np.uint8)}], ["same"])
 
 
 async def test_no_items_need_no_computing(start: Callable[..., Batcher], backend: Gated) -> None:

@@ -19,7 +19,7 @@ from fpan.serve.pipeline.detect_views import ViewPlan
 from fpan.serve.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
-CARD = ModelRepository(REPOSITORY).card("detector", 1)
+CARD = ModelRepository(REPOSITORY).card("detector", 2)
 THRESHOLD = Settings.model_fields["detector_threshold"].default
 LANDMARKS = np.array([[203, 103], [246, 103], [223, 127], [204, 143], [243, 143]])
 """The astronaut's right eye, left eye, nose, mouth corners, seen by eye in the picture, within a few pixels."""
@@ -30,14 +30,16 @@ class Network:
 
     def __init__(self) -> None:
         self.session = onnxruntime.InferenceSession(
-            str(REPOSITORY / "detector/1/model.onnx"), providers=["CPUExecutionProvider"]
+            str(REPOSITORY / "detector/2/model.onnx"), providers=["CPUExecutionProvider"]
         )
         self.views = 0
+        self.shapes: list[tuple[int, ...]] = []
         self.items: list[dict[str, np.ndarray]] = []
 
     async def infer(self, items, outputs, deadline=0.0) -> "Network":
         await asyncio.sleep(0)
         self.views += len(items)
+        self.shapes += [item["image"].shape[:2] for item in items]
         batch = np.stack([item["image"] for item in items])
         self.items = [{"faces": faces} for faces in self.session.run(list(outputs), {"image": batch})[0]]
         return self
@@ -57,6 +59,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture
 def detector(network, pool) -> FaceDetector:
     network.views = 0
+    network.shapes.clear()
     return FaceDetector(CARD, network, pool, THRESHOLD)
 
 
@@ -65,7 +68,7 @@ async def test_the_astronaut_is_one_face_with_landmarks_where_they_are(detector,
     assert np.abs(face.landmarks - LANDMARKS).max() < 5
     x0, y0, x1, y1 = face.box
     assert ((face.landmarks > (x0, y0)) & (face.landmarks < (x1, y1))).all()
-    assert network.views == 2 + LAST_LOOKS
+    assert network.shapes == [CARD.sizes[0], *[CARD.sizes[-1]] * (1 + LAST_LOOKS)]
 
 
 @pytest.mark.parametrize("angle", [-60, -45, 20, 60])

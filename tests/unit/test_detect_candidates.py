@@ -1,9 +1,12 @@
 """Candidates lead back into the picture, and those of one face become one."""
 
+import cv2
 import numpy as np
 import pytest
-from fpan.serve.pipeline.detect_candidates import Candidates, within
-from fpan.serve.pipeline.detect_second_look import FACE_HEIGHT, PACKED, ROOMY, Pose, sheets
+from fpan.serve.pipeline.detect_candidates import Candidates, uncut
+from fpan.serve.pipeline.detect_second_look import FACE_HEIGHT, PACKED, ROOMY, Pose, Sheet, sheets
+
+SIZES = ((640, 640), (480, 480))
 
 
 def row(x0=100.0, y0=100.0, x1=180.0, y1=200.0, score=0.9) -> np.ndarray:
@@ -72,61 +75,83 @@ def test_nothing_is_merged_from_nothing():
     assert Candidates.join([]).merged(blend=True).detections() == []
 
 
-def test_boxes_that_the_view_cuts_are_left_out():
+def test_boxes_that_the_view_cuts_are_told():
     rows = np.array([row(-30, 10, 60, 110), row(-5, 10, 85, 110), row(600, 10, 700, 110)])
-    kept = within(rows, np.zeros(2), np.full(2, 640.0))
-    np.testing.assert_allclose(kept[:, 0], [-5])
+    assert uncut(rows, np.zeros(2), np.full(2, 640.0)).tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize(("copies", "layout"), [(1, ROOMY), (3, PACKED)])
-def test_a_candidate_stands_upright_in_the_middle_of_its_cell(copies, layout):
+def corner(sheet: Sheet, place: int) -> np.ndarray:
+    columns = len(sheet.pixels) // sheet.cell
+    return sheet.cell * np.array([place % columns, place // columns])
+
+
+@pytest.mark.parametrize(("copies", "cell", "side"), [(1, ROOMY, 480), (7, PACKED, 640)])
+def test_a_candidate_stands_upright_in_the_middle_of_its_cell(copies, cell, side):
     turn = np.radians(50)
     matrix = np.array([[np.cos(turn), -np.sin(turn), 300.0], [np.sin(turn), np.cos(turn), 50.0]])
     face = candidates(row(), matrix=matrix)
     picture = np.zeros((600, 600, 3), np.uint8)
     leans = (0, 40)
-    (sheet,) = sheets(picture, face, 640, [Pose(lean) for lean in leans] * copies)
-    assert sheet.layout == layout
+    (sheet,) = sheets(picture, face, SIZES, [Pose(lean) for lean in leans] * copies)
+    assert sheet.cell == cell
+    assert sheet.pixels.shape == (side, side, 3)
     for index, lean in enumerate(leans):
-        to_picture, corner = sheet.to_picture[index], layout.corner(index, 640)
-        inside = np.linalg.solve(to_picture[:, :2], (face.points[0] - to_picture[:, 2]).T).T - corner
+        to_picture, first = sheet.to_picture[index], corner(sheet, index)
+        inside = np.linalg.solve(to_picture[:, :2], (face.points[0] - to_picture[:, 2]).T).T - first
         up = inside[:2].mean(0) - inside[3:].mean(0)
         assert np.degrees(np.arctan2(up[0], -up[1])) == pytest.approx(-lean, abs=1e-3)
-        centre = np.linalg.solve(to_picture[:, :2], face.centre[0] - to_picture[:, 2]) - corner
-        np.testing.assert_allclose(centre, (layout.cell - 1) / 2, atol=1e-6)
+        centre = np.linalg.solve(to_picture[:, :2], face.centre[0] - to_picture[:, 2]) - first
+        np.testing.assert_allclose(centre, (cell - 1) / 2, atol=1e-6)
         scale = np.hypot(*to_picture[:, 0])
         assert face.size[0].max() / scale == pytest.approx(FACE_HEIGHT)
 
 
 def test_a_sheet_reads_only_what_is_in_the_middle_of_its_cells():
     face = candidates(row(), row(300, 300, 380, 400))
-    (sheet,) = sheets(np.zeros((600, 600, 3), np.uint8), face, 640, [Pose()])
+    (sheet,) = sheets(np.zeros((600, 600, 3), np.uint8), face, SIZES, [Pose()])
 
     def inside(place: int, x: float, y: float, score: float = 0.9) -> np.ndarray:
         """A face of 60 x 80 pixels whose centre lies that far from the middle of a cell."""
-        left, top = np.array(sheet.layout.corner(place, 640)) + sheet.layout.cell / 2 - (30, 40) + (x, y)
+        left, top = corner(sheet, place) + sheet.cell / 2 - (30, 40) + (x, y)
         return row(left, top, left + 60, top + 80, score)
 
+    wide = corner(sheet, 0)[0]
     middle, aside, unused, low = inside(0, 0, 0), inside(0, 45, 0), inside(2, 0, 0), inside(1, 0, 0, score=0.2)
-    found = sheet.read(np.array([middle, aside, unused, low]), 0.5)
+    cut, elsewhere = row(wide - 60, 60, wide + sheet.cell + 60, 180), row(-400, -400, -300, -300)
+    found = sheet.read(np.array([middle, aside, unused, low, cut, elsewhere]), 0.5)
     assert len(found) == 1
     np.testing.assert_allclose(found.centre, [face.centre[0]], atol=1.0)
 
 
-def test_neighbours_do_not_touch_where_there_is_room():
-    """What lies in the grey between the cells is of no cell: the picture is white."""
-    (sheet,) = sheets(np.full((600, 600, 3), 255, np.uint8), candidates(row(200, 200, 280, 300)), 640, [Pose()] * 4)
-    white = (sheet.pixels == 255).all(2)
-    assert white.any(0).sum() == white.any(1).sum() == 2 * ROOMY.cell
-    assert np.flatnonzero(white.any(0))[0] == (ROOMY.pitch - ROOMY.cell) / 2
+def test_each_cell_leads_back_to_where_it_was_taken_from():
+    faces = candidates(row(100, 100, 180, 200), row(300, 300, 380, 400))
+    (sheet,) = sheets(np.zeros((600, 600, 3), np.uint8), faces, SIZES, [Pose(), Pose(mirrored=True)])
+    middles = [corner(sheet, place) + sheet.cell / 2 for place in range(4)]
+    found = sheet.read(np.array([row(x - 30, y - 40, x + 30, y + 40) for x, y in middles]), 0.5)
+    np.testing.assert_allclose(found.centre, np.repeat(faces.centre, 2, axis=0), atol=1e-3)
 
 
-def test_many_candidates_fill_several_sheets():
-    faces = candidates(*(row(10.0 * i, 10, 10.0 * i + 80, 110) for i in range(20)))
-    packed = list(sheets(np.zeros((300, 600, 3), np.uint8), faces, 640, [Pose()]))
-    assert [len(sheet.to_picture) for sheet in packed] == [16, 4]
+def test_a_mirrored_cell_is_what_the_network_sees_of_a_mirrored_picture():
+    picture = np.random.default_rng(3).integers(0, 256, (400, 400, 3), np.uint8)
+    picture = cv2.GaussianBlur(picture, (0, 0), 3)
+    face = candidates(row(150, 120, 250, 260))
+    leans = [Pose(20), Pose(20, mirrored=True)]
+    (sheet,) = sheets(picture, face, SIZES, leans)
+    plain, mirrored = sheet.pixels[:ROOMY, :ROOMY], sheet.pixels[:ROOMY, ROOMY:]
+    np.testing.assert_array_equal(mirrored, plain[:, ::-1])
+    x, y = 30, 70  # a pixel of the mirrored cell, and where its map says that it lies
+    at = sheet.to_picture[1] @ (ROOMY + x, y, 1)
+    np.testing.assert_allclose(mirrored[y, x], picture[round(at[1]), round(at[0])], atol=12)
+
+
+@pytest.mark.parametrize(("faces", "filled"), [(1, [1]), (5, [4, 1]), (12, [4, 4, 4]), (13, [13]), (20, [16, 4])])
+def test_few_candidates_fill_small_sheets_and_many_large_ones(faces, filled):
+    many = candidates(*(row(10.0 * i, 10, 10.0 * i + 80, 110) for i in range(faces)))
+    packed = list(sheets(np.zeros((300, 600, 3), np.uint8), many, SIZES, [Pose()]))
+    assert [len(sheet.to_picture) for sheet in packed] == filled
+    assert {len(sheet.pixels) for sheet in packed} == {480 if faces <= 12 else 640}
 
 
 def test_a_candidate_outside_of_the_picture_gets_an_empty_cell():
-    (sheet,) = sheets(np.zeros((50, 50, 3), np.uint8), candidates(row(4000, 4000, 4050, 4050)), 640, [Pose()])
+    (sheet,) = sheets(np.zeros((50, 50, 3), np.uint8), candidates(row(4000, 4000, 4050, 4050)), SIZES, [Pose()])
     assert (sheet.pixels == sheet.pixels[0, 0]).all()

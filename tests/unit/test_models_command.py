@@ -36,7 +36,7 @@ def test_the_default_repository_is_the_gateways(fpan, root, monkeypatch):
     assert status == 0
     assert Settings().model_repository == Path("model_repository")
     assert re.search(r"segm +2 .*0\.708 +0\.799 +21\.\d MB +20\d\d-\d\d-\d\d \d\d:\d\d +non-commercial", out)
-    assert re.search(r"detector +1 .*MIT", out)
+    assert re.search(r"detector +2 .*MIT", out)
 
 
 def test_list_tells_aliases_and_data(fpan, root):

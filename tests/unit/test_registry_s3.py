@@ -237,8 +237,8 @@ def test_the_gateway_fetches_what_it_serves(client, network, tmp_path, monkeypat
     promote(registry, 1)
     promote(registry, 2, "shadow")
     shipped = FolderStore(SHIPPED)
-    files = {"model.onnx": shipped.folder("detector", 1) / "model.onnx"}
-    registry.publish(shipped.card("detector", 1), files)
+    files = {"model.onnx": shipped.folder("detector", 2) / "model.onnx"}
+    registry.publish(shipped.card("detector", 2), files)
     fetch(registry.store, tmp_path / "copy")
     assert FolderStore(tmp_path / "copy").versions(NAME) == [1, 2]
 

@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fpan.contract import RepositoryError
+from fpan.contract import ModelRepository, RepositoryError
+from fpan.contract.card import Tensor
 from fpan.registry import FolderStore, Registry
 from fpan.serve.gateway import open_gateway
 from fpan.serve.served import served_versions
@@ -40,7 +41,7 @@ def served(settings: Settings) -> dict[str, tuple[int, str | None]]:
 
 def test_without_aliases_the_highest_version_is_served(settings: Settings) -> None:
     assert served(settings) == {
-        **{"detector": (1, None), "detector:1": (1, None)},
+        **{"detector": (2, None), "detector:2": (2, None)},
         **{"segm": (3, None), "segm:3": (3, None)},
     }
 
@@ -116,6 +117,17 @@ def test_versions_with_other_tensors_are_not_served_side_by_side(root: Path, set
         served(settings)
 
 
+def test_a_detector_that_takes_one_size_is_refused_with_what_to_do(tmp_path: Path, settings: Settings) -> None:
+    shipped = ModelRepository(SHIPPED).card("detector", 2)
+    old = shipped.model_copy(
+        update={"sizes": (), "inputs": (Tensor(name="image", dtype="UINT8", shape=(640, 640, 3)),)}
+    )
+    network = SHIPPED / "detector" / "2" / "model.onnx"
+    Registry(FolderStore(settings.model_repository)).publish(old, {"model.onnx": network}, version=3)
+    with pytest.raises(RepositoryError, match=r"version 3 takes inputs of one size.*fpan-train detector --version 4"):
+        served_versions(settings)
+
+
 def test_the_detector_is_one_version(root: Path, settings: Settings) -> None:
-    promote(root, 1, "challenger", "detector")
-    assert [each.card.version for each in served_versions(settings) if each.card.name == "detector"] == [1]
+    promote(root, 2, "challenger", "detector")
+    assert [each.card.version for each in served_versions(settings) if each.card.name == "detector"] == [2]

@@ -132,9 +132,7 @@ def test_every_profile_says_the_cards_tensors_batches_and_warms_up(
     assert parsed.max_batch_size == 4
     assert [(t.name, t.data_type, list(t.dims)) for t in parsed.input] == [("images", 2, [SIZE, SIZE, 3])]
     assert [t.name for t in parsed.output] == ["labels", "confidence", "logits"]
-    assert parsed.HasField("dynamic_batching")
-    assert parsed.dynamic_batching.max_queue_delay_microseconds == 0
-    assert parsed.dynamic_batching.default_queue_policy.allow_timeout_override
+    assert not parsed.HasField("dynamic_batching")  # see test_a_request_that_follows_upon_an_answer_does_not_lie_about
     assert [sample.batch_size for sample in parsed.model_warmup] == [1, 4]
     assert list(parsed.model_warmup[0].inputs["images"].dims) == [SIZE, SIZE, 3]
     kind = ModelInstanceGroup.KIND_GPU if profile == "ngc-tensorrt" else ModelInstanceGroup.KIND_CPU
@@ -278,12 +276,35 @@ def test_of_several_plans_the_one_that_fits_is_taken_and_else_the_closest_is_tol
     assert not caplog.records
 
 
-def test_dimensions_of_any_size_are_warmed_up_at_the_input_size(repository: ModelRepository) -> None:
+def several_sizes(repository: ModelRepository) -> ModelCard:
     any_size = (Tensor(name="images", dtype="UINT8", shape=(-1, -1, 3)),)
-    card: ModelCard = repository.card("detector", 1).model_copy(update={"inputs": any_size})
-    parsed = text_format.Parse(config_of([card], ServingOptions()), ModelConfig())
+    card = repository.card("detector", 1)
+    return card.model_copy(update={"inputs": any_size, "sizes": ((64, 64), (32, 64), (16, 16))})
+
+
+def test_every_size_is_warmed_up_in_small_and_large_batches(repository: ModelRepository) -> None:
+    parsed = text_format.Parse(config_of([several_sizes(repository)], ServingOptions(max_batch=4)), ModelConfig())
     assert list(parsed.input[0].dims) == [-1, -1, 3]
-    assert list(parsed.model_warmup[0].inputs["images"].dims) == [SIZE, SIZE, 3]
+    warmed = {(each.batch_size, *each.inputs["images"].dims) for each in parsed.model_warmup}
+    assert warmed == {(n, h, w, 3) for n in (1, 4) for h, w in ((64, 64), (32, 64), (16, 16))}
+    assert len({each.name for each in parsed.model_warmup}) == 6
+
+
+def test_tensorrt_is_told_the_range_of_sizes(repository: ModelRepository) -> None:
+    text = config_of([several_sizes(repository)], ServingOptions("ngc-tensorrt", max_batch=4))
+    (accelerator,) = text_format.Parse(
+        text, ModelConfig()
+    ).optimization.execution_accelerators.gpu_execution_accelerator
+    assert accelerator.parameters["trt_profile_min_shapes"] == "images:1x16x16x3"
+    assert accelerator.parameters["trt_profile_max_shapes"] == "images:4x64x64x3"
+
+
+def test_openvinos_backend_gets_no_network_of_several_sizes(repository: ModelRepository) -> None:
+    options = ServingOptions("ngc-cpu", "openvino")
+    backends = {c.name: config_of([c], options) for c in (several_sizes(repository), repository.card("segm", 1))}
+    assert 'backend: "onnxruntime"' in backends["detector"]
+    assert "intra_op_thread_count" in backends["detector"]
+    assert 'backend: "openvino"' in backends["segm"]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,10 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+ANY = -1
+"""A dimension of a tensor that the card leaves open."""
+
+
 class Tensor(BaseModel):
     """An input or output of the network. The first dimension is the batch and is not part of ``shape``."""
 
@@ -29,6 +33,11 @@ class Tensor(BaseModel):
     name: str
     dtype: Literal["UINT8", "FP32"]
     shape: tuple[int, ...]
+
+    def sized(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape with its open dimensions, in order, as ``size`` has them."""
+        sides = iter(size)
+        return tuple(next(sides) if side == ANY else side for side in self.shape)
 
 
 class TrainingData(BaseModel):
@@ -77,7 +86,10 @@ class ModelCard(BaseModel):
     on_demand: tuple[str, ...] = ()
     """Outputs that are computed for the asking only."""
     input_size: int
-    """Side of the square input in pixels."""
+    """Side of the square input in pixels; of the largest one, where there are several."""
+    sizes: tuple[tuple[int, int], ...] = ()
+    """Heights and widths, in pixels, of the inputs that it takes where their dimensions are open; no others. The first
+    is a square, and the largest in both; the last is the smallest."""
     taxonomy: Taxonomy | None = None
     alignment: AlignmentTemplate | None = None
     code_licence: str = "Apache-2.0"
@@ -102,6 +114,11 @@ class ModelCard(BaseModel):
     """UTC date and time, ISO 8601."""
     files: dict[FileName, Sha256]
     """sha256 of every file of the version but the card itself."""
+
+    @property
+    def input_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Heights and widths of all inputs that it takes, in pixels, the largest first."""
+        return self.sizes or ((self.input_size, self.input_size),)
 
     @property
     def sha256(self) -> str:

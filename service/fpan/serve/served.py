@@ -65,6 +65,11 @@ def served_versions(settings: Settings, held: Mapping[str, int] | None = None) -
         card = repository.card(name, _current(repository, name, held))
         if card.task != task:
             raise RepositoryError(f"the model {name!r} is for {card.task}, not for {task}")
+        if task == DETECTION and not card.sizes:
+            raise RepositoryError(
+                f"{name} version {card.version} takes inputs of one size, and a detector is asked for several: make "
+                f"one that does, fpan-train detector --version {card.version + 1}"
+            )
     return tuple(
         served for name in repository.names() for served in _of_model(repository, name, settings.detector_model, held)
     )
@@ -110,7 +115,7 @@ def _of_model(
 
 def side_by_side(card: ModelCard, other: ModelCard) -> bool:
     """Whether two versions of a model can be served at once."""
-    return (card.inputs, card.outputs) == (other.inputs, other.outputs)
+    return (card.inputs, card.sizes, card.outputs) == (other.inputs, other.sizes, other.outputs)
 
 
 def former_champion(repository: ModelRepository, name: str) -> ModelCard | None:

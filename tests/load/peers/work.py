@@ -25,7 +25,7 @@ from fpan.serve.pipeline.types import Photo
 from fpan.serve.settings import Settings
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
-SEGM, DETECTOR = ("segm", 2), ("detector", 1)
+SEGM, DETECTOR = ("segm", 2), ("detector", 2)
 DEFAULT = ("labels", "confidence")
 
 
@@ -75,9 +75,10 @@ class Work:
         threads: int,
         outputs: list[Any],
     ) -> Network:
-        network = Network(repository.folder(*version) / "model.onnx", runtime, threads)
-        for wanted in outputs:
-            network.prepare(wanted)
+        network, card = Network(repository.folder(*version) / "model.onnx", runtime, threads), repository.card(*version)
+        for size in card.input_sizes:
+            for wanted in outputs:
+                network.prepare(wanted, {each.name: each.sized(size) for each in card.inputs})
         return network
 
     def targets(self, data: bytes, faces: str) -> tuple[Photo, list[Target]]:

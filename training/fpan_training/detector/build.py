@@ -6,12 +6,12 @@ from pathlib import Path
 
 import onnx
 from fpan.contract import ModelCard, TrainingData
-from fpan.contract.card import Tensor
+from fpan.contract.card import ANY, Tensor
 from fpan.registry import FolderStore, Registry
 
 from fpan_training.detector.layouts import LAYOUTS
 from fpan_training.detector.sources import SOURCES, DetectorName
-from fpan_training.detector.surgery import CANDIDATES, FACE_VALUES, macs, parameters, rebuild
+from fpan_training.detector.surgery import CANDIDATES, FACE_VALUES, macs, parameters, rebuild, sizes
 
 MODEL_FILE = "model.onnx"
 
@@ -25,7 +25,7 @@ class DetectorBuild:
     network: DetectorName = "yunet"
     """Which of the detectors that were compared."""
     size: int = 640
-    """Side of the square input in pixels, a multiple of 32."""
+    """Side of the largest input in pixels, a multiple of 32."""
     name: str = "detector"
     """Name of the model in the repository."""
     version: int = 1
@@ -41,21 +41,23 @@ class DetectorBuild:
         Raises:
             SourceError: the package is missing or holds another network than the one that was looked at.
             VersionExists: there is such a version.
+            ValueError: no input can have that size.
         """
         source = SOURCES[self.network]
-        model = rebuild(onnx.load_from_string(source.onnx_bytes()), LAYOUTS[self.network], self.size)
+        model = rebuild(onnx.load_from_string(source.onnx_bytes()), LAYOUTS[self.network])
         card = ModelCard(
             name=self.name,
             version=self.version,
             task="detection",
             title=source.title,
-            inputs=(Tensor(name="image", dtype="UINT8", shape=(self.size, self.size, 3)),),
+            inputs=(Tensor(name="image", dtype="UINT8", shape=(ANY, ANY, 3)),),
             outputs=(Tensor(name="faces", dtype="FP32", shape=(CANDIDATES, FACE_VALUES)),),
             input_size=self.size,
+            sizes=sizes(self.size),
             weights_licence=source.licence,
             training_data=(TrainingData(name="WIDER FACE", licence="non-commercial research", pictures=12880),),
             parameters=parameters(model),
-            macs=macs(model),
+            macs=macs(model, self.size),
             source=str(source),
             git_commit=self.git_commit,
             created=self.created,

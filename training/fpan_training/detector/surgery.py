@@ -3,7 +3,7 @@
 Both networks (RetinaFace, YuNet) are taken apart in the same way: their bodies are kept up to the last convolutions,
 and everything behind those is built anew, so that both take and give the same tensors:
 
-- ``image``: uint8 (B, S, S, 3), RGB;
+- ``image``: uint8 (B, H, W, 3), RGB, of the sizes that :func:`sizes` lists;
 - ``faces``: float32 (B, K, 15), the K best candidates of each picture by falling score, before non-maximum
   suppression. A row is x0, y0, x1, y1, five points (x, y) in the order of ``fpan.contract.FIVE_POINTS``, score. Points
   are in pixels of the input whose integers are pixel centres; box edges likewise lie between pixels: x1 - x0 is the
@@ -22,8 +22,13 @@ OPSET = 17
 IR_VERSION = 8
 """Old enough for every runtime that is served from."""
 STRIDES = (8, 16, 32)
+LEAST_SIDE = 224
+"""Side of the smallest square input that has so many candidates, in pixels."""
+SMALL_SIDE = 480
+"""Side of the smallest square input that is served, in pixels: four faces are looked at again in one."""
 CANDIDATES = 1024
-"""Rows given per picture. A face makes about ten, and some hundred faces fit one input."""
+"""Rows given per picture, and no more than any input has anchors: TensorRT takes no number that depends on the
+input. A face makes about ten, and some hundred faces fit the largest input."""
 FACE_VALUES = 15
 
 
@@ -55,29 +60,43 @@ class Layout:
     """Added to x and y to make the network's coordinates agree with pixel centres, in pixels; measured."""
 
 
-def rebuild(model: onnx.ModelProto, layout: Layout, size: int) -> onnx.ModelProto:
+def sizes(largest: int) -> tuple[tuple[int, int], ...]:
+    """Heights and widths of the inputs that are served, in pixels, the largest first: a square, what an oblong picture
+    needs of it, and the smallest square.
+
+    Few, since what computes them compiles the network for each.
+
+    Args:
+        largest: side of the largest square in pixels.
+
+    Raises:
+        ValueError: it is no multiple of 32, or below :data:`LEAST_SIDE`.
+    """
+    if largest % STRIDES[-1] or largest < LEAST_SIDE:
+        raise ValueError(f"the input size must be a multiple of {STRIDES[-1]} from {LEAST_SIDE} on, not {largest}")
+    shorter = [side for side in (largest * 3 // 4, largest // 2) if side >= LEAST_SIDE and side % STRIDES[-1] == 0]
+    oblong = [size for side in shorter for size in ((side, largest), (largest, side))]
+    small = min(SMALL_SIDE, largest)
+    return tuple(dict.fromkeys(((largest, largest), *oblong, (small, small))))
+
+
+def rebuild(model: onnx.ModelProto, layout: Layout) -> onnx.ModelProto:
     """The network as it is served.
 
     Args:
         model: the network as its package ships it, with input ``input`` (B, 3, H, W) float, BGR.
         layout: how to read it.
-        size: side S of the square input in pixels, a multiple of 32.
-
-    Raises:
-        ValueError: ``size`` is not a multiple of 32.
     """
-    if size % STRIDES[-1]:
-        raise ValueError(f"the input size must be a multiple of {STRIDES[-1]}, not {size}")
     source = version_converter.convert_version(model, OPSET).graph
     graph = _Graph()
     _front(graph, layout)
     _body(graph, source, [*sum(layout.heads.scores, ()), *layout.heads.boxes, *layout.heads.points])
-    _tail(graph, layout, size)
+    _tail(graph, layout)
     served = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "face_detector",
-            [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", size, size, 3])],
+            [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", "height", "width", 3])],
             [helper.make_tensor_value_info("faces", TensorProto.FLOAT, ["batch", CANDIDATES, FACE_VALUES])],
             graph.constants,
         ),
@@ -146,7 +165,7 @@ def _body(graph: _Graph, source: onnx.GraphProto, outputs: list[str]) -> None:
         copy(name)
 
 
-def _tail(graph: _Graph, layout: Layout, size: int) -> None:
+def _tail(graph: _Graph, layout: Layout) -> None:
     """Scores, the best candidates, and the decoding of those alone."""
     heads = layout.heads
     width = 2 if layout.two_logits else 1
@@ -170,8 +189,7 @@ def _tail(graph: _Graph, layout: Layout, size: int) -> None:
     for name, tensors, values in (("box", heads.boxes, 4), ("point", heads.points, 10)):
         every = _levels(graph, tensors, f"{name}_all", values)
         graph.add("GatherND", [every, "index_column"], name, batch_dims=1)
-    graph.constant("anchor_all", _anchors(layout, size))
-    graph.add("Gather", ["anchor_all", "index"], "anchor", axis=0)
+    graph.add("Gather", [_anchors(graph, layout), "index"], "anchor", axis=0)
     _decode(graph, layout)
 
 
@@ -182,13 +200,38 @@ def _levels(graph: _Graph, names: tuple[str, ...], output: str, values: int) -> 
     return graph.add("Concat", flat, output, axis=1)
 
 
-def _anchors(layout: Layout, size: int) -> NDArray[np.float32]:
-    """Centre x, centre y and side of every candidate, in pixels, float32 (N, 3); rows, columns, sides in that order."""
-    rows = []
-    for stride, sides in zip(STRIDES, layout.anchors, strict=True):
-        y, x, side = np.meshgrid(*(2 * [np.arange(size // stride)]), np.array(sides), indexing="ij")
-        rows.append(np.stack([(x + layout.anchor_offset) * stride, (y + layout.anchor_offset) * stride, side], -1))
-    return np.concatenate([r.reshape(-1, 3) for r in rows]).astype(np.float32)
+def _anchors(graph: _Graph, layout: Layout) -> str:
+    """Centre x, centre y and side of every candidate, in pixels, float32 (N, 3); rows, columns, sides in that order.
+
+    Rows and columns are counted by adding up ones, so that they follow from the size of the input.
+    """
+    graph.constant("height_width", np.array([1, 2], np.int64))
+    graph.constant("row_axis", np.array(0, np.int64))
+    graph.constant("column_axis", np.array(1, np.int64))
+    graph.constant("value_axis", np.array([3], np.int64))
+    flat = graph.constant("anchor_shape", np.array([-1, 3], np.int64))
+    levels = []
+    for stride, sides, level in zip(STRIDES, layout.anchors, layout.heads.boxes, strict=True):
+        name, first = f"anchor_{stride}", (layout.anchor_offset - 1) * stride
+        graph.add("Shape", [level], f"{name}_level")
+        graph.add("Gather", [f"{name}_level", "height_width"], f"{name}_cells")
+        graph.constant(f"{name}_count", np.array([len(sides)], np.int64))
+        graph.add("Concat", [f"{name}_cells", f"{name}_count"], f"{name}_grid", axis=0)
+        one = helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
+        graph.add("ConstantOfShape", [f"{name}_grid"], f"{name}_ones", value=one)
+        graph.constant(f"{name}_sides", np.array(sides, np.float32))
+        graph.add("CumSum", [f"{name}_ones", "column_axis"], f"{name}_x")
+        graph.add("CumSum", [f"{name}_ones", "row_axis"], f"{name}_y")
+        graph.add("Mul", [f"{name}_ones", f"{name}_sides"], f"{name}_side")
+        parts = [f"{name}_{part}" for part in ("x", "y", "side")]
+        values = [graph.add("Unsqueeze", [part, "value_axis"], f"{part}_value") for part in parts]
+        graph.add("Concat", values, f"{name}_cell_values", axis=3)
+        graph.constant(f"{name}_unit", np.array([stride, stride, 1], np.float32))
+        graph.constant(f"{name}_first", np.array([first, first, 0], np.float32))
+        graph.add("Mul", [f"{name}_cell_values", f"{name}_unit"], f"{name}_scaled")
+        graph.add("Add", [f"{name}_scaled", f"{name}_first"], f"{name}_values")
+        levels.append(graph.add("Reshape", [f"{name}_values", flat], name))
+    return graph.add("Concat", levels, "anchor_all", axis=0)
 
 
 def _decode(graph: _Graph, layout: Layout) -> None:
@@ -229,9 +272,13 @@ def parameters(model: onnx.ModelProto) -> int:
     return sum(sizes[name] for node in model.graph.node if node.op_type == "Conv" for name in node.input[1:])
 
 
-def macs(model: onnx.ModelProto) -> int:
-    """Multiply-accumulates of the convolutions for one input."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
+def macs(model: onnx.ModelProto, size: int) -> int:
+    """Multiply-accumulates of the convolutions for one square input with sides of ``size`` pixels."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for axis in (1, 2):
+        fixed.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = size
+    inferred = onnx.shape_inference.infer_shapes(fixed).graph
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in inferred.value_info}
     kernels = {c.name: list(c.dims) for c in inferred.initializer}
     convolutions = [node for node in inferred.node if node.op_type == "Conv"]

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 import fpan
 from fpan.contract import ModelCard
-from fpan.contract.card import Tensor
+from fpan.contract.card import ANY, Tensor
 from fpan.serve.errors import NotFound, Unavailable
 from fpan.serve.gateway import Gateway
 from fpan.serve.http.body import read_body
@@ -19,7 +19,6 @@ from fpan.serve.http.connected import while_connected
 from fpan.serve.http.oip_paths import PREFIX
 from fpan.serve.http.oip_tensors import InferenceLimits, read_inference, write_inference
 from fpan.serve.http.problems import METHODS
-from fpan.serve.inference.shapes import ANY
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 _NAME = "mask-fpan-serve"

@@ -20,7 +20,7 @@ from fpan.contract.card import Tensor
 from fpan.serve.errors import BadRequest, Impossible, TooLarge
 from fpan.serve.http.json_body import parsed_json
 from fpan.serve.inference.backend import Tensors
-from fpan.serve.inference.shapes import ANY, DTYPES, fits
+from fpan.serve.inference.shapes import DTYPES, fits, shapes
 
 _MAX_ID = 128
 """Characters of a request's id."""
@@ -187,7 +187,7 @@ def _inputs(entries: Any, raw: memoryview, card: ModelCard, max_batch: int) -> d
     for tensor, entry in _named(entries, card.inputs, "input", card):
         where = f"the input {tensor.name!r}"
         _only(entry, {"name", "datatype", "shape", "parameters", "data"}, where)
-        shape = _shape(tensor, entry, max_batch, where)
+        shape = _shape(card, tensor, entry, max_batch, where)
         size = _parameters(entry, {_SIZE}, where).get(_SIZE)
         if (size is None) == ("data" not in entry):
             raise BadRequest(f"{where} has either data or the parameter {_SIZE}: {_INLINE}")
@@ -205,17 +205,17 @@ def _inputs(entries: Any, raw: memoryview, card: ModelCard, max_batch: int) -> d
     return arrays
 
 
-def _shape(tensor: Tensor, entry: Mapping[str, Any], max_batch: int, where: str) -> tuple[int, ...]:
+def _shape(card: ModelCard, tensor: Tensor, entry: Mapping[str, Any], max_batch: int, where: str) -> tuple[int, ...]:
     """The shape that a request names, which is one that the card allows."""
-    whole = ["N", *("any" if side == ANY else side for side in tensor.shape)]
-    wants = f"{where} is {tensor.dtype} of the shape [{', '.join(map(str, whole))}]"
+    known = (f"[N, {', '.join(map(str, shape))}]" for shape in shapes(card, tensor))
+    wants = f"{where} is {tensor.dtype} of the shape {' or '.join(known)}"
     shape, dtype = entry.get("shape"), entry.get("datatype")
     if dtype != tensor.dtype:
         raise BadRequest(f"{wants}, not {str(dtype)[:_SHOWN]}")
     if not isinstance(shape, list) or not all(_is_whole(side) and 1 <= side < 2**31 for side in shape):
         raise BadRequest(f"{wants}; shape is a list of whole numbers from 1")
     # An array of the shape that takes no memory.
-    if not shape or not fits(tensor, np.broadcast_to(DTYPES[tensor.dtype](), shape[1:])):
+    if not shape or not fits(card, tensor, np.broadcast_to(DTYPES[tensor.dtype](), shape[1:])):
         raise BadRequest(f"{wants}, not {str(shape)[:_SHOWN]}")
     if shape[0] > max_batch:
         raise TooLarge(f"{where} has a batch of {shape[0]}, the limit is {max_batch}")

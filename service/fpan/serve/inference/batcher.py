@@ -22,6 +22,7 @@ from fpan.contract import ModelCard
 from fpan.serve.errors import DeadlineExceeded, GatewayError, Overloaded, Unavailable
 from fpan.serve.inference.backend import InferenceBackend, Tensors
 from fpan.serve.inference.shapes import fits
+from fpan.serve.inference.shapes import shapes as shapes_of
 from fpan.serve.inference.trace import Trace, trace_now, tracing
 from fpan.serve.inference.turns import Shapes, Turn, Turns, turn_now
 from fpan.serve.inference.waits import Wait, wait_now
@@ -222,8 +223,9 @@ class Batcher:
         shapes: set[Shapes] = set()
         for item in items:
             for tensor in self._card.inputs:
-                if not fits(tensor, item[tensor.name]):
-                    raise ValueError(f"{self._card.name} takes {tensor.name} as {tensor.dtype} {tensor.shape}")
+                if not fits(self._card, tensor, item[tensor.name]):
+                    known = " or ".join(map(str, shapes_of(self._card, tensor)))
+                    raise ValueError(f"{self._card.name} takes {tensor.name} as {tensor.dtype} {known}")
             shapes.add(tuple(item[tensor.name].shape for tensor in self._card.inputs))
         if len(shapes) > 1:
             raise ValueError("the items of one call differ in shape")

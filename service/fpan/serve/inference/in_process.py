@@ -49,8 +49,10 @@ class InProcessBackend:
         path = self._repository.folder(card.name, card.version) / "model.onnx"
         network = Network(path, self._settings.runtime, self._settings.runtime_threads, self._settings.instances)
         everything = {tensor.name for tensor in card.outputs}
-        network.prepare(everything - set(card.on_demand))
-        network.prepare(everything)
+        for size in card.input_sizes:
+            shapes = {tensor.name: tensor.sized(size) for tensor in card.inputs}
+            network.prepare(everything - set(card.on_demand), shapes)
+            network.prepare(everything, shapes)
         return network
 
     async def serve(self, cards: Sequence[ModelCard]) -> None:
@@ -79,7 +81,7 @@ class InProcessBackend:
             raise NotFound(f"version {version} of model {model} is not served") from None
         names = {tensor.name for tensor in card.outputs}
         if not (names >= set(outputs) and inputs.keys() == {t.name for t in card.inputs}) or not all(
-            len(inputs[t.name]) and fits(t, inputs[t.name][0]) for t in card.inputs
+            len(inputs[t.name]) and fits(card, t, inputs[t.name][0]) for t in card.inputs
         ):
             raise GatewayError(f"model {model} does not take what it was given")
         try:

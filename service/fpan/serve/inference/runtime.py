@@ -1,8 +1,8 @@
 """Runs an ONNX file with ONNX Runtime or OpenVINO: the one way both the embedded Triton and the gateway compute.
 
-Neither runtime leaves out of a graph what only unwanted outputs need, so each set of outputs that is asked for gets
-the part of the graph that it needs, compiled once and kept. Imports nothing of the gateway but this file: Triton's
-Python process loads it too.
+Neither runtime leaves out of a graph what only unwanted outputs need, and both are faster where every size is known, so
+each set of outputs that is asked for gets, for each shape of inputs, the part of the graph that it needs, compiled once
+and kept. Imports nothing of the gateway but this file: Triton's Python process loads it too.
 
 A batch is computed item by item, several items at once with a thread each. On a CPU nothing is won by computing them as
 one, and threads that share one item wait for each other: two cores are 1.1 to 1.4 times as fast this way
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 RuntimeName = Literal["onnxruntime", "openvino"]
 Arrays = dict[str, NDArray[np.generic]]
+Shapes = Mapping[str, tuple[int, ...]]
+"""Of the inputs, without a batch dimension."""
 
 
 class _Part(Protocol):
@@ -58,13 +60,15 @@ class Network:
         """
         self._graph = _GRAPHS[runtime](path)
         self._threads, self._streams = threads, streams
-        self._parts: dict[frozenset[str], _Parts] = {}
+        self._parts: dict[tuple[frozenset[str], frozenset[tuple[str, tuple[int, ...]]]], _Parts] = {}
         self._lock = threading.Lock()
         self._workers = ThreadPoolExecutor(threads * streams, thread_name_prefix="item")
 
-    def prepare(self, outputs: Iterable[str]) -> None:
-        """Compiles the part that computes these outputs, so that their first run is as fast as the others."""
-        self._part(frozenset(outputs))
+    def prepare(self, outputs: Iterable[str], shapes: Shapes) -> None:
+        """Compiles the part that computes these outputs of inputs of these shapes, so that its first run is as fast as
+        the others.
+        """
+        self._part(frozenset(outputs), shapes)
 
     def run(self, inputs: Mapping[str, NDArray[np.generic]], outputs: Iterable[str]) -> Arrays:
         """Computes the named outputs of a batch, as fresh, writable, C-contiguous arrays.
@@ -73,7 +77,7 @@ class Network:
             KeyError: there is no output of that name.
             Exception: whatever the runtime says of inputs that do not fit.
         """
-        parts = self._part(frozenset(outputs))
+        parts = self._part(frozenset(outputs), {name: array.shape[1:] for name, array in inputs.items()})
         batch = len(next(iter(inputs.values())))
         items = [{name: array[i : i + 1] for name, array in inputs.items()} for i in range(batch)]
         # The last one, if the others leave it alone, is done sooner by all threads together.
@@ -83,17 +87,18 @@ class Network:
             return found[0]
         return {name: np.concatenate([arrays[name] for arrays in found]) for name in found[0]}
 
-    def _part(self, outputs: frozenset[str]) -> _Parts:
+    def _part(self, outputs: frozenset[str], shapes: Shapes) -> _Parts:
+        key = outputs, frozenset(shapes.items())
         with self._lock:
-            if outputs not in self._parts:
+            if key not in self._parts:
                 if unknown := outputs - set(self._graph.outputs):
                     raise KeyError(f"the network has no output {', '.join(sorted(unknown))}")
                 names = [name for name in self._graph.outputs if name in outputs]
-                wide = self._graph.part(names, self._threads, self._streams)
+                wide = self._graph.part(names, shapes, self._threads, self._streams)
                 alone = self._threads == 1
-                narrow = wide if alone else self._graph.part(names, 1, self._threads * self._streams)
-                self._parts[outputs] = _Parts(wide, narrow)
-            return self._parts[outputs]
+                narrow = wide if alone else self._graph.part(names, shapes, 1, self._threads * self._streams)
+                self._parts[key] = _Parts(wide, narrow)
+            return self._parts[key]
 
 
 class _Graph(Protocol):
@@ -101,8 +106,10 @@ class _Graph(Protocol):
 
     outputs: list[str]
 
-    def part(self, outputs: list[str], threads: int, streams: int) -> _Part:
-        """Compiles what these outputs need, for so many runs at once with so many threads each."""
+    def part(self, outputs: list[str], shapes: Shapes, threads: int, streams: int) -> _Part:
+        """Compiles what these outputs need of inputs of these shapes, for so many runs at once with so many threads
+        each.
+        """
 
 
 class _OnnxRuntimePart:
@@ -126,7 +133,7 @@ class _OnnxRuntimeGraph:
         self._model = onnx.load(str(path))
         self.outputs = [output.name for output in self._model.graph.output]
 
-    def part(self, outputs: list[str], threads: int, streams: int) -> _Part:
+    def part(self, outputs: list[str], shapes: Shapes, threads: int, streams: int) -> _Part:
         import onnxruntime as ort
         from onnx.utils import Extractor
 
@@ -138,6 +145,9 @@ class _OnnxRuntimeGraph:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         inputs = [tensor.name for tensor in self._model.graph.input]
         part = Extractor(self._model).extract_model(inputs, outputs)
+        for tensor in part.graph.input:
+            for side, known in zip(tensor.type.tensor_type.shape.dim, (1, *shapes[tensor.name]), strict=True):
+                side.dim_value = known
         return _OnnxRuntimePart(part.SerializeToString(), options)
 
 
@@ -174,7 +184,7 @@ class _OpenVinoGraph:
         self._model = self._core.read_model(path)
         self.outputs = [output.any_name for output in self._model.outputs]
 
-    def part(self, outputs: list[str], threads: int, streams: int) -> _Part:
+    def part(self, outputs: list[str], shapes: Shapes, threads: int, streams: int) -> _Part:
         import openvino as ov
 
         config = {
@@ -186,7 +196,7 @@ class _OpenVinoGraph:
         ports = [self._model.output(name) for name in outputs]
         part = ov.Model(ports, self._model.get_parameters(), self._model.get_friendly_name()).clone()
         # A batch of any size costs a tenth to a fifth of the speed of one item.
-        part.reshape({port: [1, *list(port.partial_shape)[1:]] for port in part.inputs})
+        part.reshape({port: [1, *shapes[port.any_name]] for port in part.inputs})
         return _OpenVinoPart(self._core.compile_model(part, "CPU", config), outputs)
 
 

@@ -5,6 +5,7 @@ answer that nobody waits for; written into lent memory, that answer would be tak
 """
 
 import logging
+import math
 import mmap
 import os
 import secrets
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import ModelCard
-from fpan.serve.inference.shapes import ANY, DTYPES
+from fpan.serve.inference.shapes import DTYPES
 
 _log = logging.getLogger(__name__)
 
@@ -99,8 +100,6 @@ def reserve(cards: Iterable[ModelCard], max_batch: int, slots: int) -> SharedInp
 def _input_bytes(card: ModelCard) -> int:
     """Of one item, the largest input."""
     sizes = (
-        int(np.prod([card.input_size if size == ANY else size for size in tensor.shape]))
-        * np.dtype(DTYPES[tensor.dtype]).itemsize
-        for tensor in card.inputs
+        math.prod(tensor.sized(card.input_sizes[0])) * np.dtype(DTYPES[tensor.dtype]).itemsize for tensor in card.inputs
     )
     return max(sizes, default=0)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fpan.contract import AlignmentTemplate
 from fpan.serve.errors import Impossible
 from fpan.serve.pipeline.types import Box, Photo
+from fpan.serve.pipeline.warp import prepared, warp
 
 _MOST_SHRINK = 2.0
 """Bilinear sampling skips pixels when it shrinks more than this; the photo is then shrunk by area first."""
@@ -104,8 +105,8 @@ def _cut(photo: Photo, matrix: NDArray[np.float64], size: int) -> Crop:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     # From the (shrunk) window's pixels to the photo's, then on to the crop's.
     back = np.array([[fx, 0, x0 + fx / 2 - 0.5], [0, fy, y0 + fy / 2 - 0.5], [0, 0, 1]])
-    pixels = cv2.warpAffine(image, matrix @ back, (size, size), flags=cv2.INTER_LINEAR)
-    return Crop(np.asarray(pixels, np.uint8), matrix)
+    to_window = np.asarray(cv2.invertAffineTransform(matrix @ back), np.float64)
+    return Crop(warp(prepared(image), to_window, (size, size), 0), matrix)
 
 
 def _window(matrix: NDArray[np.float64], size: int, photo: Photo) -> tuple[int, int, int, int]:

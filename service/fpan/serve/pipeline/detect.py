@@ -2,10 +2,10 @@
 
 The first goes over the whole picture, and over rolled tiles of it where it is large, and takes whatever might be a
 face, with a low threshold: small and leaning faces score low there. The second shows every candidate upright and
-leaning to either side, at the size that the network knows best, many packed into one input: where the first look
-misjudged how a face leans, one of these is nearly upright. The last look shows each upright, plain and mirrored, and
-decides: its scores tell faces from other things, and the mean of its landmarks is what is given. An ordinary photo
-takes one input a look.
+leaning to either side, at the size that the network knows best: where the first look misjudged how a face leans, one
+of these is nearly upright. The last look shows each upright, plain and mirrored, and decides: its scores tell faces
+from other things, and the mean of its landmarks is what is given. An ordinary photo takes one input a look, and for the
+later ones it is a small one.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import ModelCard
-from fpan.serve.pipeline.detect_candidates import Candidates, within
+from fpan.serve.pipeline.detect_candidates import Candidates, uncut
 from fpan.serve.pipeline.detect_second_look import Pose, sheets
 from fpan.serve.pipeline.detect_views import ViewPlan, ViewSpec, plan_views, render
 from fpan.serve.pipeline.types import Detection
 
 T = TypeVar("T")
 Views = list[NDArray[np.uint8]]
-"""RGB, uint8 (S, S, 3)."""
+"""RGB, uint8 (H, W, 3)."""
 Answers = list[NDArray[np.float32]]
 """For each view its ``faces``, float32 (K, 15)."""
 _Search = Generator[Views, Answers, list[Detection]]
@@ -74,7 +74,7 @@ class FaceDetector:
         """A detector.
 
         Args:
-            card: of the network.
+            card: of the network, which takes inputs of several sizes: the first a square, the last a smaller one.
             network: computes views.
             pool: where views are cut and scaled, off the event loop.
             threshold: least score of a face in the last look, 0 to 1.
@@ -82,7 +82,7 @@ class FaceDetector:
         """
         self._network = network
         self._pool = pool
-        self._size = card.input_size
+        self._sizes = card.sizes
         self._threshold = threshold
         self._plan = plan or ViewPlan()
 
@@ -111,8 +111,8 @@ class FaceDetector:
         the faces. It runs off the event loop, from each look to the next in one go.
         """
         height, width = picture.shape[:2]
-        specs = plan_views(width, height, self._size, self._plan)
-        views = zip(specs, render(picture, specs, self._size), strict=True)
+        specs = plan_views(width, height, self._sizes, self._plan)
+        views = zip(specs, render(picture, specs), strict=True)
         found: list[Candidates] = []
         while part := list(islice(views, VIEWS_AT_ONCE)):
             answers = yield [pixels for _, pixels in part]
@@ -132,9 +132,9 @@ class FaceDetector:
         self, picture: NDArray[np.uint8], candidates: Candidates, poses: Sequence[Pose], threshold: float
     ) -> Generator[Views, Answers, Candidates]:
         """Looks at candidates again, at one size and in these poses."""
-        packed = sheets(picture, candidates, self._size, poses)
+        shown = sheets(picture, candidates, self._sizes, poses)
         seen: list[Candidates] = []
-        while batch := list(islice(packed, VIEWS_AT_ONCE)):
+        while batch := list(islice(shown, VIEWS_AT_ONCE)):
             answers = yield [sheet.pixels for sheet in batch]
             seen += [sheet.read(rows, threshold) for sheet, rows in zip(batch, answers, strict=True)]
         return Candidates.join(seen)
@@ -153,8 +153,8 @@ class FaceDetector:
         """What might be a face in one view, without those that the view cuts though the picture goes on."""
         rows = rows[rows[:, 14] >= self._plan.first_threshold]
         if not spec.whole:
-            rows = within(rows, np.zeros(2), np.full(2, float(self._size)))
-        return Candidates.of_view(rows, spec.to_picture(width, height, self._size)).merged()
+            rows = rows[uncut(rows, np.zeros(2), np.asarray(spec.size, np.float64))]
+        return Candidates.of_view(rows, spec.to_picture(width, height)).merged()
 
 
 def _upright(faces: int) -> tuple[Pose, ...]:

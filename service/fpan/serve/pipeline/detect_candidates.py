@@ -1,6 +1,5 @@
 """What might be a face: many at once as arrays, and the merging of those that are the same face."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -46,18 +45,20 @@ class Candidates:
 
         Args:
             rows: of one view.
-            to_picture: from its pixels to the picture's, a similarity; with a reflection if the view is mirrored.
+            to_picture: from its pixels to the picture's, a similarity, with a reflection where they are mirrored:
+                (2, 3) for all rows, or (N, 2, 3).
         """
         values = np.asarray(rows, np.float64)
-        linear, shift = to_picture[:, :2], to_picture[:, 2]
-        scale = math.hypot(linear[0, 1], linear[1, 1])
+        maps = np.broadcast_to(to_picture, (len(values), 2, 3))
+        linear, shift = maps[:, :, :2], maps[:, :, 2]
         middle = (values[:, 0:2] + values[:, 2:4]) / 2 - 0.5
-        points = values[:, 4:14].reshape(-1, 5, 2) @ linear.T + shift
+        points = values[:, 4:14].reshape(-1, 5, 2) @ linear.transpose(0, 2, 1) + shift[:, None]
+        mirrored = linear[:, 0, 0] * linear[:, 1, 1] < linear[:, 0, 1] * linear[:, 1, 0]
         return cls(
-            centre=middle @ linear.T + shift,
-            size=(values[:, 2:4] - values[:, 0:2]) * scale,
-            turn=np.full(len(values), math.atan2(-linear[0, 1], linear[1, 1])),
-            points=points[:, MIRRORED] if np.linalg.det(linear) < 0 else points,
+            centre=(linear @ middle[:, :, None])[:, :, 0] + shift,
+            size=(values[:, 2:4] - values[:, 0:2]) * np.hypot(linear[:, 0, 1], linear[:, 1, 1])[:, None],
+            turn=np.arctan2(-linear[:, 0, 1], linear[:, 1, 1]),
+            points=np.where(mirrored[:, None, None], points[:, MIRRORED], points),
             score=values[:, 14],
         )
 
@@ -130,8 +131,13 @@ class Candidates:
         ]
 
 
-def within(rows: NDArray[np.float32], low: Floats, high: Floats) -> NDArray[np.float32]:
-    """Those rows of ``faces`` whose boxes do not stick out of the rectangle from ``low`` to ``high`` (x, y)."""
+def uncut(rows: NDArray[np.float32], low: NDArray[np.floating], high: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """For each row of ``faces`` whether its box does not stick out of the rectangle from ``low`` to ``high``.
+
+    Args:
+        rows: float32 (N, 15).
+        low: x and y of one corner in pixels: (2,) for all rows, or (N, 2).
+        high: the same of the other.
+    """
     slack = CUT_SHARE * (rows[:, 2:4] - rows[:, 0:2])
-    kept = ((rows[:, 0:2] >= low - slack) & (rows[:, 2:4] <= high + slack)).all(1)
-    return rows[kept]
+    return np.asarray(((rows[:, 0:2] >= low - slack) & (rows[:, 2:4] <= high + slack)).all(1))

@@ -7,7 +7,7 @@ import numpy as np
 
 from fpan.contract import GOLDEN_FILE, GoldenPictures, ModelCard, RepositoryError
 from fpan.serve.inference.backend import InferenceBackend
-from fpan.serve.inference.shapes import ANY, DTYPES
+from fpan.serve.inference.shapes import DTYPES
 
 _LABELS = "labels"
 
@@ -54,10 +54,7 @@ async def try_out(
 
 
 async def _answers(backend: InferenceBackend, card: ModelCard, timeout_s: float) -> None:
-    size = card.input_size
-    inputs = {
-        tensor.name: np.zeros((1, *(size if n == ANY else n for n in tensor.shape)), DTYPES[tensor.dtype])
-        for tensor in card.inputs
-    }
     outputs = [tensor.name for tensor in card.outputs if tensor.name not in card.on_demand]
-    await backend.infer(card.name, card.version, inputs, outputs, timeout_s)
+    for size in card.input_sizes:
+        inputs = {each.name: np.zeros((1, *each.sized(size)), DTYPES[each.dtype]) for each in card.inputs}
+        await backend.infer(card.name, card.version, inputs, outputs, timeout_s)

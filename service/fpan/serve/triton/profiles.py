@@ -18,9 +18,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from fpan.contract import ModelCard
-from fpan.contract.card import Tensor
 from fpan.serve.inference.runtime import RuntimeName
-from fpan.serve.inference.shapes import ANY
 
 Profile = Literal["embedded", "ngc-cpu", "ngc-tensorrt"]
 PROFILES: tuple[Profile, ...] = get_args(Profile)
@@ -58,7 +56,7 @@ def config_of(cards: Sequence[ModelCard], options: ServingOptions, *, plan: bool
         ValueError: the cards' names or tensors differ: other tensors are another model name.
     """
     card = cards[0]
-    if any((c.name, c.inputs, c.outputs) != (card.name, card.inputs, card.outputs) for c in cards):
+    if any((c.name, c.inputs, c.sizes, c.outputs) != (card.name, card.inputs, card.sizes, card.outputs) for c in cards):
         raise ValueError(f"the versions of {card.name} differ in their tensors: give them different names")
     config: Any = model_config_pb2.ModelConfig(name=card.name, max_batch_size=options.max_batch)
     _FILL[options.profile](config, card, options, plan)
@@ -66,10 +64,12 @@ def config_of(cards: Sequence[ModelCard], options: ServingOptions, *, plan: bool
         for tensor in tensors:
             fields.add(name=tensor.name, data_type=f"TYPE_{tensor.dtype}", dims=tensor.shape)
     config.version_policy.specific.versions.extend(c.version for c in cards)
-    # The gateway batches already: no waiting here for company. A request's own timeout takes it out of the queue.
-    config.dynamic_batching.default_queue_policy.allow_timeout_override = True
-    for size in sorted({1, options.max_batch}):
-        _warm_up(config, card, size)
+    # No dynamic batching: the gateway batches already, and Triton 2.51's batcher has two faults. With timeouts in its
+    # queue it leaves one in ten requests that follow upon an answer lying for half a second; without them it ends the
+    # server where a request is cancelled that waits.
+    for size in card.input_sizes:
+        for batch in sorted({1, options.max_batch}):
+            _warm_up(config, card, size, batch)
     return str(text_format.MessageToString(config))
 
 
@@ -82,11 +82,12 @@ def _embedded(config: Any, card: ModelCard, options: ServingOptions, plan: bool)
 
 
 def _ngc_cpu(config: Any, card: ModelCard, options: ServingOptions, plan: bool) -> None:
-    del card, plan
-    config.backend = options.runtime
+    del plan
+    # NGC's OpenVINO backend takes no open dimensions but the batch.
+    config.backend = "onnxruntime" if card.sizes else options.runtime
     config.default_model_filename = MODEL_FILE
     _instances(config, options, "KIND_CPU")
-    if options.runtime == "openvino":
+    if config.backend == "openvino":
         _parameters(config, INFERENCE_NUM_THREADS=options.threads, NUM_STREAMS=1)
     else:
         _parameters(config, intra_op_thread_count=options.threads, inter_op_thread_count=1)
@@ -104,8 +105,11 @@ def _ngc_tensorrt(config: Any, card: ModelCard, options: ServingOptions, plan: b
     accelerator.parameters["precision_mode"] = "FP16"
     accelerator.parameters["max_workspace_size_bytes"] = str(_TENSORRT_WORKSPACE_BYTES)
     # Without a range of shapes TensorRT would build an engine anew for every batch size that comes along.
-    for bound, batch in (("min", 1), ("opt", options.max_batch), ("max", options.max_batch)):
-        shapes = (f"{t.name}:" + "x".join(map(str, (batch, *_fixed(t, card)))) for t in card.inputs)
+    largest = card.input_sizes[0]
+    least = tuple(min(sides) for sides in zip(*card.input_sizes, strict=True))
+    most = options.max_batch, largest
+    for bound, (batch, size) in {"min": (1, least), "opt": most, "max": most}.items():
+        shapes = (f"{t.name}:" + "x".join(map(str, (batch, *t.sized(size)))) for t in card.inputs)
         accelerator.parameters[f"trt_profile_{bound}_shapes"] = ",".join(shapes)
 
 
@@ -121,16 +125,12 @@ def _parameters(config: Any, **values: str | int) -> None:
         config.parameters[key].string_value = str(value)
 
 
-def _fixed(tensor: Tensor, card: ModelCard) -> list[int]:
-    """The tensor's shape with the card's input size for dimensions of any size."""
-    return [card.input_size if size == ANY else size for size in tensor.shape]
-
-
-def _warm_up(config: Any, card: ModelCard, batch: int) -> None:
-    """One run of a batch size before the model counts as ready: the first run of a size is many times slower."""
-    sample = config.model_warmup.add(name=f"batch of {batch}", batch_size=batch, count=_WARM_UP_RUNS)
+def _warm_up(config: Any, card: ModelCard, size: tuple[int, int], batch: int) -> None:
+    """One run of a size and a batch before the model counts as ready: the first such run is many times slower."""
+    name = f"batch of {batch}" + (f", {size[0]} x {size[1]}" if card.sizes else "")
+    sample = config.model_warmup.add(name=name, batch_size=batch, count=_WARM_UP_RUNS)
     for tensor in card.inputs:
         entry = sample.inputs[tensor.name]
         entry.data_type = f"TYPE_{tensor.dtype}"
-        entry.dims.extend(_fixed(tensor, card))
+        entry.dims.extend(tensor.sized(size))
         entry.zero_data = True

@@ -136,7 +136,8 @@ def build(wanted: Wanted, pictures: NDArray[np.uint8], plans: Path, say: Callabl
 
 
 def _refuse_findings(card: ModelCard, model: onnx.ModelProto) -> None:
-    if found := findings(model):
+    sizes = card.sizes or (None,)
+    if found := dict.fromkeys(each for size in sizes for each in findings(model, size)):
         listed = "".join(f"\n  {each}" for each in found)
         raise EngineError(
             f"{card.name} version {card.version} has what TensorRT {operator_list().tensorrt} does not take:{listed}"

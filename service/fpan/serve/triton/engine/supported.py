@@ -56,18 +56,22 @@ def operator_list() -> OperatorList:
     return OperatorList(read["tensorrt"], (first, last), {k: frozenset(v) for k, v in read["operators"].items()})
 
 
-def findings(model: onnx.ModelProto) -> list[str]:
+def findings(model: onnx.ModelProto, size: tuple[int, int] | None = None) -> list[str]:
     """What of a network TensorRT would not take, each a sentence without its full stop; empty where there is nothing.
 
     Operators, types and their restrictions are looked at, and that no dimension but the batch is left open: once it is
     known, so is every other, of every tensor.
+
+    Args:
+        model: the network.
+        size: height and width of its inputs, where the network leaves them open.
     """
-    return list(_Check(model))
+    return list(_Check(model, size))
 
 
 class _Check:
-    def __init__(self, model: onnx.ModelProto) -> None:
-        inferred = onnx.shape_inference.infer_shapes(_with_batch(model), data_prop=True)
+    def __init__(self, model: onnx.ModelProto, size: tuple[int, int] | None) -> None:
+        inferred = onnx.shape_inference.infer_shapes(_closed(model, size), data_prop=True)
         self._graph = inferred.graph
         self._opsets = {each.domain: each.version for each in model.opset_import}
         self._constants = {each.name: each for each in self._graph.initializer}
@@ -187,14 +191,18 @@ class _Check:
             yield f"its zero point is {self._type(node.input[2])}: TensorRT takes INT8"
 
 
-def _with_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy for batches of one size, the first dimension of what goes in and comes out."""
+def _closed(model: onnx.ModelProto, size: tuple[int, int] | None) -> onnx.ModelProto:
+    """A copy for batches of one size, the first dimension of what goes in and comes out, and inputs of one size."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     del fixed.graph.value_info[:]
     for value in (*fixed.graph.input, *fixed.graph.output):
         if value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_value = _A_BATCH
+    for value in fixed.graph.input if size else ():
+        open_ = [side for side in value.type.tensor_type.shape.dim if not side.HasField("dim_value")]
+        for side, known in zip(open_, size or (), strict=False):
+            side.dim_value = known
     return fixed
 
 
