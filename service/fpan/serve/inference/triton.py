@@ -81,7 +81,6 @@ class TritonBackend:
                     [self._input(name, array, lent) for name, array in inputs.items()],
                     model_version=str(version),
                     outputs=[InferRequestedOutput(name) for name in outputs],
-                    timeout=int(timeout_s * 1e6),
                     client_timeout=timeout_s,
                     headers=dict(trace_now()),
                 )

@@ -45,52 +45,41 @@ class TritonPythonModel:
         self._inputs = [entry["name"] for entry in config["input"]]
         on_demand = {name for name in parameters["on_demand"].split(",") if name}
         everything = {entry["name"] for entry in config["output"]}
-        self._network.prepare(everything - on_demand)
-        self._network.prepare(everything)
+        for sample in config["model_warmup"]:
+            shapes = {name: tuple(map(int, entry["dims"])) for name, entry in sample["inputs"].items()}
+            self._network.prepare(everything - on_demand, shapes)
+            self._network.prepare(everything, shapes)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Computes the requests that Triton hands over together as one batch, each output only if one wants it.
+        """Computes each request that Triton hands over, each output only if it wants it.
 
         Returns:
             One response a request, in order.
         """
         try:
-            live = [i for i, request in enumerate(requests) if not request.is_cancelled()]
-            answers = dict(zip(live, self._answers([requests[i] for i in live]), strict=True))
+            return [self._answer(request) for request in requests]
         finally:
             self._wipe(requests)
-        cancelled = pb_utils.TritonError("cancelled", pb_utils.TritonError.CANCELLED)
-        return [answers.get(i) or pb_utils.InferenceResponse(error=cancelled) for i in range(len(requests))]
 
-    def _answers(self, requests: list[Any]) -> list[Any]:
-        if not requests:
-            return []
+    def _answer(self, request: Any) -> Any:
+        if request.is_cancelled():
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError("cancelled", pb_utils.TritonError.CANCELLED))
         try:
-            wanted = [request.requested_output_names() for request in requests]
-            inputs, sizes = self._batch(requests)
-            outputs = self._network.run(inputs, set().union(*wanted))
+            inputs = {name: _array(request, name) for name in self._inputs}
+            outputs = self._network.run(inputs, request.requested_output_names())
         except Exception as error:  # whatever a runtime raises must become an answer; the details stay in the log
             pb_utils.Logger.log_error(f"{_FAILED}: {error!r}")
-            return [pb_utils.InferenceResponse(error=pb_utils.TritonError(_FAILED)) for _ in requests]
-        ends = np.cumsum(sizes).tolist()
-        return [
-            pb_utils.InferenceResponse(
-                [pb_utils.Tensor.from_dlpack(name, outputs[name][end - size : end]) for name in names]
-            )
-            for names, size, end in zip(wanted, sizes, ends, strict=True)
-        ]
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(_FAILED))
+        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(name, outputs[name]) for name in outputs])
 
     def _wipe(self, requests: list[Any]) -> None:
         """Leaves nothing of a picture in the memory that this process shares with the server, cancelled ones either."""
         for request in requests:
             for name in self._inputs:
-                array = np.from_dlpack(pb_utils.get_input_tensor_by_name(request, name))
+                array = _array(request, name)
                 ctypes.memset(array.ctypes.data, 0, array.nbytes)
 
-    def _batch(self, requests: list[Any]) -> tuple[dict[str, np.ndarray[Any, Any]], list[int]]:
-        """The requests' inputs along one batch dimension, and each request's share of it."""
-        inputs = {}
-        for name in self._inputs:
-            parts = [np.from_dlpack(pb_utils.get_input_tensor_by_name(request, name)) for request in requests]
-            inputs[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return inputs, [len(part) for part in parts]
+
+def _array(request: Any, name: str) -> "np.ndarray[Any, Any]":
+    """An input, in the memory that it came in."""
+    return np.asarray(np.from_dlpack(pb_utils.get_input_tensor_by_name(request, name)))
