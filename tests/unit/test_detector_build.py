@@ -102,7 +102,7 @@ def test_all_sizes_of_the_card_find_the_face_at_its_place(built, view):
 
 
 def test_sizes_begin_with_the_largest_and_end_with_the_smallest():
-    assert sizes(640) == ((640, 640), (480, 640), (640, 480), (320, 640), (640, 320), (480, 480))
+    assert sizes(640) == ((640, 640), (480, 640), (640, 480), (480, 480))
     assert sizes(320) == ((320, 320),)
 
 

@@ -69,7 +69,8 @@ def card_lines(card: ModelCard, aliases: Sequence[str], sizes: dict[str, int]) -
     yield ""
     taxonomy = card.taxonomy
     classes = f"{len(taxonomy)} classes of {taxonomy.name}" if taxonomy else "no classes"
-    yield f"task       {card.task}, input {card.input_size} x {card.input_size}, {classes}"
+    inputs = ", ".join(f"{height} x {width}" for height, width in card.input_sizes)
+    yield f"task       {card.task}, input {inputs}, {classes}"
     yield f"cost       {amount(card.parameters, '')} parameters, {amount(card.macs, 'MAC')} a picture"
     yield f"licences   weights: {card.weights_licence}; code: {card.code_licence}"
     for data in card.training_data:

@@ -13,7 +13,7 @@ CONFIG_FILE = "config.json"
 
 Section = Literal["card", "metrics", "gates", "taxonomy", "files", "config"]
 _PLAIN = (
-    *("title", "created", "git_commit", "source", "task", "input_size"),
+    *("title", "created", "git_commit", "source", "task", "input_size", "sizes"),
     *("parameters", "macs", "code_licence", "weights_licence"),
 )
 """Members of a card that are compared as they are."""

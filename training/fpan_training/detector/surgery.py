@@ -24,8 +24,6 @@ IR_VERSION = 8
 STRIDES = (8, 16, 32)
 LEAST_SIDE = 224
 """Side of the smallest square input that has so many candidates, in pixels."""
-SMALL_SIDE = 480
-"""Side of the smallest square input that is served, in pixels: four faces are looked at again in one."""
 CANDIDATES = 1024
 """Rows given per picture, and no more than any input has anchors: TensorRT takes no number that depends on the
 input. A face makes about ten, and some hundred faces fit the largest input."""
@@ -61,10 +59,8 @@ class Layout:
 
 
 def sizes(largest: int) -> tuple[tuple[int, int], ...]:
-    """Heights and widths of the inputs that are served, in pixels, the largest first: a square, what an oblong picture
-    needs of it, and the smallest square.
-
-    Few, since what computes them compiles the network for each.
+    """Heights and widths of the inputs that are served, in pixels: squares of a larger and a smaller side, first and
+    last, and what photos of three by four need. Few, since what computes them compiles the network for each.
 
     Args:
         largest: side of the largest square in pixels.
@@ -74,10 +70,10 @@ def sizes(largest: int) -> tuple[tuple[int, int], ...]:
     """
     if largest % STRIDES[-1] or largest < LEAST_SIDE:
         raise ValueError(f"the input size must be a multiple of {STRIDES[-1]} from {LEAST_SIDE} on, not {largest}")
-    shorter = [side for side in (largest * 3 // 4, largest // 2) if side >= LEAST_SIDE and side % STRIDES[-1] == 0]
-    oblong = [size for side in shorter for size in ((side, largest), (largest, side))]
-    small = min(SMALL_SIDE, largest)
-    return tuple(dict.fromkeys(((largest, largest), *oblong, (small, small))))
+    small = largest * 3 // 4
+    if small % STRIDES[-1] or small < LEAST_SIDE:
+        return ((largest, largest),)
+    return (largest, largest), (small, largest), (largest, small), (small, small)
 
 
 def rebuild(model: onnx.ModelProto, layout: Layout) -> onnx.ModelProto:
