@@ -42,7 +42,7 @@ def repository(root: Path, versions: int) -> Registry:
         (NAME, "segmentation", convolutions(), versions),
     ):
         card = publish(root.with_name("plain"), name, model)
-        sizes = ((SIZE, SIZE),) if task == "detection" else ()
+        sizes = ((256, 256),) if task == "detection" else ()
         made = {"task": task, "sizes": sizes, "taxonomy": taxonomy(), "alignment": shipped_card().alignment}
         card = card.model_copy(update=made)
         for _ in range(count):

@@ -117,14 +117,17 @@ def test_versions_with_other_tensors_are_not_served_side_by_side(root: Path, set
         served(settings)
 
 
-def test_a_detector_that_takes_one_size_is_refused_with_what_to_do(tmp_path: Path, settings: Settings) -> None:
+@pytest.mark.parametrize("sizes", [(), ((640, 640), (224, 224))], ids=["none", "too small for a cell"])
+def test_a_detector_that_would_find_nothing_is_refused_with_what_to_do(
+    settings: Settings, sizes: tuple[tuple[int, int], ...]
+) -> None:
     shipped = ModelRepository(SHIPPED).card("detector", 2)
     old = shipped.model_copy(
-        update={"sizes": (), "inputs": (Tensor(name="image", dtype="UINT8", shape=(640, 640, 3)),)}
+        update={"sizes": sizes, "inputs": (Tensor(name="image", dtype="UINT8", shape=(640, 640, 3)),)}
     )
     network = SHIPPED / "detector" / "2" / "model.onnx"
     Registry(FolderStore(settings.model_repository)).publish(old, {"model.onnx": network}, version=3)
-    with pytest.raises(RepositoryError, match=r"version 3 takes inputs of one size.*fpan-train detector --version 4"):
+    with pytest.raises(RepositoryError, match=r"version 3 does not list the sizes.*fpan-train detector --version 4"):
         served_versions(settings)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fpan.contract import AliasName, ModelCard, ModelRepository, Reference, RepositoryError
 from fpan.contract.aliases import CHALLENGER, CHAMPION
+from fpan.serve.pipeline.detect_second_look import ROOMY
 from fpan.serve.settings import Settings
 
 SEGMENTATION, DETECTION = "segmentation", "detection"
@@ -65,10 +66,10 @@ def served_versions(settings: Settings, held: Mapping[str, int] | None = None) -
         card = repository.card(name, _current(repository, name, held))
         if card.task != task:
             raise RepositoryError(f"the model {name!r} is for {card.task}, not for {task}")
-        if task == DETECTION and not card.sizes:
+        if task == DETECTION and (not card.sizes or min(card.sizes[-1]) < ROOMY):
             raise RepositoryError(
-                f"{name} version {card.version} takes inputs of one size, and a detector is asked for several: make "
-                f"one that does, fpan-train detector --version {card.version + 1}"
+                f"{name} version {card.version} does not list the sizes of its inputs, or one is below {ROOMY} "
+                f"pixels: make a detector that does, fpan-train detector --version {card.version + 1}"
             )
     return tuple(
         served for name in repository.names() for served in _of_model(repository, name, settings.detector_model, held)

@@ -22,8 +22,8 @@ OPSET = 17
 IR_VERSION = 8
 """Old enough for every runtime that is served from."""
 STRIDES = (8, 16, 32)
-LEAST_SIDE = 224
-"""Side of the smallest square input that has so many candidates, in pixels."""
+LEAST_SIDE = 256
+"""Side of the smallest square input, in pixels: it must hold a face with room around it."""
 CANDIDATES = 1024
 """Rows given per picture, and no more than any input has anchors: TensorRT takes no number that depends on the
 input. A face makes about ten, and some hundred faces fit the largest input."""

@@ -20,7 +20,7 @@ from fpan.contract.card import Tensor
 from fpan.serve.errors import BadRequest, Impossible, TooLarge
 from fpan.serve.http.json_body import parsed_json
 from fpan.serve.inference.backend import Tensors
-from fpan.serve.inference.shapes import DTYPES, fits, shapes
+from fpan.serve.inference.shapes import DTYPES, fits, input_shapes
 
 _MAX_ID = 128
 """Characters of a request's id."""
@@ -207,7 +207,7 @@ def _inputs(entries: Any, raw: memoryview, card: ModelCard, max_batch: int) -> d
 
 def _shape(card: ModelCard, tensor: Tensor, entry: Mapping[str, Any], max_batch: int, where: str) -> tuple[int, ...]:
     """The shape that a request names, which is one that the card allows."""
-    known = (f"[N, {', '.join(map(str, shape))}]" for shape in shapes(card, tensor))
+    known = (f"[N, {', '.join(map(str, shape))}]" for shape in input_shapes(card, tensor))
     wants = f"{where} is {tensor.dtype} of the shape {' or '.join(known)}"
     shape, dtype = entry.get("shape"), entry.get("datatype")
     if dtype != tensor.dtype:

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from fpan.contract import ModelCard
 from fpan.serve.errors import DeadlineExceeded, GatewayError, Overloaded, Unavailable
 from fpan.serve.inference.backend import InferenceBackend, Tensors
-from fpan.serve.inference.shapes import fits
-from fpan.serve.inference.shapes import shapes as shapes_of
+from fpan.serve.inference.shapes import fits, input_shapes
 from fpan.serve.inference.trace import Trace, trace_now, tracing
 from fpan.serve.inference.turns import Shapes, Turn, Turns, turn_now
 from fpan.serve.inference.waits import Wait, wait_now
@@ -224,7 +223,7 @@ class Batcher:
         for item in items:
             for tensor in self._card.inputs:
                 if not fits(self._card, tensor, item[tensor.name]):
-                    known = " or ".join(map(str, shapes_of(self._card, tensor)))
+                    known = " or ".join(map(str, input_shapes(self._card, tensor)))
                     raise ValueError(f"{self._card.name} takes {tensor.name} as {tensor.dtype} {known}")
             shapes.add(tuple(item[tensor.name].shape for tensor in self._card.inputs))
         if len(shapes) > 1:

@@ -83,7 +83,7 @@ def _embedded(config: Any, card: ModelCard, options: ServingOptions, plan: bool)
 
 def _ngc_cpu(config: Any, card: ModelCard, options: ServingOptions, plan: bool) -> None:
     del plan
-    # NGC's OpenVINO backend takes no open dimensions but the batch.
+    # Whether NGC's OpenVINO backend takes open dimensions was never tried; ONNX Runtime's does.
     config.backend = "onnxruntime" if card.sizes else options.runtime
     config.default_model_filename = MODEL_FILE
     _instances(config, options, "KIND_CPU")
