@@ -22,7 +22,7 @@ from fpan.serve.grpc.server import _OPTIONS_BYTES, HEALTH_INTERVAL_S, SERVICE
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.options import MAX_DEADLINE_MS
 from fpan.serve.pipeline.parser import Parsed
-from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures, Photo
+from fpan.serve.pipeline.types import FaceFigures, ParsedFace, ParseResult, PartFigures, Photo
 from fpan.serve.settings import Settings
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -87,10 +87,7 @@ class SquareParser:
             window=window,
             labels=face,
             confidence=np.full(face.shape, 200, np.uint8),
-            parts=(part,),
-            occluded=0.125,
-            cut_by_crop=("skin",),
-            cut_by_image=True,
+            measure=lambda: FaceFigures((part,), 0.125, ("skin",), cut_by_image=True),
         )
         sure = np.full((height, width), 7, np.uint8)
         result = ParseResult(width, height, labels, sure, (found,), None, ("a note",), {"decode": 1.5})

@@ -24,6 +24,9 @@ CORES = os.cpu_count() or 1
 _DISTINCT = 64
 _SAMPLES = 200
 _WARM_S = 2.0
+_TURN_S = 1.0
+"""How long one of the two is asked before the other is, where latencies of milliseconds are compared: what else the
+machine does changes from one second to the next by as much."""
 MODEL = ("segm", 2)
 OUTPUTS = ("labels", "confidence")
 
@@ -36,6 +39,8 @@ class Figures:
     triton_ms: list[float] = field(default_factory=list)
     gateway_per_s: list[float] = field(default_factory=list)
     gateway_ms: list[float] = field(default_factory=list)
+    between_ms: list[float] = field(default_factory=list)
+    """How much later the gateway answers: median over turns that follow each other."""
     codec_ms: list[float] = field(default_factory=list)
     """Processor time of decoding a crop's JPEG and encoding its PNG."""
 
@@ -48,8 +53,7 @@ class Figures:
     @property
     def added_ms(self) -> list[float]:
         """Median latency of one request beyond Triton's, decoding and encoding."""
-        rows = zip(self.gateway_ms, self.triton_ms, self.codec_ms, strict=True)
-        return [ours - theirs - codec for ours, theirs, codec in rows]
+        return [between - codec for between, codec in zip(self.between_ms, self.codec_ms, strict=True)]
 
 
 def measure(rounds: int, seconds: float) -> Figures:
@@ -60,13 +64,16 @@ def measure(rounds: int, seconds: float) -> Figures:
     figures = Figures()
     for _ in range(rounds):
         figures.codec_ms.append(_codec_ms([body for body, _ in files]))
-        with _triton() as address:
+        with _triton() as address, running(gateway(), files[:2]) as server:
             _closed(address, crops, CALLERS, _WARM_S)
-            figures.triton_ms.append(_closed(address, crops, 1, seconds)[1])
+            theirs, ours = [], []
+            for _ in range(max(1, round(seconds / _TURN_S))):
+                theirs.append(_closed(address, crops, 1, _TURN_S)[1])
+                ours.append(generator.closed(server.port, queries, 1, _TURN_S).latency_ms(50))
+            figures.triton_ms.append(statistics.median(theirs))
+            figures.gateway_ms.append(statistics.median(ours))
+            figures.between_ms.append(statistics.median(np.subtract(ours, theirs)))
             figures.triton_per_s.append(_closed(address, crops, CALLERS, seconds)[0])
-        with running(gateway(), files[:2]) as server:
-            alone = generator.closed(server.port, queries, 1, seconds)
-            figures.gateway_ms.append(alone.latency_ms(50))
             figures.gateway_per_s.append(generator.closed(server.port, queries, CALLERS, seconds).per_second)
     return figures
 

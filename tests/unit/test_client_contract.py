@@ -16,7 +16,7 @@ from fpan.serve.limits import RateLimiter
 from fpan.serve.metrics import Metrics
 from fpan.serve.pipeline.lineup import Roster
 from fpan.serve.pipeline.parser import Parsed
-from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures, Photo
+from fpan.serve.pipeline.types import FaceFigures, ParsedFace, ParseResult, PartFigures, Photo
 from fpan.serve.secret import Secret
 from fpan.serve.served import ServedVersion
 from fpan.serve.settings import Settings
@@ -67,7 +67,8 @@ class Parser:
         labels[y0:y1, x0:x1] = alone
         part = PartFigures(2, "r_eye", 4, (2, 2, 4, 4), 0.5)
         points = np.arange(10, dtype=np.float32).reshape(5, 2)
-        face = ParsedFace(0, (2.0, 1.0, 8.0, 9.0), 0.8, points, WINDOW, alone, alone, (part,), 0.0, ("r_eye",), False)
+        figures = FaceFigures((part,), 0.0, ("r_eye",), cut_by_image=False)
+        face = ParsedFace(0, (2.0, 1.0, 8.0, 9.0), 0.8, points, WINDOW, alone, alone, lambda: figures)
         sure = np.full_like(labels, 99)
         result = ParseResult(WIDTH, HEIGHT, labels, sure, (face,), None, ("a note",), {"decode": 1.0})
         return Parsed(result, Photo(np.zeros((HEIGHT, WIDTH, 3), np.uint8), "png"), SEGMENTER)

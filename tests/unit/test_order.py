@@ -7,7 +7,7 @@ import pytest
 from fpan.contract import FaceClass, Taxonomy
 from fpan.serve.errors import BadRequest
 from fpan.serve.pipeline.order import check_order, in_order
-from fpan.serve.pipeline.types import ParsedFace, ParseResult, PartFigures, SoftMask
+from fpan.serve.pipeline.types import FaceFigures, ParsedFace, ParseResult, PartFigures, SoftMask
 from fpan_training.taxonomy import TAXONOMY
 
 BISENET = (
@@ -55,13 +55,14 @@ def test_labels_parts_and_soft_masks_follow_the_order():
     window = (0, 0, 5, 1)
     parts = tuple(PartFigures(i, TAXONOMY.classes[i].name, 1, window, 0.5) for i in (nose, cloth, occlusion))
     alpha = tuple(SoftMask(i, window, labels) for i in (nose, cloth, occlusion))
-    face = ParsedFace(0, (0.0, 0.0, 5.0, 1.0), None, None, window, labels, labels, parts, 0.3, (), False, alpha)
+    figures = FaceFigures(parts, 0.3, (), cut_by_image=False)
+    face = ParsedFace(0, (0.0, 0.0, 5.0, 1.0), None, None, window, labels, labels, lambda: figures, alpha)
     result = ParseResult(5, 1, labels, labels, (face,))
     moved, taxonomy = in_order(result, TAXONOMY, "bisenet")
     assert moved.labels.tolist() == moved.faces[0].labels.tolist() == [[0, 10, 16, 255, 255]]
-    assert [(p.id, p.name) for p in moved.faces[0].parts] == [(10, "nose"), (16, "cloth")]
+    assert [(p.id, p.name) for p in moved.faces[0].figures.parts] == [(10, "nose"), (16, "cloth")]
     assert [mask.id for mask in moved.faces[0].alpha] == [10, 16]
-    assert moved.faces[0].occluded == 0.3
+    assert moved.faces[0].figures.occluded == 0.3
     assert taxonomy.name == "bisenet"
     assert in_order(result, TAXONOMY, "") == (result, TAXONOMY)
     empty = replace(result, labels=np.zeros((0, 0), np.uint8), faces=())

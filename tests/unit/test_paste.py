@@ -1,26 +1,12 @@
 """Back into the photo: labels land where the face is, at any size."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
-from fpan.contract import FaceClass, Taxonomy
-from fpan.serve.pipeline import align, paste
-from fpan.serve.pipeline.types import ParsedFace, Photo
+from fpan.contract.figures import CERTAIN
+from fpan.serve.pipeline import paste
+from fpan.serve.pipeline.types import Photo
 
-SIZE = 64
-NAMES = ("background", "skin", "l_eye", "r_eye", "hair", "occlusion")
-TAXONOMY = Taxonomy(
-    name="small",
-    classes=tuple(
-        FaceClass(id=i, name=n, title=n, colour=(i, i, i), partner={2: 3, 3: 2}.get(i, i)) for i, n in enumerate(NAMES)
-    ),
-    groups={"face": ("skin", "l_eye", "r_eye")},
-)
-
-
-def crop(matrix) -> align.Crop:
-    return align.Crop(np.zeros((SIZE, SIZE, 3), np.uint8), np.asarray(matrix, float))
+from tests.parsed import NAMES, SIZE, crop, parsed_face
 
 
 def disc(size: int, centre: tuple[float, float], radius: float) -> np.ndarray:
@@ -96,55 +82,9 @@ def test_crop_wholly_outside_has_no_window():
     assert paste.window_of(crop([[1, 0, 500], [0, 1, 0]]), 100, 100) == (0, 0, 0, 0)
 
 
-def test_only_parts_that_go_on_in_the_photo_are_cut_by_the_crop():
-    labels = np.zeros((SIZE, SIZE), np.uint8)
-    labels[-1, :] = 4  # hair to the bottom of the crop
-    labels[:, 0] = 1  # skin to its left border
-    inside = crop([[1, 0, -50], [0, 1, -50]])
-    assert paste.cut_parts(inside, labels, 300, 300, TAXONOMY) == ("skin", "hair")
-    at_left_border = crop([[1, 0, 0], [0, 1, -50]])
-    assert paste.cut_parts(at_left_border, labels, 300, 300, TAXONOMY) == ("hair",)
-    whole = crop([[1, 0, 0], [0, 1, 0]])
-    assert paste.cut_parts(whole, labels, SIZE, SIZE, TAXONOMY) == ()
-
-
-def parsed(labels: np.ndarray, window, kept=None) -> ParsedFace:
-    source = paste.FaceSource(0, (0, 0, 1, 1), None, None, ())
-    return paste.parsed_face(source, window, labels, np.full(labels.shape, 128, np.uint8), TAXONOMY, (100, 80), kept)
-
-
-def test_figures_of_parts_by_hand():
-    labels = np.zeros((10, 20), np.uint8)
-    labels[2:5, 3:9] = 1
-    labels[5:7, 3:6] = 5
-    face = parsed(labels, (40, 30, 60, 40))
-    skin, occlusion = face.parts
-    assert (skin.name, skin.area, skin.box) == ("skin", 18, (43, 32, 49, 35))
-    assert skin.confidence == pytest.approx(128 / 255)
-    assert occlusion.area == 6
-    assert face.occluded == pytest.approx(6 / 24)
-    assert not face.cut_by_image
-
-
-def test_a_face_at_the_photos_border_says_so():
-    labels = np.ones((10, 20), np.uint8)
-    assert parsed(labels, (80, 30, 100, 40)).cut_by_image
-    assert parsed(labels, (10, 0, 30, 10)).cut_by_image
-    assert not parsed(labels, (10, 5, 30, 15)).cut_by_image
-
-
-def test_kept_classes_leave_occlusion_told():
-    labels = np.zeros((10, 20), np.uint8)
-    labels[2:5, 3:9] = 1
-    labels[5:7, 3:6] = 5
-    face = parsed(labels, (40, 30, 60, 40), frozenset({1}))
-    assert [p.name for p in face.parts] == ["skin"]
-    assert face.occluded == pytest.approx(0.25)
-
-
 def test_the_larger_face_wins_and_each_keeps_its_own():
-    small = parsed(np.full((10, 20), 1, np.uint8), (0, 0, 20, 10))
-    large = parsed(np.full((10, 20), 4, np.uint8), (10, 0, 30, 10))
+    small = parsed_face(np.full((10, 20), 1, np.uint8), (0, 0, 20, 10))
+    large = parsed_face(np.full((10, 20), 4, np.uint8), (10, 0, 30, 10))
     for order in ([small, large], [large, small]):
         sizes = [1.0 if face is small else 2.0 for face in order]
         labels, _ = paste.together(order, 100, 80, sizes, 0)
@@ -154,16 +94,16 @@ def test_the_larger_face_wins_and_each_keeps_its_own():
 
 
 def test_what_occludes_a_large_face_hides_no_part_of_another():
-    small = parsed(np.full((10, 20), 1, np.uint8), (0, 0, 20, 10))
-    large = parsed(np.full((10, 20), 5, np.uint8), (10, 0, 30, 10))
+    small = parsed_face(np.full((10, 20), 1, np.uint8), (0, 0, 20, 10))
+    large = parsed_face(np.full((10, 20), 5, np.uint8), (10, 0, 30, 10))
     labels, _ = paste.together([large, small], 100, 80, [2.0, 1.0], 0, yields=[5])
     assert (labels[:10, :20] == 1).all()
     assert (labels[:10, 20:30] == 5).all()
 
 
 def test_background_of_a_large_face_hides_nobody():
-    small = parsed(np.full((10, 20), 1, np.uint8), (0, 0, 20, 10))
-    empty = parsed(np.zeros((10, 20), np.uint8), (10, 0, 30, 10))
+    small = parsed_face(np.full((10, 20), 1, np.uint8), (0, 0, 20, 10))
+    empty = parsed_face(np.zeros((10, 20), np.uint8), (10, 0, 30, 10))
     labels, _ = paste.together([small, empty], 100, 80, [1.0, 2.0], 0)
     assert (labels[:10, :20] == 1).all()
 
@@ -172,28 +112,8 @@ def test_a_photo_of_no_face_is_background_and_certain():
     labels, confidence = paste.together([], 30, 20, [], 0)
     assert labels.shape == (20, 30)
     assert not labels.any()
-    assert (confidence == paste.CERTAIN).all()
+    assert (confidence == CERTAIN).all()
     assert Photo(np.zeros((20, 30, 3), np.uint8), "png").width == 30
-
-
-def test_sums_by_class_are_those_of_the_pixels(monkeypatch):
-    monkeypatch.setattr(paste, "_ROWS_PIXELS", 100)
-    random = np.random.default_rng(3)
-    labels, confidence = random.integers(0, 19, (2, 57, 31), np.uint8)
-    area, sureness = paste.sums_by_class(labels, confidence)
-    for c in range(256):
-        assert area[c] == (labels == c).sum()
-        assert sureness[c] == confidence[labels == c].sum()
-
-
-def test_figures_of_a_large_face_take_little_memory():
-    labels = np.ones((4000, 4000), np.uint8)
-    tracemalloc.start()
-    face = parsed(labels, (0, 0, 4000, 4000))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert face.parts[0].area == labels.size
-    assert peak < 4 * labels.size
 
 
 def test_enlarging_stops_at_the_next_tile_when_it_is_given_up(monkeypatch):
@@ -211,9 +131,7 @@ def test_enlarging_stops_at_the_next_tile_when_it_is_given_up(monkeypatch):
     assert len(asked) == 3
 
 
-def test_a_label_map_of_one_pixel_has_a_part_and_can_be_unknown():
+def test_a_label_map_of_one_pixel_can_be_unknown():
     labels, sure = np.full((1, 1), 1, np.uint8), np.full((1, 1), 100, np.uint8)
-    (part,) = paste.part_figures(labels, *paste.sums_by_class(labels, sure), TAXONOMY, (7, 8), None)
-    assert (part.id, part.area, part.box) == (1, 1, (7, 8, 8, 9))
     assert paste.abstained(labels, sure, 0.5, 255).tolist() == [[255]]
     assert paste.abstained(labels, sure, 0.3, 255).tolist() == [[1]]

@@ -5,11 +5,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from fpan.serve.pipeline import paste
 from fpan.serve.pipeline.encode import EncodeRules, Redactor
 from fpan.serve.pipeline.types import ParsedFace, ParseResult
 from fpan.serve.settings import Settings
 from fpan_training.taxonomy import TAXONOMY
+
+from tests.parsed import parsed_face
 
 RULES = EncodeRules.of(Settings())
 WIDTH, HEIGHT = 240, 200
@@ -38,9 +39,10 @@ def face(labels: np.ndarray | None = None, sure: np.ndarray | None = None, kept=
     x0, y0, x1, y1 = WINDOW
     labels = drawn() if labels is None else labels
     sure = np.full((HEIGHT, WIDTH), 250, np.uint8) if sure is None else sure
-    source = paste.FaceSource(0, box, 0.9, None, cut)
     here = np.s_[y0:y1, x0:x1]
-    return paste.parsed_face(source, WINDOW, labels[here], sure[here], TAXONOMY, (WIDTH, HEIGHT), kept)
+    return parsed_face(
+        labels[here], WINDOW, TAXONOMY, confidence=sure[here], kept=kept, box=box, score=0.9, cut_by_crop=cut
+    )
 
 
 def result(*faces: ParsedFace, unparsed=()) -> ParseResult:
@@ -85,9 +87,8 @@ def test_what_is_left_depends_on_the_means_of_a_few_cells_alone(style, scale):
     box = tuple(v * scale for v in BOX)
     window = tuple(v * scale for v in WINDOW)
     inside = labels[window[1] : window[3], window[0] : window[2]]
-    source = paste.FaceSource(0, box, 0.9, None, ())
     sure = np.full(inside.shape, 255, np.uint8)
-    found = result(paste.parsed_face(source, window, inside, sure, TAXONOMY, size, None))
+    found = result(parsed_face(inside, window, TAXONOMY, confidence=sure, box=box, score=0.9))
     flat = np.full((HEIGHT * scale, WIDTH * scale, 3), 120, np.uint8)
     plain = redact(found, flat, style)
     x, y, width, height = cv2.boundingRect(plain.covered)

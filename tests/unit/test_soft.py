@@ -15,6 +15,8 @@ from fpan.serve.pipeline.types import CropFrame, ParsedFace, ParseResult, SoftMa
 from fpan.serve.settings import Settings
 from PIL import Image
 
+from tests.parsed import parsed_face
+
 SIZE, STRIDE = 64, 2
 RULES = EncodeRules.of(Settings())
 NAMES = ("background", "skin", "hair")
@@ -138,8 +140,8 @@ def test_computing_stops_at_the_next_tile_when_it_is_given_up():
 def face(number: int, window, *masks: SoftMask, frame: CropFrame | None = None) -> ParsedFace:
     x0, y0, x1, y1 = window
     labels = np.full((y1 - y0, x1 - x0), 1, np.uint8)
-    source = paste.FaceSource(number, tuple(map(float, window)), None if number else 0.75, None, ())
-    made = paste.parsed_face(source, window, labels, labels, TAXONOMY, (20, 16), None)
+    box, score = tuple(map(float, window)), None if number else 0.75
+    made = parsed_face(labels, window, TAXONOMY, confidence=labels, id=number, box=box, score=score)
     return replace(made, alpha=masks, crop=frame)
 
 

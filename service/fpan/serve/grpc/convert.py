@@ -102,16 +102,16 @@ def write_response(answer: Answer) -> pb.ParseResponse:
 def _face(answer: Answer, face: ParsedFace) -> pb.Face:
     wanted = answer.options.output
     points = [] if face.landmarks is None else face.landmarks.tolist()
-    pose = face.pose
+    pose, figures = face.pose, face.figures
     message = pb.Face(
         id=face.id,
         box=_box(face.box),
         score=face.score,
         landmarks=[pb.Point(x=x, y=y) for x, y in points],
-        occluded=face.occluded,
-        cut_by_crop=face.cut_by_crop,
-        cut_by_image=face.cut_by_image,
-        parts=[_part(part) for part in face.parts],
+        occluded=figures.occluded,
+        cut_by_crop=figures.cut_by_crop,
+        cut_by_image=figures.cut_by_image,
+        parts=[_part(part) for part in figures.parts],
         labels=_label_map(face.labels, face.window, answer.taxonomy),
         pose=None if pose is None else pb.Pose(**pose._asdict()),
     )

@@ -1,7 +1,8 @@
 """From the network's answers about crops to faces in the frame that was asked for."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +11,14 @@ from fpan.contract import Taxonomy
 from fpan.contract.figures import OCCLUSION
 from fpan.serve.errors import TooLarge
 from fpan.serve.inference.batcher import Arrays
-from fpan.serve.pipeline import paste
+from fpan.serve.pipeline import measure, paste
 from fpan.serve.pipeline.align import Crop
 from fpan.serve.pipeline.options import ParseOptions
 from fpan.serve.pipeline.soft import soft_masks
 from fpan.serve.pipeline.targets import Target
-from fpan.serve.pipeline.types import CropFrame, ParsedFace, Photo, SoftMask
+from fpan.serve.pipeline.types import CropFrame, FaceFigures, Labels, ParsedFace, Photo, SoftMask, Window
 
-Assembled = tuple[paste.Labels, paste.Labels, tuple[ParsedFace, ...]]
+Assembled = tuple[Labels, Labels, tuple[ParsedFace, ...]]
 """Label map and confidence of all faces together, as :class:`ParseResult` has them, and each face."""
 
 
@@ -57,44 +58,49 @@ class Assembly:
         return labels, confidence, tuple(faces)
 
     def _face(self, i: int, target: Target, answer: Arrays) -> ParsedFace:
-        crop, photo = target.crop, self.photo
-        crop_labels, crop_sure = (np.asarray(answer[name], np.uint8) for name in ("labels", "confidence"))
+        told = np.asarray(answer["labels"], np.uint8), np.asarray(answer["confidence"], np.uint8)
         logits = np.asarray(answer["logits"], np.float32) if "logits" in answer else None
-        cut = paste.cut_parts(crop, crop_labels, photo.width, photo.height, self.taxonomy)
-        source = paste.FaceSource(i, target.box, target.score, target.landmarks, cut)
+        crop, window, own = target.crop, target.window, None
         if self.options.frame == "crop":
-            pasted, _ = paste.paste_labels(crop, target.window, crop_labels, crop_sure)
-            own = Crop(crop.pixels, np.eye(2, 3))
-            face = self._parsed(source, own, (0, 0, crop.size, crop.size), crop_labels, crop_sure, logits)
-            at_border = paste.reaches_border(target.window, (photo.width, photo.height), pasted, self.taxonomy)
-            return replace(face, cut_by_image=at_border, crop=CropFrame(crop.pixels, crop.matrix))
-        if logits is not None and crop.enlargement > 1:
-            labels, sure = paste.paste_probabilities(crop, target.window, logits, self.check)
+            own = CropFrame(crop.pixels, crop.matrix)
+            crop, window = Crop(crop.pixels, np.eye(2, 3)), (0, 0, crop.size, crop.size)
+            labels, sure = told
+        elif logits is not None and crop.enlargement > 1:
+            labels, sure = paste.paste_probabilities(crop, window, logits, self.check)
         else:
-            labels, sure = paste.paste_labels(crop, target.window, crop_labels, crop_sure)
-        return self._parsed(source, crop, target.window, labels, sure, logits)
-
-    def _parsed(
-        self,
-        source: paste.FaceSource,
-        crop: Crop,
-        window: paste.Window,
-        labels: paste.Labels,
-        sure: paste.Labels,
-        logits: NDArray[np.float32] | None,
-    ) -> ParsedFace:
+            labels, sure = paste.paste_labels(crop, window, *told)
         alpha: tuple[SoftMask, ...] = ()
         if self.options.wants_alpha and logits is not None:
             alpha = self._alpha(crop, window, labels, logits)
+        background, ignore = self.taxonomy.background, self.taxonomy.ignore
         if self.options.abstain is not None:
-            labels = paste.abstained(labels, sure, self.options.abstain, self.taxonomy.ignore)
-        size = (self.photo.width, self.photo.height)
-        face = paste.parsed_face(source, window, labels, sure, self.taxonomy, size, self.kept)
-        return replace(face, alpha=alpha) if alpha else face
+            labels = paste.abstained(labels, sure, self.options.abstain, ignore)
+        return ParsedFace(
+            id=i,
+            box=target.box,
+            score=target.score,
+            landmarks=target.landmarks,
+            window=window,
+            labels=labels if self.kept is None else paste.keep_only(labels, self.kept, background, ignore),
+            confidence=sure,
+            measure=cache(lambda: self._figures(target, told, labels, sure, window)),
+            alpha=alpha,
+            crop=own,
+        )
 
-    def _alpha(
-        self, crop: Crop, window: paste.Window, labels: paste.Labels, logits: NDArray[np.float32]
-    ) -> tuple[SoftMask, ...]:
+    def _figures(
+        self, target: Target, told: tuple[Labels, Labels], labels: Labels, sure: Labels, window: Window
+    ) -> FaceFigures:
+        """Of a face whose crop the network ``told`` of, which is ``labels`` and ``sure`` in the answer's frame."""
+        picture = (self.photo.width, self.photo.height)
+        cut = measure.cut_parts(target.crop, told[0], *picture, self.taxonomy)
+        in_picture = labels
+        if self.options.frame == "crop":
+            in_picture, _ = paste.paste_labels(target.crop, target.window, *told)
+        at_border = measure.reaches_border(target.window, picture, in_picture, self.taxonomy)
+        return measure.face_figures(labels, sure, self.taxonomy, window[:2], self.kept, cut, cut_by_image=at_border)
+
+    def _alpha(self, crop: Crop, window: Window, labels: Labels, logits: NDArray[np.float32]) -> tuple[SoftMask, ...]:
         """Of the kept classes; where all are, of those that the face has."""
         wanted = set(np.flatnonzero(np.bincount(labels.ravel(), minlength=256)).tolist())
         if self.kept is not None:

@@ -1,13 +1,14 @@
 """Results under the class ids of another order in use."""
 
 from dataclasses import replace
+from functools import cache
 
 import cv2
 import numpy as np
 
 from fpan.contract import Taxonomy
 from fpan.serve.errors import BadRequest
-from fpan.serve.pipeline.types import ParsedFace, ParseResult
+from fpan.serve.pipeline.types import FaceFigures, ParsedFace, ParseResult
 
 
 def check_order(order: str, taxonomy: Taxonomy) -> None:
@@ -30,13 +31,17 @@ def in_order(result: ParseResult, taxonomy: Taxonomy, order: str) -> tuple[Parse
         return result, taxonomy
     table = taxonomy.order_table(order)
 
+    def figures(face: ParsedFace) -> FaceFigures:
+        parts = [replace(part, id=int(table[part.id])) for part in face.figures.parts]
+        known = sorted((p for p in parts if p.id != taxonomy.ignore), key=lambda part: part.id)
+        return replace(face.figures, parts=tuple(known))
+
     def moved(face: ParsedFace) -> ParsedFace:
-        parts = [replace(part, id=int(table[part.id])) for part in face.parts]
         alpha = [replace(mask, id=int(table[mask.id])) for mask in face.alpha]
         return replace(
             face,
             labels=np.asarray(cv2.LUT(face.labels, table), np.uint8),
-            parts=tuple(sorted((p for p in parts if p.id != taxonomy.ignore), key=lambda part: part.id)),
+            measure=cache(lambda: figures(face)),
             alpha=tuple(sorted((m for m in alpha if m.id != taxonomy.ignore), key=lambda mask: mask.id)),
         )
 

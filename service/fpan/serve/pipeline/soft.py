@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.serve.pipeline.align import Crop
-from fpan.serve.pipeline.paste import Window, from_window
-from fpan.serve.pipeline.types import SoftMask
+from fpan.serve.pipeline.paste import from_window
+from fpan.serve.pipeline.types import SoftMask, Window
 
 _FULL = 255
 _TILE = 512

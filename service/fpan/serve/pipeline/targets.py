@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from fpan.contract import AlignmentTemplate
 from fpan.serve.errors import Impossible, TooLarge
 from fpan.serve.pipeline import align
-from fpan.serve.pipeline.paste import Window, window_of
-from fpan.serve.pipeline.types import Box, Detection, Photo
+from fpan.serve.pipeline.paste import window_of
+from fpan.serve.pipeline.types import Box, Detection, Photo, Window
 
 SAME_FACE = 0.3
 """Least overlap (IoU) of a caller's box with a found face that lends it its landmarks."""

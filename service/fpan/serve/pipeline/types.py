@@ -1,5 +1,6 @@
 """What the stages of the pipeline hand to each other."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +11,10 @@ from fpan.serve.pipeline.pose import Pose, solve
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the picture; x1 and y1 are exclusive."""
+Window = tuple[int, int, int, int]
+"""The same of whole pixels."""
+Labels = NDArray[np.uint8]
+"""A label map, or the confidence of each of its pixels: uint8 (H, W)."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,22 @@ class PartFigures:
     name: str
     area: int
     """In pixels of the picture."""
-    box: tuple[int, int, int, int]
-    """x0, y0, x1, y1, x1 and y1 exclusive."""
+    box: Window
     confidence: float
     """Mean over the part's pixels, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class FaceFigures:
+    """What is told of a face in numbers and words."""
+
+    parts: tuple[PartFigures, ...]
+    occluded: float
+    """Share of the face's area that is labelled ``occlusion``, 0 to 1."""
+    cut_by_crop: tuple[str, ...]
+    """Names of parts that the border of the crop cuts although the picture goes on."""
+    cut_by_image: bool
+    """Whether the face touches the picture's border."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +81,8 @@ class SoftMask:
 
     id: int
     """Of the class."""
-    window: tuple[int, int, int, int]
-    """The smallest that holds all that is not zero, in the frame of the answer: x0, y0, x1, y1, the last exclusive."""
+    window: Window
+    """The smallest that holds all that is not zero, in the frame of the answer."""
     values: NDArray[np.uint8]
     """uint8 (y1 - y0, x1 - x0): 255 = wholly."""
 
@@ -97,23 +114,24 @@ class ParsedFace:
     score: float | None
     """Of the detector; None for a box that the caller gave and for ``faces=full``."""
     landmarks: NDArray[np.float32] | None
-    window: tuple[int, int, int, int]
-    """Part of the picture that ``labels`` covers: x0, y0, x1, y1, x1 and y1 exclusive."""
-    labels: NDArray[np.uint8]
-    """This face alone: label map of the window, uint8 (y1 - y0, x1 - x0)."""
-    confidence: NDArray[np.uint8]
+    window: Window
+    """Part of the picture that ``labels`` covers."""
+    labels: Labels
+    """This face alone: label map of the window, (y1 - y0, x1 - x0)."""
+    confidence: Labels
     """Largest probability of each pixel of the window, 255 = certain; same shape."""
-    parts: tuple[PartFigures, ...]
-    occluded: float
-    """Share of the face's area that is labelled ``occlusion``, 0 to 1."""
-    cut_by_crop: tuple[str, ...]
-    """Names of parts that the border of the crop cuts although the picture goes on."""
-    cut_by_image: bool
-    """Whether the face touches the picture's border."""
+    measure: Callable[[], FaceFigures]
+    """Gives ``figures``, the same each time. It takes longer than pasting, and an answer that is a picture tells none
+    of them: they are made when somebody asks."""
     alpha: tuple[SoftMask, ...] = ()
     """By rising id, where they were asked for."""
     crop: CropFrame | None = None
-    """Whose pixels ``window``, ``labels`` and ``parts`` count, with ``frame=crop``."""
+    """Whose pixels ``window``, ``labels`` and the parts count, with ``frame=crop``."""
+
+    @property
+    def figures(self) -> FaceFigures:
+        """What is told of it in numbers and words. Asking computes: it belongs in a worker thread."""
+        return self.measure()
 
     @property
     def pose(self) -> Pose | None:
@@ -127,9 +145,9 @@ class ParseResult:
 
     width: int
     height: int
-    labels: NDArray[np.uint8]
-    """All faces together, uint8 (height, width); (0, 0) with ``frame=crop``, where each face has a frame of its own."""
-    confidence: NDArray[np.uint8]
+    labels: Labels
+    """All faces together, (height, width); (0, 0) with ``frame=crop``, where each face has a frame of its own."""
+    confidence: Labels
     """Same shape; 255 where no face is."""
     faces: tuple[ParsedFace, ...]
     reason: str | None = None

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from fpan.contract import Taxonomy
 from fpan.serve.pipeline.encode.rules import EncodeRules
-from fpan.serve.pipeline.types import Box, ParsedFace, ParseResult, PartFigures
+from fpan.serve.pipeline.types import Box, ParsedFace, ParseResult, PartFigures, Window
 
 Style = Literal["blur", "pixelate", "fill"]
-Window = tuple[int, int, int, int]
 _FACE = "face"
 """Group of classes that is covered where none is named."""
 _COVERED = 255
@@ -114,12 +113,12 @@ class Redactor:
 
     def _cut(self, face: ParsedFace) -> list[str]:
         chosen = self._chosen()
-        return [c.name for c in self.taxonomy.classes if c.id in chosen and c.name in face.cut_by_crop]
+        return [c.name for c in self.taxonomy.classes if c.id in chosen and c.name in face.figures.cut_by_crop]
 
     def _doubt(self, face: ParsedFace, mask: NDArray[np.uint8]) -> str | None:
         """Why the mask of a face, uint8 (H, W), cannot be trusted; None if it can."""
         chosen = self._chosen()
-        parts = [part for part in face.parts if part.id in chosen]
+        parts = [part for part in face.figures.parts if part.id in chosen]
         if cut := self._cut(face):
             return f"{cut[0]} goes on beyond what the network saw"
         if not parts:
