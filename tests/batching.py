@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from fpan.contract import ModelCard
 from fpan.contract.card import Tensor
+from fpan.serve.inference.backend import stacked
 from fpan.serve.inference.batcher import Answer, Batcher
 
 CARD = ModelCard(
@@ -40,7 +41,7 @@ class Gated:
 
     async def infer(self, model, version, inputs, outputs, timeout_s):
         assert (model, version) == ("net", 3)
-        images = inputs["images"]
+        images = stacked(inputs["images"])
         values = [int(image[0]) for image in images]
         self.batches.append(values)
         self.outputs.append(list(outputs))

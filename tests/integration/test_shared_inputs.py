@@ -61,6 +61,16 @@ async def test_every_pixel_arrives(backend: EmbeddedBackend, count: int) -> None
         np.testing.assert_array_equal(outputs[name], expected)
 
 
+@pytest.mark.parametrize("worth", [1, 2**30])
+async def test_items_need_not_lie_beside_each_other(
+    backend: EmbeddedBackend, monkeypatch: pytest.MonkeyPatch, worth: int
+) -> None:
+    monkeypatch.setattr(shared_inputs, "WORTH_BYTES", worth)
+    images = pictures(3, seed=9)
+    outputs = await backend.infer("echo", 1, {"images": [*images[::-1]]}, ["labels"], 10)
+    np.testing.assert_array_equal(outputs["labels"], echoed(images[::-1])["labels"])
+
+
 async def test_more_inputs_at_once_than_there_are_slots_do_not_mix(backend: EmbeddedBackend) -> None:
     batches = [pictures(2, seed) for seed in range(12)]
     answers = await asyncio.gather(*(backend.infer("echo", 1, {"images": b}, ["labels"], 10) for b in batches))

@@ -9,10 +9,20 @@ from numpy.typing import NDArray
 from fpan.contract import ModelCard
 
 Tensors = Mapping[str, NDArray[np.generic]]
+"""The inputs of one item, by name."""
+Items = Sequence[NDArray[np.generic]] | NDArray[np.generic]
+"""One input of a batch: an array for each item, or one whose first dimension is the batch."""
+Batch = Mapping[str, Items]
+"""The inputs of a batch, by name."""
 
 
 class CannotLoad(Exception):
     """A version cannot be computed here, however often it is tried. The message says which; the log, why."""
+
+
+def stacked(items: Items) -> NDArray[np.generic]:
+    """One array of them all."""
+    return items if isinstance(items, np.ndarray) else np.stack(items)
 
 
 class InferenceBackend(Protocol):
@@ -22,14 +32,14 @@ class InferenceBackend(Protocol):
     """One line for people: what computes, and where."""
 
     async def infer(
-        self, model: str, version: int, inputs: Tensors, outputs: Sequence[str], timeout_s: float
+        self, model: str, version: int, inputs: Batch, outputs: Sequence[str], timeout_s: float
     ) -> dict[str, NDArray[np.generic]]:
         """Computes the named outputs of one batch.
 
         Args:
             model: the model's name.
             version: its version.
-            inputs: arrays whose first dimension is the batch, with dtypes as the card says.
+            inputs: with shapes and dtypes as the card says, the same number of items each.
             outputs: names of the outputs that are wanted; no other is computed where that can be avoided.
             timeout_s: how long it may take, in seconds.
 

@@ -328,8 +328,7 @@ class Batcher:
         calls = batch.calls
         try:
             inputs = {
-                tensor.name: np.stack([call.items[i][tensor.name] for call, i in batch.members])
-                for tensor in self._card.inputs
+                tensor.name: [call.items[i][tensor.name] for call, i in batch.members] for tensor in self._card.inputs
             }
             # The latest deadline of the batch: an earlier one ends its own caller's wait, not the others' work.
             left = max(call.deadline for call in calls) - self._loop.time()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fpan.contract import ModelCard, ModelRepository
 from fpan.serve.errors import Unavailable
-from fpan.serve.inference.backend import CannotLoad, Tensors
+from fpan.serve.inference.backend import Batch, CannotLoad
 from fpan.serve.inference.runtime import version_of
 from fpan.serve.inference.shared_inputs import reserve
 from fpan.serve.inference.triton import TritonBackend
@@ -85,7 +85,7 @@ class EmbeddedBackend:
         return self._server
 
     async def infer(
-        self, model: str, version: int, inputs: Tensors, outputs: Sequence[str], timeout_s: float
+        self, model: str, version: int, inputs: Batch, outputs: Sequence[str], timeout_s: float
     ) -> dict[str, NDArray[np.generic]]:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`. The arrays are read-only."""
         if self._client is None:

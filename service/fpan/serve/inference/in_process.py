@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fpan.contract import ModelCard, ModelRepository, RepositoryError
 from fpan.serve.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
-from fpan.serve.inference.backend import CannotLoad, Tensors
+from fpan.serve.inference.backend import Batch, CannotLoad, stacked
 from fpan.serve.inference.runtime import Network, version_of
 from fpan.serve.inference.shapes import fits
 from fpan.serve.settings import Settings
@@ -72,7 +72,7 @@ class InProcessBackend:
         self._networks = networks
 
     async def infer(
-        self, model: str, version: int, inputs: Tensors, outputs: Sequence[str], timeout_s: float
+        self, model: str, version: int, inputs: Batch, outputs: Sequence[str], timeout_s: float
     ) -> dict[str, NDArray[np.generic]]:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`."""
         try:
@@ -84,10 +84,14 @@ class InProcessBackend:
             len(inputs[t.name]) and fits(card, t, inputs[t.name][0]) for t in card.inputs
         ):
             raise GatewayError(f"model {model} does not take what it was given")
+
+        def run() -> dict[str, NDArray[np.generic]]:
+            return network.run({name: stacked(items) for name, items in inputs.items()}, outputs)
+
         try:
             async with asyncio.timeout(timeout_s):
                 # A run that has begun cannot be stopped; one that has not is taken out when its caller leaves.
-                return await asyncio.get_running_loop().run_in_executor(self._pool, network.run, inputs, outputs)
+                return await asyncio.get_running_loop().run_in_executor(self._pool, run)
         except TimeoutError:
             raise DeadlineExceeded(f"model {model} took longer than {timeout_s:.3g} s") from None
         except Exception as error:

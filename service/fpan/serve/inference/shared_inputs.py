@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpan.contract import ModelCard
+from fpan.serve.inference.backend import Items
 from fpan.serve.inference.shapes import DTYPES
 
 _log = logging.getLogger(__name__)
@@ -67,18 +67,19 @@ class SharedInputs:
         self._path.unlink(missing_ok=True)
 
     @contextmanager
-    def lend(self, array: NDArray[np.generic]) -> Iterator[int | None]:
+    def lend(self, items: Items) -> Iterator[int | None]:
         """Where a copy of an input lies within the block, in bytes from the start; None where it does not pay, or fit.
 
         Afterwards nothing of it is left.
         """
-        if array.nbytes < WORTH_BYTES or array.nbytes > self._slot_bytes or not self._free:
+        size = len(items) * items[0].nbytes
+        if size < WORTH_BYTES or size > self._slot_bytes or not self._free:
             yield None
             return
         offset = self._free.pop()
-        slot = np.ndarray(array.shape, array.dtype, buffer=self._memory, offset=offset)
+        slot = np.ndarray((len(items), *items[0].shape), items[0].dtype, buffer=self._memory, offset=offset)
         try:
-            np.copyto(slot, array)
+            np.stack([*items], out=slot)  # the only copy of a crop on its way
             yield offset
         finally:
             slot.fill(0)

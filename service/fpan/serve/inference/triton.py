@@ -13,7 +13,7 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from fpan.contract import ModelCard
 from fpan.serve.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
-from fpan.serve.inference.backend import CannotLoad, Tensors
+from fpan.serve.inference.backend import Batch, CannotLoad, Items, stacked
 from fpan.serve.inference.shared_inputs import SharedInputs
 from fpan.serve.inference.trace import trace_now
 
@@ -69,7 +69,7 @@ class TritonBackend:
             memory.forget_name()
 
     async def infer(
-        self, model: str, version: int, inputs: Tensors, outputs: Sequence[str], timeout_s: float
+        self, model: str, version: int, inputs: Batch, outputs: Sequence[str], timeout_s: float
     ) -> dict[str, NDArray[np.generic]]:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`. The arrays are read-only."""
         if timeout_s <= 0:
@@ -78,7 +78,7 @@ class TritonBackend:
             with ExitStack() as lent, _unclosed():
                 result = await self._client.infer(
                     model,
-                    [self._input(name, array, lent) for name, array in inputs.items()],
+                    [self._input(name, items, lent) for name, items in inputs.items()],
                     model_version=str(version),
                     outputs=[InferRequestedOutput(name) for name in outputs],
                     client_timeout=timeout_s,
@@ -92,11 +92,11 @@ class TritonBackend:
             raise Unavailable(f"model {model} failed; try again")
         return arrays
 
-    def _input(self, name: str, array: NDArray[np.generic], lent: ExitStack) -> InferInput:
-        tensor = InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
-        if self._shared is not None and (offset := lent.enter_context(self._shared.lend(array))) is not None:
-            return tensor.set_shared_memory(self._shared.name, array.nbytes, offset)
-        return tensor.set_data_from_numpy(array)
+    def _input(self, name: str, items: Items, lent: ExitStack) -> InferInput:
+        tensor = InferInput(name, (len(items), *items[0].shape), np_to_triton_dtype(items[0].dtype))
+        if self._shared is not None and (offset := lent.enter_context(self._shared.lend(items))) is not None:
+            return tensor.set_shared_memory(self._shared.name, len(items) * items[0].nbytes, offset)
+        return tensor.set_data_from_numpy(stacked(items))
 
     async def ready(self, model: str, version: int) -> bool:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`."""
