@@ -23,7 +23,7 @@ from fpan.serve.http.access import METRICS_PATH
 from fpan.serve.http.app import create_app
 from fpan.serve.http.hosts import Hosts
 from fpan.serve.http.info import metrics_app
-from fpan.serve.memory import return_large_blocks
+from fpan.serve.memory import keep_what_is_loaded, return_large_blocks
 from fpan.serve.settings import Settings
 from fpan.serve.start_error import StartError
 from fpan.serve.triton.server import TritonError
@@ -98,6 +98,7 @@ async def serve(settings: Settings) -> None:
                 grpc = await start_grpc(gateway)
             except OSError as error:
                 raise StartError(f"{error}: choose another port with GRPC_PORT=") from error
+            keep_what_is_loaded()
             running = asyncio.create_task(http.serve(sockets=[http_socket]))
             telling = (
                 asyncio.create_task(metrics.serve(sockets=[metrics_socket])) if metrics and metrics_socket else None
