@@ -1,6 +1,7 @@
 """Fixtures that more than one room uses."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -25,6 +26,12 @@ ON = {"V2_MODELS": "segm", "CORS_ORIGINS": "*", "ALLOWED_HOSTS": "localhost,127.
 """Settings of the service that all tests share."""
 Ended = tuple[int, str, str]
 """Exit status, output, errors."""
+
+
+def pytest_configure() -> None:
+    """What tests start hears Ctrl-C even where they run in the background of a shell, and so ignore it themselves."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
