@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from fpan.contract import ModelRepository, Reference, RepositoryError
+from fpan.contract.card import ANY
 from fpan.registry import AliasMoved, FolderStore, Registry, VersionExists, folder
 from fpan.registry.replicas import promote_everywhere
 
@@ -282,6 +283,18 @@ def test_no_card_has_a_name_or_a_file_that_leads_elsewhere(registry: Registry, n
     for members in ({**card, "name": name}, {**card, "files": {name: "0" * 64}}):
         with pytest.raises(ValueError, match="pattern"):
             type(registry.store.card(NAME, 1)).model_validate(members)
+
+
+def test_a_card_says_how_large_open_inputs_are(registry: Registry) -> None:
+    card = registry.store.card(NAME, 1)
+    size = card.input_size
+    opened = [{**card.inputs[0].model_dump(), "shape": (ANY, ANY, 3)}]
+    told = {**card.model_dump(), "inputs": opened, "sizes": [(size, size), (size, size // 2)]}
+    assert type(card).model_validate(told).input_sizes == ((size, size), (size, size // 2))
+    wrong = ({"sizes": []}, {"sizes": [(size, size // 2)]}, {"inputs": card.inputs})
+    for members in wrong:
+        with pytest.raises(ValueError, match="sizes"):
+            type(card).model_validate({**told, **members})
 
 
 def test_a_challengers_share_is_kept_until_the_challenger_or_the_champion_moves(registry: Registry, root: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from fpan.contract import ModelRepository, RepositoryError
-from fpan.contract.card import Tensor
+from fpan.contract.card import ANY, Tensor
 from fpan.registry import FolderStore, Registry
 from fpan.serve.gateway import open_gateway
 from fpan.serve.served import served_versions
@@ -122,8 +122,9 @@ def test_a_detector_that_would_find_nothing_is_refused_with_what_to_do(
     settings: Settings, sizes: tuple[tuple[int, int], ...]
 ) -> None:
     shipped = ModelRepository(SHIPPED).card("detector", 2)
+    side = ANY if sizes else 640
     old = shipped.model_copy(
-        update={"sizes": sizes, "inputs": (Tensor(name="image", dtype="UINT8", shape=(640, 640, 3)),)}
+        update={"sizes": sizes, "inputs": (Tensor(name="image", dtype="UINT8", shape=(side, side, 3)),)}
     )
     network = SHIPPED / "detector" / "2" / "model.onnx"
     Registry(FolderStore(settings.model_repository)).publish(old, {"model.onnx": network}, version=3)

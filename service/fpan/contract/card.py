@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fpan.contract.alignment import AlignmentTemplate
 from fpan.contract.drift import ReferenceHistogram
@@ -114,6 +114,19 @@ class ModelCard(BaseModel):
     """UTC date and time, ISO 8601."""
     files: dict[FileName, Sha256]
     """sha256 of every file of the version but the card itself."""
+
+    @model_validator(mode="after")
+    def _says_how_large_open_inputs_are(self) -> Self:
+        if any(ANY in tensor.shape for tensor in self.inputs) != bool(self.sizes):
+            raise ValueError("sizes are listed of inputs whose dimensions are open, and of no others")
+        if self.sizes and self.sizes[0] != (self.input_size, self.input_size):
+            raise ValueError("the first of the sizes is the square of input_size")
+        return self
+
+    @property
+    def interface(self) -> tuple[object, ...]:
+        """What a caller of the network must know: where it is the same, versions are served side by side."""
+        return self.name, self.inputs, self.sizes, self.outputs
 
     @property
     def input_sizes(self) -> tuple[tuple[int, int], ...]:

@@ -281,7 +281,7 @@ def _fit(card: ModelCard, other: ModelCard, alias: AliasName) -> None:
     Raises:
         RepositoryError: they are not.
     """
-    if (card.inputs, card.outputs) != (other.inputs, other.outputs):
+    if card.interface != other.interface:
         raise RepositoryError(
             f"{card.name} version {card.version} has other inputs or outputs than its {alias}, version "
             f"{other.version}: publish it under another model name"

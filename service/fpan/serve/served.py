@@ -96,7 +96,7 @@ def _of_model(
         versions |= {repository.resolve(Reference(name, alias=alias)) for alias in aliases.aliases}
     for version in sorted(versions):
         card = repository.card(name, version)
-        if not side_by_side(card, default):
+        if card.interface != default.interface:
             raise RepositoryError(
                 f"{name} version {version} has other inputs or outputs than version {default.version}, so that the two "
                 f"cannot be served side by side: give the alias {', '.join(aliases.of(version))} to another version"
@@ -110,13 +110,8 @@ def _of_model(
             former=former is not None and version == former.version,
             serial=history.last_serial_of(named[0]) if named else 0,
         )
-    if former is not None and former.version not in versions and side_by_side(former, default):
+    if former is not None and former.version not in versions and former.interface == default.interface:
         yield ServedVersion(former, default=False, former=True)
-
-
-def side_by_side(card: ModelCard, other: ModelCard) -> bool:
-    """Whether two versions of a model can be served at once."""
-    return (card.inputs, card.sizes, card.outputs) == (other.inputs, other.sizes, other.outputs)
 
 
 def former_champion(repository: ModelRepository, name: str) -> ModelCard | None:

@@ -53,10 +53,10 @@ def config_of(cards: Sequence[ModelCard], options: ServingOptions, *, plan: bool
         plan: whether every version has a TensorRT plan.
 
     Raises:
-        ValueError: the cards' names or tensors differ: other tensors are another model name.
+        ValueError: the cards differ in their interface: that is another model name.
     """
     card = cards[0]
-    if any((c.name, c.inputs, c.sizes, c.outputs) != (card.name, card.inputs, card.sizes, card.outputs) for c in cards):
+    if any(each.interface != card.interface for each in cards):
         raise ValueError(f"the versions of {card.name} differ in their tensors: give them different names")
     config: Any = model_config_pb2.ModelConfig(name=card.name, max_batch_size=options.max_batch)
     _FILL[options.profile](config, card, options, plan)
