@@ -2,13 +2,14 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 import numpy as np
 from fpan.contract import ModelCard
 from fpan.contract.card import Tensor
 from fpan.serve.inference.backend import stacked
-from fpan.serve.inference.batcher import Answer, Batcher
+from fpan.serve.inference.batcher import Answer, Batcher, BatchLimits
 
 CARD = ModelCard(
     name="net",
@@ -85,3 +86,19 @@ async def settle() -> None:
 
 def got(answer: Answer) -> list[int]:
     return [int(item["same"][0]) for item in answer.items]
+
+
+@asynccontextmanager
+async def starting(backend: Gated) -> AsyncIterator[Callable[..., Batcher]]:
+    """Makes batchers in front of a backend; they are closed at the end."""
+    made = []
+
+    def make(card: ModelCard = CARD, metrics: object = None, **limits: object) -> Batcher:
+        made.append(Batcher(backend, card, BatchLimits(**{"wait_s": LONG_S, **limits}), metrics))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for batcher in made:
+            await batcher.close()

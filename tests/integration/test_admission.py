@@ -1,20 +1,15 @@
-"""Who may come in, over HTTP and gRPC alike: keys, scopes, permits, quotas, all before a body is read."""
+"""Who may come in, over HTTP and gRPC alike: keys, scopes, permits, quotas."""
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
 
-import grpc
 import httpx
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
-from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.client import ApiError, AsyncClient, Retry
 from fpan.serve.admission import ANY_KEY, OPEN, Access, Admission, Capacity
 from fpan.serve.caller import Offered
-from fpan.serve.errors import Overloaded
-from fpan.serve.fetch.fetch import Fetcher
-from fpan.serve.grpc import around, start_grpc
+from fpan.serve.grpc import around
 from fpan.serve.http.access import ACCESS, access_of
 from fpan.serve.http.app import create_app
 from fpan.serve.keys.file import KeyFile
@@ -24,76 +19,28 @@ from fpan.serve.settings import Settings
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from starlette.routing import Mount, Route
 
+from tests.admitting import (
+    PARSER,
+    PARSER_ENTRY,
+    PICTURE,
+    READER,
+    SLOW,
+    SLOW_ENTRY,
+    bearer,
+    over_grpc,
+    over_http,
+    serving,
+)
 from tests.keys import made
-from tests.known_face import file_of, known_gateway, photo
+from tests.known_face import known_gateway
 
-PARSER, PARSER_ENTRY = made(name="parser")
-READER, READER_ENTRY = made(name="reader", scopes=["metrics"])
-SLOW, SLOW_ENTRY = made(name="slow", concurrent=1, requests_per_minute=7)
-KEYS = KeyFile(keys=(PARSER_ENTRY, READER_ENTRY, SLOW_ENTRY))
-PICTURE = file_of(photo())
-PARSE = around.PARSE_ROUTE
-
-
-class Rates:
-    """Keeps what is asked of it, and refuses whom it is told to."""
-
-    def __init__(self):
-        self.taken = []
-        self.refuses = set()
-
-    async def take(self, identity, per_minute, cost=1):
-        self.taken.append((identity, per_minute, cost))
-        if identity in self.refuses:
-            raise Overloaded("the quota is used up")
-
-
-@asynccontextmanager
-async def serving(port, keys=KEYS, limit=64, **settings):
-    with known_gateway(grpc_port=port, **settings) as gateway:
-        gateway.rates = Rates()
-        ring = None if keys is None else KeyRing(keys)
-        capacity = Capacity.of(gateway.settings.model_copy(update={"max_concurrency": limit}))
-        gateway.admission = Admission(capacity, ring, gateway.metrics, gateway.rates, per_minute=100)
-        gateway.tls = None
-        server = await start_grpc(gateway)
-        gateway.app = create_app(gateway)
-        transport = httpx.ASGITransport(gateway.app, client=("10.0.0.7", 1))
-        async with (
-            httpx.AsyncClient(transport=transport, base_url="http://x") as gateway.http,
-            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
-        ):
-            gateway.channel = channel
-            gateway.stub = face_parsing_pb2_grpc.FaceParsingStub(channel)
-            yield gateway
-        await server.drain(0)
+TRANSPORTS = pytest.mark.parametrize("ask", [over_http, over_grpc])
 
 
 @pytest.fixture
 async def gateway(unused_tcp_port):
     async with serving(unused_tcp_port) as opened:
         yield opened
-
-
-def bearer(key):
-    return {"Authorization": f"Bearer {key}"}
-
-
-async def over_http(gateway, headers):
-    answer = await gateway.http.post("/v1/parse?faces=full", content=PICTURE, headers=headers)
-    return {200: "OK", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 429: "RESOURCE_EXHAUSTED"}[answer.status_code]
-
-
-async def over_grpc(gateway, headers):
-    request = pb.ParseRequest(image=PICTURE, options=pb.ParseOptions(mode=pb.FACES_MODE_FULL))
-    try:
-        await gateway.stub.Parse(request, metadata=[(name.lower(), value) for name, value in headers.items()])
-    except grpc.aio.AioRpcError as error:
-        return error.code().name
-    return "OK"
-
-
-TRANSPORTS = pytest.mark.parametrize("ask", [over_http, over_grpc])
 
 
 @TRANSPORTS
@@ -265,68 +212,6 @@ async def test_without_keys_quotas_are_by_address_and_not_by_what_is_said(unused
         assert [who for who, *_ in gateway.rates.taken] == ["address 10.0.0.7"] * 2
 
 
-async def test_nothing_of_a_body_is_read_of_whoever_is_refused(gateway):
-    """The second piece never comes: whoever waited for it would hang."""
-    for headers, status in (({}, 401), (bearer(READER), 403)):
-        read = []
-
-        async def receive(read=read):
-            read.append(True)
-            await asyncio.Event().wait()
-
-        sent = []
-
-        async def send(message, sent=sent):
-            sent.append(message)
-
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": "POST",
-            "scheme": "http",
-            "path": "/v1/parse",
-            "raw_path": b"/v1/parse",
-            "root_path": "",
-            "query_string": b"",
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-            "client": ("10.0.0.7", 1),
-            "server": ("x", 80),
-        }
-        await asyncio.wait_for(gateway.app(scope, receive, send), 5)
-        assert (sent[0]["status"], read) == (status, [])
-
-
-async def messages_that_never_come():
-    await asyncio.Event().wait()
-    yield b""
-
-
-@pytest.mark.parametrize(
-    ("metadata", "code"), [((), "UNAUTHENTICATED"), ((("x-api-key", READER),), "PERMISSION_DENIED")]
-)
-async def test_over_grpc_whoever_is_refused_need_not_send_the_message(gateway, metadata, code):
-    call = gateway.channel.stream_unary(PARSE)(messages_that_never_come(), metadata=metadata)
-    assert (await asyncio.wait_for(call.code(), 5)).name == code
-
-
-async def test_a_message_that_never_comes_ends_with_the_time_for_it(unused_tcp_port):
-    async with serving(unused_tcp_port, body_timeout_s=0.2) as gateway:
-        call = gateway.channel.stream_unary(PARSE)(messages_that_never_come(), metadata=(("x-api-key", PARSER),))
-        assert (await asyncio.wait_for(call.code(), 5)).name == "DEADLINE_EXCEEDED"
-        assert "within 0.2 s" in await call.details()
-        assert "fpan_requests_in_flight 0.0" in gateway.metrics.exposition().decode()
-
-
-async def test_a_call_without_a_message_is_told(gateway):
-    async def nothing():
-        return
-        yield
-
-    call = gateway.channel.stream_unary(PARSE)(nothing(), metadata=(("x-api-key", PARSER),))
-    assert (await asyncio.wait_for(call.code(), 5)).name == "INVALID_ARGUMENT"
-
-
 async def test_the_python_client_sends_its_key_and_takes_it_from_the_environment(gateway, monkeypatch):
     monkeypatch.delenv("FPAN_API_KEY", raising=False)
     options = {"transport": httpx.ASGITransport(gateway.app), "retry": Retry(attempts=1)}
@@ -397,51 +282,6 @@ async def test_the_contract_tells_of_keys(gateway):
     assert "HTTPValidationError" not in str(told)
     assert 404 in answers["GET /v1/labels"][1] & answers["GET /v1/models/{name}"][1]
     assert answers["GET /v1/jobs/{job}/result"][1] == {200, 401, 403, 404, 406, 409, 503}
-
-
-async def test_a_url_is_fetched_in_the_place_of_the_picture(gateway):
-    async def serve(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(PICTURE), PICTURE))
-        await writer.drain()
-        writer.close()
-
-    async def post(**members):
-        return await gateway.http.post("/v1/parse", json={"faces": "full", **members}, headers=bearer(PARSER))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server:
-        for settings, says in (
-            (Settings(), "does not connect to"),
-            (Settings(url_hosts=host), "not a public one"),
-        ):
-            async with Fetcher.opened(settings) as gateway.fetcher:
-                told = await post(url=f"{host}/a.png")
-                assert (told.status_code, says in told.json()["detail"]) == (403, True)
-        allowed = Settings(url_hosts=host, url_private_networks="127.0.0.0/8")
-        async with Fetcher.opened(allowed) as gateway.fetcher:
-            assert (await post(url=f"{host}/a.png")).json()["faces"]
-    for members in ({"url": "https://a", "image": "QQ=="}, {"url": "https://a", "image": "Q" * 100_000}):
-        told = await post(**members)
-        assert (told.status_code, "one request parses one picture" in told.json()["detail"]) == (400, True)
-    for members in ({"url": 5}, {"url": None}, {"url": ["https://a"]}, {}):
-        assert (await post(**members)).status_code == 400
-
-
-async def test_one_deadline_is_for_fetching_a_picture_and_parsing_it(gateway):
-    async def silent(reader, writer):
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, Fetcher.opened(Settings(url_hosts=host, url_private_networks="127.0.0.0/8")) as gateway.fetcher:
-        told = await gateway.http.post(
-            "/v1/parse?deadline_ms=100", json={"url": f"{host}/a.png"}, headers=bearer(PARSER), timeout=5
-        )
-    assert (told.status_code, told.json()["type"]) == (504, "urn:mask-fpan:problem:deadline-exceeded")
-    assert "within 100 ms" in told.json()["detail"]
 
 
 @TRANSPORTS

@@ -1,130 +1,42 @@
-"""Both clients against a real HTTP server that answers what a test has put down."""
+"""Both clients against a real HTTP server that answers what a test has put down: what is sent, what comes of it."""
 
-import asyncio
 import base64
 import io
-import pickle
 import subprocess
 import sys
-import threading
-from collections import deque
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
-from fpan import AsyncClient, Client
-from fpan.client import ApiError, DeadlinePassed, Retry, ServerUnreachable, TryAgain, UnexpectedAnswer
+from fpan import Client
+from fpan.client import UnexpectedAnswer
 from fpan.rle import encode_classes
 from PIL import Image
-from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
-HEIGHT, WIDTH = 6, 9
-NAMES = {1: "skin", 17: "hair"}
-LABELS = np.zeros((HEIGHT, WIDTH), np.uint8)
-LABELS[2:5, 1:6] = 1
-LABELS[0:2, 1:8] = 17
-SHA = "cd" * 32
+from tests.scripted import HEIGHT, LABELS, NAMES, SHA, WIDTH, answer, calling, listening
+
+
+@pytest.fixture(scope="module")
+def server():
+    with listening() as opened:
+        yield opened
+
+
+@pytest.fixture
+def scripted(server):
+    return server.renewed()
+
+
+@pytest.fixture(params=["blocking", "asynchronous"])
+def call(request, scripted):
+    return calling(request.param, scripted.url)
 
 
 def png(pixels):
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
-
-
-def answer(**changes):
-    face = {
-        "id": 0,
-        "box": [1.0, 0.5, 6.0, 5.0],
-        "score": 0.93,
-        "landmarks": [[1, 1], [4, 1], [2.5, 2], [1, 3], [4, 3]],
-        "occluded": 0.25,
-        "cut_by_crop": ["hair"],
-        "cut_by_image": True,
-        "parts": [{"id": 17, "name": "hair", "area": 14, "box": [1, 0, 8, 2], "confidence": 0.8}],
-        "mask": encode_classes(np.where(LABELS == 17, LABELS, 0), NAMES),
-    }
-    body = {
-        "request_id": "r-1",
-        "image": {"width": WIDTH, "height": HEIGHT},
-        "taxonomy": "celebamask-hq",
-        "model": {"name": "segm", "version": 2, "sha256": SHA},
-        "reason": None,
-        "notes": ["only the first of 3 frames was read"],
-        "faces": [face],
-        "mask": encode_classes(LABELS, NAMES),
-        "timing_ms": {"decode": 1.25, "infer": 20.5},
-    }
-    return JSONResponse({**body, **changes})
-
-
-def problem(status, slug="overloaded", retry_after=None, detail="the sentence"):
-    headers = {} if retry_after is None else {"Retry-After": retry_after}
-    body = {"type": f"urn:mask-fpan:problem:{slug}", "title": "T", "status": status, "detail": detail}
-    return JSONResponse({**body, "request_id": "r-9"}, status, headers, "application/problem+json")
-
-
-class Scripted:
-    """A server: hands out its script's answers in order, the last one again and again, and keeps what it was sent."""
-
-    def __init__(self):
-        self.script = deque()
-        self.seen = []
-
-    def answers(self, *responses):
-        self.script = deque(responses)
-
-    async def handle(self, request):
-        self.seen.append((request, await request.body()))
-        return self.script.popleft() if len(self.script) > 1 else self.script[0]
-
-    @property
-    def query(self):
-        return dict(self.seen[-1][0].query_params)
-
-
-@pytest.fixture(scope="module")
-def listening():
-    scripted = Scripted()
-    app = Starlette(routes=[Route("/{path:path}", scripted.handle, methods=["GET", "POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", lifespan="off", ws="none"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-    scripted.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    yield scripted
-    server.should_exit = True
-    thread.join(10)
-
-
-@pytest.fixture
-def scripted(listening):
-    listening.seen.clear()
-    listening.answers(answer())
-    return listening
-
-
-@pytest.fixture(params=["blocking", "asynchronous"])
-def call(request, scripted):
-    """Calls a method of a fresh client of either kind."""
-
-    def run(method, *args, url=None, retry=None, timeout_s=10.0, settings=(), **kwargs):
-        settings = {"url": url or scripted.url, "retry": retry, "timeout_s": timeout_s, **dict(settings)}
-        if request.param == "blocking":
-            with Client(**settings) as client:
-                return getattr(client, method)(*args, **kwargs)
-
-        async def go():
-            async with AsyncClient(**settings) as client:
-                return await getattr(client, method)(*args, **kwargs)
-
-        return asyncio.run(go())
-
-    return run
 
 
 def test_result_is_typed_and_its_masks_are_arrays(call):
@@ -237,90 +149,6 @@ def test_what_is_no_picture_is_refused_before_anything_is_sent(call, scripted, g
     assert scripted.seen == []
 
 
-@pytest.mark.parametrize(("status", "kind"), [(415, ApiError), (422, ApiError), (504, DeadlinePassed), (500, ApiError)])
-def test_problems_are_errors_with_all_that_the_server_told(call, scripted, status, kind):
-    scripted.answers(problem(status, "some-slug", detail="what is wrong"))
-    with pytest.raises(kind) as caught:
-        call("parse", b"picture")
-    error = caught.value
-    assert (error.status, error.slug, error.detail, error.request_id) == (status, "some-slug", "what is wrong", "r-9")
-    assert str(error) == "what is wrong"
-    assert len(scripted.seen) == 1
-    again = pickle.loads(pickle.dumps(error))
-    assert (type(again), again.status, again.request_id) == (kind, status, "r-9")
-
-
-@pytest.mark.parametrize("status", [429, 503])
-def test_refused_calls_are_tried_again_with_the_same_picture_until_they_pass(call, scripted, status):
-    scripted.answers(problem(status, retry_after="0"), problem(status, retry_after="0"), answer())
-    assert call("parse", b"picture").width == WIDTH
-    assert [body for _, body in scripted.seen] == [b"picture"] * 3
-
-
-def test_retries_are_bounded_and_end_with_the_servers_words(call, scripted):
-    scripted.answers(problem(503, "unavailable", retry_after="0"))
-    with pytest.raises(TryAgain) as caught:
-        call("parse", b"picture", retry=Retry(attempts=3))
-    assert len(scripted.seen) == 3
-    assert (caught.value.slug, caught.value.retry_after_s) == ("unavailable", 0)
-
-
-def test_each_attempt_is_told_what_is_left_of_the_deadline(call, scripted):
-    scripted.answers(problem(429, retry_after="0.3"), answer())
-    call("parse", b"picture", deadline_ms=5000)
-    first, second = (int(request.query_params["deadline_ms"]) for request, _ in scripted.seen)
-    assert first - second >= 300
-
-
-def test_words_of_a_proxy_are_errors_too(call, scripted):
-    scripted.answers(Response("<h1>oops</h1>", 502, media_type="text/html", headers={"x-request-id": "p-1"}))
-    with pytest.raises(ApiError, match="502 Bad Gateway") as caught:
-        call("parse", b"picture")
-    assert (caught.value.slug, caught.value.request_id) == ("bad-gateway", "p-1")
-
-
-@pytest.mark.parametrize(
-    "response",
-    [
-        Response("<h1>welcome</h1>", media_type="text/html"),
-        Response("{", media_type="application/json"),
-        JSONResponse([1, 2]),
-        JSONResponse({"hello": "world"}),
-        answer(mask={"encoding": "polygons", "size": [HEIGHT, WIDTH], "classes": []}),
-        answer(mask={**encode_classes(LABELS, NAMES), "size": [WIDTH, HEIGHT]}),
-        answer(faces=[{"id": 0}]),
-        Response("", 307, headers={"location": "/elsewhere"}),
-    ],
-)
-def test_answers_of_something_else_are_told_apart(call, scripted, response):
-    scripted.answers(response)
-    with pytest.raises(UnexpectedAnswer, match="answered"):
-        call("parse", b"picture")
-
-
-def test_run_lengths_that_do_not_fit_are_told(call, scripted):
-    broken = {**encode_classes(LABELS, NAMES), "classes": [{"id": 1, "name": "skin", "counts": "52"}]}
-    scripted.answers(answer(mask=broken))
-    result = call("parse", b"picture")
-    with pytest.raises(UnexpectedAnswer, match="cannot be decoded"):
-        _ = result.labels
-
-
-def test_nobody_there_is_told_with_the_address(call, unused_tcp_port):
-    url = f"http://127.0.0.1:{unused_tcp_port}"
-    with pytest.raises(ServerUnreachable, match=url):
-        call("parse", b"picture", url=url)
-
-
-def test_server_that_hangs_is_told(call):
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
-        with pytest.raises(ServerUnreachable, match="in time"):
-            call("health", url=url, timeout_s=0.2)
-
-
 def test_labels_are_a_taxonomy(call, scripted):
     classes = [
         {"id": 0, "name": "background", "title": "background", "colour": [0, 0, 0], "partner": 0, "groups": []},
@@ -342,18 +170,6 @@ def test_models_are_the_servers_json(call, scripted):
     scripted.answers(JSONResponse({"models": [{"name": "segm"}]}))
     assert call("models") == {"models": [{"name": "segm"}]}
     assert scripted.seen[-1][0].url.path == "/v1/models"
-
-
-@pytest.mark.parametrize(
-    ("ready", "detail"),
-    [(JSONResponse({"status": "not ready"}, 503), "not ready"), (problem(503, detail="it drains"), "it drains")],
-)
-def test_server_that_is_not_ready_is_no_error(scripted, ready, detail):
-    scripted.answers(JSONResponse({"status": "live"}), ready)
-    with Client(scripted.url) as client:
-        health = client.health()
-    assert (health.live, health.ready, health.detail) == (True, False, detail)
-    assert [request.url.path for request, _ in scripted.seen] == ["/v1/health/live", "/v1/health/ready"]
 
 
 def test_server_that_is_ready_says_so(call, scripted):
