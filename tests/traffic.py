@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fpan.contract import FaceClass, Taxonomy
+from fpan.contract.card import ANY
 from fpan.registry import FolderStore, Registry
 from fpan.serve import gateway as opening
 from fpan.serve.errors import GatewayError
@@ -42,8 +43,10 @@ def repository(root: Path, versions: int) -> Registry:
         (NAME, "segmentation", convolutions(), versions),
     ):
         card = publish(root.with_name("plain"), name, model)
-        sizes = ((256, 256),) if task == "detection" else ()
-        made = {"task": task, "sizes": sizes, "taxonomy": taxonomy(), "alignment": shipped_card().alignment}
+        made = {"task": task, "taxonomy": taxonomy(), "alignment": shipped_card().alignment}
+        if task == "detection":
+            opened = tuple(each.model_copy(update={"shape": (ANY, ANY, 3)}) for each in card.inputs)
+            made |= {"inputs": opened, "input_size": 256, "sizes": ((256, 256),)}
         card = card.model_copy(update=made)
         for _ in range(count):
             registry.publish(card, {"model.onnx": root.with_name("plain") / name / "1" / "model.onnx"})
