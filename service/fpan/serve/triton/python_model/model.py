@@ -56,28 +56,25 @@ class TritonPythonModel:
         Returns:
             One response a request, in order.
         """
-        try:
-            return [self._answer(request) for request in requests]
-        finally:
-            self._wipe(requests)
+        return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
-        if request.is_cancelled():
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError("cancelled", pb_utils.TritonError.CANCELLED))
+        inputs = {name: _array(request, name) for name in self._inputs}
         try:
-            inputs = {name: _array(request, name) for name in self._inputs}
+            if request.is_cancelled():
+                return _refusal("cancelled", pb_utils.TritonError.CANCELLED)
             outputs = self._network.run(inputs, request.requested_output_names())
         except Exception as error:  # whatever a runtime raises must become an answer; the details stay in the log
             pb_utils.Logger.log_error(f"{_FAILED}: {error!r}")
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(_FAILED))
+            return _refusal(_FAILED)
+        finally:
+            for array in inputs.values():  # nothing of a picture is left in memory that this process shares
+                ctypes.memset(array.ctypes.data, 0, array.nbytes)
         return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(name, outputs[name]) for name in outputs])
 
-    def _wipe(self, requests: list[Any]) -> None:
-        """Leaves nothing of a picture in the memory that this process shares with the server, cancelled ones either."""
-        for request in requests:
-            for name in self._inputs:
-                array = _array(request, name)
-                ctypes.memset(array.ctypes.data, 0, array.nbytes)
+
+def _refusal(*why: Any) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(*why))
 
 
 def _array(request: Any, name: str) -> "np.ndarray[Any, Any]":
