@@ -14,8 +14,6 @@ SHARE = 0.7
 """Of the best throughput, where latency is measured."""
 BURST = 6
 _SENDERS = 64
-_DISTINCT = 64
-_SEED = 5
 
 
 @dataclass
@@ -43,8 +41,8 @@ OURS = "this gateway"
 
 def measure(rounds: int, seconds: float) -> Figures:
     """All in turn: once for the rates, then so many rounds."""
-    portraits = [(pictures.jpeg(pictures.portrait(i)), 1) for i in range(40)]
-    groups = pictures.mixed(_DISTINCT, _SEED)
+    portraits = pictures.portraits()
+    groups = pictures.mixed()
     contestants = [gateway(OURS), *peers()]
     figures = Figures()
     for turn in range(rounds + 1):

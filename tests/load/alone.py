@@ -45,7 +45,7 @@ def cache(rounds: int, seconds: float) -> Cache:
     for turn in range(rounds):
         fresh = pictures.mixed(400, seed=1000 * turn)
         repeats = [fresh[0] if i % round(1 / _REPEATED) == 0 else file for i, file in enumerate(fresh)]
-        portraits = [(pictures.jpeg(pictures.portrait(i)), 1) for i in range(40)]
+        portraits = pictures.portraits()
         with (
             _redis() as address,
             running(gateway(REDIS_CACHE_URL=address, CACHE_KEY="the secret of a benchmark"), fresh[:1]) as server,
@@ -178,7 +178,7 @@ def memory(requests: int) -> Memory:
     for i, output in enumerate(("rle", "polygons", "overlay", "alpha,confidence", "redact", "npz")):
         for query in pictures.raw(f"/v1/parse?faces=full&output={output}", crops[i::10]):
             queries.append(generator.Query(query.path, query.body, {"Content-Type": "image/jpeg"}))
-    queries += pictures.raw("/v1/parse", [(pictures.jpeg(pictures.portrait(i)), 1) for i in range(10)])
+    queries += pictures.raw("/v1/parse", pictures.portraits(10))
     queries += pictures.raw("/v1/parse", pictures.mixed(6, seed=3))
     queries += pictures.raw("/v1/parse?faces=nobody", crops[:10]) + pictures.raw("/v1/parse", [(b"no picture", 0)] * 10)
     order = np.random.default_rng(0).permutation(len(queries))

@@ -50,7 +50,12 @@ def group(faces: int, seed: int) -> np.ndarray:
     return canvas
 
 
-def mixed(count: int, seed: int) -> list[tuple[bytes, int]]:
+def portraits(count: int = 40) -> list[tuple[bytes, int]]:
+    """Files with one face, and that they have one."""
+    return [(jpeg(portrait(i)), 1) for i in range(count)]
+
+
+def mixed(count: int = 64, seed: int = 5) -> list[tuple[bytes, int]]:
     """Files with one to eight faces, and how many each has."""
     chance = random.Random(seed)
     sizes = [chance.randint(1, 8) for _ in range(count)]

@@ -5,7 +5,7 @@ Peers get what the gateway has, so that what is compared is how requests are tak
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,7 +54,19 @@ class _Direct:
 class Work:
     """One worker's networks, and the steps of a request."""
 
-    def __init__(self, runtime: RuntimeName = "openvino", threads: int = 1) -> None:
+    def __init__(
+        self,
+        runtime: RuntimeName = "openvino",
+        threads: int = 1,
+        around: Callable[[str, Network], Any] = lambda _, network: network,
+    ) -> None:
+        """Loads them.
+
+        Args:
+            runtime: what computes.
+            threads: of one run.
+            around: is given the name of each network and the network, and gives what is asked in its place.
+        """
         cv2.setNumThreads(1)
         repository = ModelRepository(REPOSITORY)
         card, finder = repository.card(*SEGM), repository.card(*DETECTOR)
@@ -62,8 +74,9 @@ class Work:
         assert card.alignment is not None
         self.taxonomy, self._template, self._size = card.taxonomy, card.alignment, card.input_size
         self._settings = Settings()
-        self._network = self._read(repository, SEGM, runtime, threads, [DEFAULT, (*DEFAULT, "logits")])
-        detector = self._read(repository, DETECTOR, runtime, threads, [("faces",)])
+        network = self._read(repository, SEGM, runtime, threads, [DEFAULT, (*DEFAULT, "logits")])
+        self._network = around(SEGM[0], network)
+        detector = around(DETECTOR[0], self._read(repository, DETECTOR, runtime, threads, [("faces",)]))
         self._detector = FaceDetector(finder, _Direct(detector), _AtOnce(), self._settings.detector_threshold)
         self._loop = asyncio.new_event_loop()
 
