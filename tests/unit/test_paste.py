@@ -1,5 +1,6 @@
 """Back into the photo: labels land where the face is, at any size."""
 
+import cv2
 import numpy as np
 import pytest
 from fpan.contract.figures import CERTAIN
@@ -64,6 +65,22 @@ def test_tiles_leave_no_seam(monkeypatch):
     monkeypatch.setattr(paste, "_TILE", 37)
     tiled = paste.paste_probabilities(crop(matrix), window, logits)
     assert (once[0] == tiled[0]).mean() > 0.9999
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7])
+def test_classes_that_are_nowhere_near_are_not_missed(monkeypatch, angle):
+    scale, turn = 0.07, np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = np.column_stack([scale * turn, [5, -9]])
+    random = np.random.default_rng(1)
+    blobs = [cv2.GaussianBlur(random.normal(0, 60, (32, 32)).astype(np.float32), (0, 0), 3) for _ in NAMES]
+    logits = np.stack(blobs)
+    window = paste.window_of(crop(matrix), 900, 1000)
+    labels, sure = paste.paste_probabilities(crop(matrix), window, logits)
+    monkeypatch.setattr(paste, "_UNLIKELY", 0.0)
+    asked_of_all, sure_of_all = paste.paste_probabilities(crop(matrix), window, logits)
+    assert len(np.unique(labels)) == len(NAMES)
+    assert np.array_equal(labels, asked_of_all)
+    assert np.abs(sure.astype(int) - sure_of_all).max() <= 2
 
 
 def test_small_faces_are_sampled():

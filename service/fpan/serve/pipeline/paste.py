@@ -14,8 +14,9 @@ from fpan.serve.pipeline.types import Labels, ParsedFace, Window
 
 _UNLIKELY = 1e-3
 """Where a class is not as probable as this it is not sampled."""
-_TILE = 512
-"""Side in pixels of the part of the photo for which probabilities are enlarged at once: bounds the memory."""
+_TILE = 256
+"""Side in pixels of the part of the photo for which probabilities are enlarged at once, of the classes that may be
+there; bounds the memory."""
 
 
 def window_of(crop: Crop, width: int, height: int) -> Window:
@@ -64,7 +65,7 @@ def paste_probabilities(
     confidence = np.full((y1 - y0, x1 - x0), CERTAIN, np.uint8)
     # The grid's pixel i has its centre at stride * i + (stride - 1) / 2 of the crop.
     to_grid = np.array([[1 / stride, 0, (1 / stride - 1) / 2], [0, 1 / stride, (1 / stride - 1) / 2]])
-    places = _places(logits)
+    likely = _softmax(logits) >= _UNLIKELY
     grid = np.ones(logits.shape[1:], np.uint8)
     for top, left in product(range(0, y1 - y0, _TILE), range(0, x1 - x0, _TILE)):
         check()
@@ -73,25 +74,48 @@ def paste_probabilities(
         at = (x0 + left, y0 + top, x0 + left + width, y0 + top + height)
         matrix = to_grid @ np.vstack([from_window(crop.matrix, at), [0, 0, 1]])
         inside = cv2.warpAffine(grid, matrix, (width, height), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0
+        places = _places(likely, _under(matrix, (width, height), likely.shape[1:]))
+        if len(places) == 1:
+            np.copyto(labels[tile], np.uint8(*places), where=inside)  # which is certain
+            continue
         found, sure = _likeliest(logits, places, matrix, (width, height))
         np.copyto(labels[tile], found, where=inside)
         np.copyto(confidence[tile], sure, where=inside)
     return labels, confidence
 
 
-def _places(logits: NDArray[np.float32]) -> dict[int, Window]:
-    """For each class that may be somewhere the part of the grid, x0, y0, x1, y1, where it may: one more pixel around.
+def _under(matrix: NDArray[np.float64], size: tuple[int, int], shape: tuple[int, ...]) -> Window:
+    """The part of a grid of ``shape`` (height, width) that a part of the photo, of ``size`` (width, height), is sampled
+    from: what lies around each of its pixels. Never empty.
+    """
+    width, height = size
+    corners = np.array([[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]])
+    at = corners @ matrix[:, :2].T + matrix[:, 2]
+    x0, y0 = np.clip(np.floor(at.min(0)).astype(int), 0, [shape[1] - 1, shape[0] - 1]).tolist()
+    x1, y1 = np.clip(np.floor(at.max(0)).astype(int) + 2, [x0 + 1, y0 + 1], [shape[1], shape[0]]).tolist()
+    return x0, y0, x1, y1
+
+
+def _places(likely: NDArray[np.bool_], part: Window) -> dict[int, Window]:
+    """For each class that may be somewhere in a part of the grid the part, x0, y0, x1, y1, where it may: one more pixel
+    around.
 
     Elsewhere it is not sampled: it costs as much as any and never wins. Only where it may be labelled or lower the
     confidence of what is.
+
+    Args:
+        likely: bool (C, h, w): where each class may be.
+        part: of the grid.
     """
+    x0, y0, x1, y1 = part
     places = {}
-    height, width = logits.shape[1:]
-    for c, likely in enumerate(_softmax(logits) >= _UNLIKELY):
-        left, top, across, down = cv2.boundingRect(likely.view(np.uint8))
-        if across:
-            end = (min(width, left + across + 1), min(height, top + down + 1))
-            places[c] = (max(0, left - 1), max(0, top - 1), *end)
+    here = likely[:, y0:y1, x0:x1]
+    height, width = likely.shape[1:]
+    for c in np.flatnonzero(here.any((1, 2))).tolist():
+        left, top, across, down = cv2.boundingRect(here[c].view(np.uint8))
+        left, top = left + x0, top + y0
+        end = (min(width, left + across + 1), min(height, top + down + 1))
+        places[c] = (max(0, left - 1), max(0, top - 1), *end)
     return places
 
 
