@@ -17,7 +17,7 @@ from importlib.metadata import version
 import numpy as np
 from fpan.serve.inference.runtime import Network
 
-from tests.load import against_peers, against_triton, alone, saturation
+from tests.load import against_peers, against_triton, alone, background, saturation
 from tests.load.contestants import ROOT
 
 RESULT = ROOT / "docs" / "results" / "serving.md"
@@ -45,6 +45,7 @@ def main() -> None:
         "saturation": lambda a: saturation.tell(saturation.measure(a.rounds, a.seconds)),
         "peers": lambda a: against_peers.tell(against_peers.measure(a.rounds, a.seconds), network_per_s(a.seconds)),
         "cache": lambda a: alone.tell_cache(alone.cache(a.rounds, a.seconds)),
+        "background": lambda a: background.tell(background.measure(a.rounds, a.seconds)),
         "overload": lambda a: alone.tell_overload(alone.overload(a.rounds, a.seconds)),
         "memory": lambda a: alone.tell_memory(alone.memory(a.requests)),
     }
