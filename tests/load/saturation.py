@@ -137,8 +137,8 @@ def tell(figures: dict[str, Figures]) -> list[str]:
         f"{CALLERS} callers who ask as soon as they are answered. Portraits of 512 x 512 pixels with one face, and "
         "pictures of one to eight faces; `faces=auto`, a PNG, nothing cached. The others have two processes of one "
         "thread each (`tests/load/peers/`), the same decoding, detector, network, runtime and PNG. The last row is "
-        "that work in two processes of one thread without a server: the most that these parts can do. All of them are "
-        "started at once and asked in turn.",
+        "that work in two processes of one thread that nobody has to ask. All of them are started at once and take "
+        "turns.",
         "",
         *table.lines,
         "",

@@ -247,7 +247,7 @@ class Settings(BaseSettings):
     """Pictures of jobs, and of callers who would rather wait (``Priority: u=7``), that are in work at once."""
     background_batch: Positive = 1
     """Crops of background work that go to a network at once: others must wait for such a batch. More pays on a GPU."""
-    background_pause_ms: Annotated[float, Field(ge=0)] = 20.0
+    background_pause_ms: Annotated[float, Field(ge=0)] = 50.0
     """How long a network stays free for others once it has answered them, in milliseconds: looking for the faces of a
     photo asks it several times in turn."""
     background_wait_s: Seconds = 1.0
