@@ -71,16 +71,6 @@ def test_figures_of_a_large_face_take_little_memory():
     assert peak < 4 * labels.size
 
 
-def test_figures_are_counted_when_they_are_asked_for_and_once(monkeypatch):
-    counted = []
-    counts = measure.sums_by_class
-    monkeypatch.setattr(measure, "sums_by_class", lambda *args: counted.append(True) or counts(*args))
-    face = parsed_face(np.ones((4, 4), np.uint8), (0, 0, 4, 4))
-    assert not counted
-    assert face.figures is face.figures
-    assert counted == [True]
-
-
 def test_a_label_map_of_one_pixel_has_a_part():
     labels, sure = np.full((1, 1), 1, np.uint8), np.full((1, 1), 100, np.uint8)
     (part,) = measure.part_figures(labels, *measure.sums_by_class(labels, sure), TAXONOMY, (7, 8), None)
