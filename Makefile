@@ -55,7 +55,7 @@ test: $(TEST_ENV)/ready ## run every check; WORKERS= says on how many processes
 verify: $(TEST_ENV)/ready ## run what takes longer than the tests may: versions exchanged under traffic, deployments and clusters killed, 50,000 broken inputs
 	@$(TEST_ENV)/bin/python -m pytest --full tests/e2e/test_rollout.py tests/e2e/test_deploy.py tests/e2e/test_bulk.py tests/e2e/test_bulk_places.py tests/fuzz
 
-bench: $(BENCH_ENV)/ready ## measure the gateway against Triton and other servers (three quarters of an hour, nothing else may run); PARTS= chooses
+bench: $(BENCH_ENV)/ready ## measure the gateway against Triton and other servers (an hour, nothing else may run); PARTS= chooses
 	@$(BENCH_ENV)/bin/python -m tests.load $(if $(PARTS),--only $(PARTS))
 
 train: $(TEST_ENV)/ready ## train the paper whole; PRESET=smoke renders its data, else DATA= and UNLABELLED= name it, RUN= the folder

@@ -1,6 +1,6 @@
 """`make bench`: measures the gateway against Triton and against other servers, and writes docs/results/serving.md.
 
-    python -m tests.load                         # everything, about three quarters of an hour
+    python -m tests.load                         # everything, about an hour
     python -m tests.load --only triton overload  # some of it; the rest of the page stays as it is
 
 Contestants take turns within a round, and rounds are repeated: figures are medians, with the least and the most of the
