@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from fpan.client import Client
 from fpan.contract import AlignmentTemplate, similarity
-from fpan_training.alignment import MIRRORED, AlignmentFit, finder, fit, measure, mirror, residual, to_unit
+from fpan_training.landmarks.alignment import MIRRORED, AlignmentFit, finder, fit, measure, mirror, residual, to_unit
 from hypothesis import given
 from hypothesis import strategies as st
 
 TEMPLATE = AlignmentTemplate.model_validate_json(
-    (Path(__file__).parents[2] / "training/fpan_training/segm/alignment_celeba.json").read_bytes()
+    (Path(__file__).parents[2] / "training/fpan_training/landmarks/alignment_celeba.json").read_bytes()
 )
 
 coordinate = st.floats(-2000, 2000)

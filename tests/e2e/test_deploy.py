@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from fpan.registry import FolderStore, Registry
 from fpan_training.data.folder import FaceFolder
-from fpan_training.gates import GateError
-from fpan_training.pipeline.deploy import SMOKE_GATES, Deploy
-from fpan_training.pipeline.train import Train
-from fpan_training.segm.register import Register
+from fpan_training.paper.pipeline import Train
+from fpan_training.release.deploy import SMOKE_GATES, Deploy
+from fpan_training.release.gates import GateError
+from fpan_training.release.register import Register
 from PIL import Image
 
 from tests import service as services

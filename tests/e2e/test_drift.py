@@ -13,7 +13,7 @@ from fpan.serve.gateway import open_gateway
 from fpan.serve.pipeline.options import ParseOptions
 from fpan.serve.settings import Settings
 from fpan_training.data.folder import FaceFolder
-from fpan_training.segm.reference import measure_reference
+from fpan_training.release.reference import measure_reference
 
 from tests import service as services
 

@@ -10,14 +10,14 @@ import torch
 from fpan.contract import ModelRepository
 from fpan.contract.drift import FACE_SIZE, POSE_ANGLES, quantities
 from fpan_training.data.folder import DataError
-from fpan_training.gates import Gates
-from fpan_training.gates.calibration import CalibrationLimit
-from fpan_training.gates.int8 import Int8
-from fpan_training.pipeline.report import Report, published
-from fpan_training.pipeline.stages import Sources, Stages
-from fpan_training.pipeline.train import Train
-from fpan_training.routing.answers import AnswerStore
-from fpan_training.segm.register import Register
+from fpan_training.modules.predictions import PredictionStore
+from fpan_training.paper.pipeline import Train
+from fpan_training.paper.report import Report, published
+from fpan_training.paper.stages import Sources, Stages
+from fpan_training.release.gates import Gates
+from fpan_training.release.gates.calibration import CalibrationLimit
+from fpan_training.release.gates.int8 import Int8
+from fpan_training.release.register import Register
 
 from tests.service import ROOT
 
@@ -70,8 +70,8 @@ def test_segm_learns_from_covered_routed_and_turned_pictures_with_the_weights_of
     assert config["weights"]["lambda_o"] > 0 < config["weights"]["lambda_p"]
     for name in ("occluded", "routed", "posed"):
         names = [path.stem for path in (run / name / "images").iterdir()]
-        answers = AnswerStore(run / "answers" / name)
-        assert sum(answers.get(each) is not None for each in names) > len(names) / 2
+        predictions = PredictionStore(run / "predictions" / name)
+        assert sum(predictions.get(each) is not None for each in names) > len(names) / 2
 
 
 def test_a_second_call_does_nothing_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

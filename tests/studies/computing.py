@@ -20,7 +20,7 @@ from fpan.serve.inference import shared_inputs
 from fpan.serve.inference.embedded import EmbeddedBackend
 from fpan.serve.inference.runtime import Network
 from fpan.serve.settings import Settings
-from fpan_training.machine import machine
+from fpan_training.engine.machine import machine
 
 from tests.service import ROOT
 

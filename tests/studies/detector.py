@@ -25,11 +25,11 @@ from fpan.serve.pipeline.detect_views import ViewPlan, plan_views, render
 from fpan.serve.pipeline.types import Box, Detection
 from fpan.serve.settings import Settings
 from fpan_training.data.folder import FaceFolder, read_rgb
-from fpan_training.detector.build import DetectorBuild
-from fpan_training.detector.sources import SOURCES
-from fpan_training.detector.surgery import sizes
-from fpan_training.machine import machine
-from fpan_training.progress import track
+from fpan_training.data.packages import SOURCES
+from fpan_training.engine.machine import machine
+from fpan_training.engine.progress import track
+from fpan_training.release.detector.build import DetectorBuild
+from fpan_training.release.detector.surgery import sizes
 from numpy.typing import NDArray
 
 from tests.studies.detector_pictures import Truth, picture

@@ -25,10 +25,10 @@ from fpan_training.evaluate.bootstrap import bootstrap
 from fpan_training.evaluate.confusion import Scores
 from fpan_training.evaluate.grouped import Grouping
 from fpan_training.evaluate.measure import Measured, measure
-from fpan_training.segm.checkpoint import load_network, read_config
-from fpan_training.segm.finetune import Finetune
-from fpan_training.segm.keep import KeepConfig
-from fpan_training.segm.step import SegmStep
+from fpan_training.modules.segm.checkpoint import load_network, read_config
+from fpan_training.modules.segm.finetune import Finetune
+from fpan_training.modules.segm.keep import DistillConfig
+from fpan_training.modules.segm.step import SegmStep
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
 from tests.service import ROOT
@@ -72,7 +72,7 @@ POSED = Domain(
 )
 WAYS: dict[str, Callable[[Finetune], Finetune]] = {
     "as it is": lambda tuning: tuning,
-    "nothing kept": lambda tuning: replace(tuning, keep=KeepConfig()),
+    "nothing kept": lambda tuning: replace(tuning, keep=DistillConfig()),
     "rehearsal": lambda tuning: replace(
         tuning, extra=(str(_data() / "celeba19"),), loop=replace(tuning.loop, epochs=HALF_AS_MANY)
     ),

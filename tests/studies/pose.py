@@ -17,11 +17,11 @@ from fpan.serve.pipeline.detect import FaceDetector
 from fpan.serve.pipeline.pose import solve
 from fpan.serve.settings import Settings
 from fpan_training.data.folder import FaceFolder, read_rgb
+from fpan_training.engine.machine import machine
+from fpan_training.engine.progress import track
 from fpan_training.face3d import pose
 from fpan_training.landmarks.teacher import Teacher, task_bytes
-from fpan_training.machine import machine
-from fpan_training.ppm.sources import from_aflw
-from fpan_training.progress import track
+from fpan_training.modules.ppm.sources import from_aflw
 from numpy.typing import NDArray
 
 from tests.studies.detector import Network

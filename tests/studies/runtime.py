@@ -24,7 +24,7 @@ from fpan.contract import ModelCard, ModelRepository
 from fpan.serve.inference.embedded import EmbeddedBackend
 from fpan.serve.inference.runtime import RuntimeName, version_of
 from fpan.serve.settings import Settings
-from fpan_training.machine import machine
+from fpan_training.engine.machine import machine
 from numpy.typing import NDArray
 from skimage.data import astronaut
 

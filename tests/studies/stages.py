@@ -16,7 +16,7 @@ from io import BytesIO
 
 import httpx
 import numpy as np
-from fpan_training.machine import machine
+from fpan_training.engine.machine import machine
 from PIL import Image
 from skimage import data
 

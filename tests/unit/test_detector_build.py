@@ -11,9 +11,9 @@ import openvino
 import pytest
 import retinaface
 from fpan.contract import ModelRepository
-from fpan_training.detector.build import DetectorBuild
-from fpan_training.detector.sources import SOURCES, Source, SourceError
-from fpan_training.detector.surgery import CANDIDATES, sizes
+from fpan_training.data.packages import SOURCES, Source, SourceError
+from fpan_training.release.detector.build import DetectorBuild
+from fpan_training.release.detector.surgery import CANDIDATES, sizes
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 

@@ -7,44 +7,44 @@ from collections.abc import Callable
 import tyro
 from fpan.contract import RepositoryError
 
-from fpan_training.ablation.ablate import Ablation
-from fpan_training.alignment import AlignmentFit
 from fpan_training.data.check import Check
 from fpan_training.data.folder import DataError
 from fpan_training.data.importers.command import Import
 from fpan_training.data.shards import Sharding
-from fpan_training.detector.build import DetectorBuild
-from fpan_training.dom.report import DomReport
-from fpan_training.dom.train import DomTraining
+from fpan_training.engine.tracking import TrackingError
 from fpan_training.face3d.export import Face3d
 from fpan_training.face3d.ict.build import FaceModelBuild
 from fpan_training.face3d.rendered import Render
-from fpan_training.figures.make import Figures
-from fpan_training.gates import GateError
 from fpan_training.landmarks.aligned import Align
+from fpan_training.landmarks.alignment import AlignmentFit
 from fpan_training.landmarks.build import LandmarkBuild
 from fpan_training.landmarks.picture import LandmarkScheme
-from fpan_training.lom.report import LomReport
-from fpan_training.lom.train import LomTraining
+from fpan_training.modules.dom.report import DomReport
+from fpan_training.modules.dom.train import DomTraining
+from fpan_training.modules.lom.report import LomReport
+from fpan_training.modules.lom.train import LomTraining
+from fpan_training.modules.ppm.report import PpmReport
+from fpan_training.modules.ppm.train import PpmTraining
+from fpan_training.modules.predictions import PredictionsBuild
+from fpan_training.modules.segm.compare import Compare
+from fpan_training.modules.segm.draw_weights import DrawWeights
+from fpan_training.modules.segm.finetune import Finetune
+from fpan_training.modules.segm.train import SegmTraining
+from fpan_training.modules.uvm.pose_folder import PoseAugmentFolder
+from fpan_training.modules.uvm.report import UvmReport
+from fpan_training.modules.uvm.train import UvmTraining
 from fpan_training.occlusion.build import BuildOccluded
-from fpan_training.pipeline.deploy import Deploy
-from fpan_training.pipeline.report import Report
-from fpan_training.pipeline.service import ServiceError
-from fpan_training.pipeline.train import Train
-from fpan_training.ppm.report import PpmReport
-from fpan_training.ppm.train import PpmTraining
-from fpan_training.routing.answers import Answers
-from fpan_training.routing.route import RouteData
-from fpan_training.segm.compare import Compare
-from fpan_training.segm.draw_weights import DrawWeights
-from fpan_training.segm.finetune import Finetune
-from fpan_training.segm.gate import Gate
-from fpan_training.segm.register import Register
-from fpan_training.segm.train import SegmTraining
-from fpan_training.tracking import TrackingError
-from fpan_training.uvm.pose_folder import PoseAugmentFolder
-from fpan_training.uvm.report import UvmReport
-from fpan_training.uvm.train import UvmTraining
+from fpan_training.paper.ablation.ablate import Ablation
+from fpan_training.paper.figures.make import Figures
+from fpan_training.paper.pipeline import Train
+from fpan_training.paper.report import Report
+from fpan_training.paper.routing.route import RouteData
+from fpan_training.release.deploy import Deploy
+from fpan_training.release.detector.build import DetectorBuild
+from fpan_training.release.gate import Gate
+from fpan_training.release.gates import GateError
+from fpan_training.release.register import Register
+from fpan_training.release.service import ServiceError
 
 COMMANDS: dict[str, Callable[..., object]] = {
     "train": Train,
@@ -72,7 +72,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "uvm-report": UvmReport,
     "pose-augment": PoseAugmentFolder,
     "route": RouteData,
-    "answers": Answers,
+    "predictions": PredictionsBuild,
     "render": Render,
     "face3d": Face3d,
     "face-model": FaceModelBuild,

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from fpan_training.data.label_space import LabelSpace
-from fpan_training.routing import RoutingConfig
-from fpan_training.routing.protocols import LandmarkAnswer
+from fpan_training.paper.routing import RoutingConfig
+from fpan_training.paper.routing.protocols import LandmarkPrediction
 from fpan_training.taxonomy import TAXONOMY
 
 OCCLUSION, SKIN, GLASSES = (TAXONOMY.id_of(name) for name in ("occlusion", "skin", "eye_g"))
@@ -29,12 +29,12 @@ class FixedLom:
     """The share, or the share by the picture's brightness."""
     asked: int = 0
 
-    def __call__(self, image: np.ndarray, points: np.ndarray) -> LandmarkAnswer:
+    def __call__(self, image: np.ndarray, points: np.ndarray) -> LandmarkPrediction:
         self.asked += 1
         share = self.hidden if isinstance(self.hidden, float) else self.hidden[int(image[0, 0, 0])]
         visibility = np.ones(264, np.float32)
         visibility[: round(264 * share)] = 0.2
-        return LandmarkAnswer(points, visibility)
+        return LandmarkPrediction(points, visibility)
 
 
 @dataclass

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from fpan_training.loop import LoopConfig, Run, fit, launch
-from fpan_training.segm import SegmOutput
-from fpan_training.segm.step import SegmStep
+from fpan_training.engine.loop import LoopConfig, Run, fit, launch
+from fpan_training.modules.segm import SegmOutput
+from fpan_training.modules.segm.step import SegmStep
 from fpan_training.taxonomy import TAXONOMY
 from torch import Tensor, nn
 from torch.utils.data import Dataset

@@ -10,28 +10,28 @@ from typing import Any
 
 import torch
 from fpan_training.data.label_space import LabelSpace
-from fpan_training.dom import RLA_SMOKE, DomNetwork
-from fpan_training.dom.data import collate as collate_dom
-from fpan_training.dom.step import DomStep
+from fpan_training.engine.loop import Module
 from fpan_training.face3d import pose
-from fpan_training.lom import INPUT_SIZE, Lom, LomConfig
-from fpan_training.lom.data import CLASSES
-from fpan_training.lom.data import collate as collate_lom
-from fpan_training.lom.step import LomBatch, LomStep
-from fpan_training.loop import Module
-from fpan_training.ppm import PoseNetwork, PpmConfig
-from fpan_training.ppm.data import collate as collate_ppm
-from fpan_training.ppm.step import PoseStep
-from fpan_training.segm import SegmConfig, build
-from fpan_training.segm.data import collate_segm
-from fpan_training.segm.groups import Groups
-from fpan_training.segm.lite_fpn import LiteFpnConfig
-from fpan_training.segm.step import SegmBatch, SegmStep
+from fpan_training.modules.dom import RLA_SMOKE, DomNetwork
+from fpan_training.modules.dom.data import collate as collate_dom
+from fpan_training.modules.dom.step import DomStep
+from fpan_training.modules.lom import INPUT_SIZE, Lom, LomConfig
+from fpan_training.modules.lom.data import CLASSES
+from fpan_training.modules.lom.data import collate as collate_lom
+from fpan_training.modules.lom.step import LomBatch, LomStep
+from fpan_training.modules.ppm import PoseNetwork, PpmConfig
+from fpan_training.modules.ppm.data import collate as collate_ppm
+from fpan_training.modules.ppm.step import PoseStep
+from fpan_training.modules.segm import SegmConfig, build
+from fpan_training.modules.segm.data import collate_segm
+from fpan_training.modules.segm.groups import Groups
+from fpan_training.modules.segm.step import SegmBatch, SegmStep
+from fpan_training.modules.uvm.data import collate as collate_uvm
+from fpan_training.modules.uvm.identity import Identity, frontal_view
+from fpan_training.modules.uvm.model import UvGan, UvmConfig
+from fpan_training.modules.uvm.step import UvBatch, UvmStep
+from fpan_training.nets.lite_fpn import LiteFpnConfig
 from fpan_training.taxonomy import TAXONOMY
-from fpan_training.uvm.data import collate as collate_uvm
-from fpan_training.uvm.identity import Identity, frontal_view
-from fpan_training.uvm.model import UvGan, UvmConfig
-from fpan_training.uvm.step import UvBatch, UvmStep
 from torch import Generator, Tensor, nn
 from torch.utils.data import Dataset
 

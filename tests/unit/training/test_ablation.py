@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fpan_training.ablation import ablate
-from fpan_training.ablation.ablate import Ablation
-from fpan_training.ablation.figures import Difference, differences, figures_of, noise_of
-from fpan_training.ablation.inputs import Inputs
-from fpan_training.ablation.paper import paper_table
-from fpan_training.ablation.plan import BUDGETS, OURS, ROWS, jobs, weights_of
 from fpan_training.data.folder import DataError
 from fpan_training.evaluate import Confusion, Interval
 from fpan_training.evaluate.groups import group_ious
 from fpan_training.evaluate.strata import yaw_of
 from fpan_training.landmarks.scheme import POINTS
-from fpan_training.routing.answers import Answer, AnswerStore
-from fpan_training.segm.weights import WeightConfig
+from fpan_training.modules.predictions import FacePrediction, PredictionStore
+from fpan_training.modules.segm.weights import WeightConfig
+from fpan_training.paper.ablation import ablate
+from fpan_training.paper.ablation.ablate import Ablation
+from fpan_training.paper.ablation.figures import Difference, differences, figures_of, noise_of
+from fpan_training.paper.ablation.inputs import Inputs
+from fpan_training.paper.ablation.paper import paper_table
+from fpan_training.paper.ablation.plan import BUDGETS, OURS, ROWS, jobs, weights_of
 from fpan_training.taxonomy import TAXONOMY
 
 from tests.unit.training.conftest import draw_face, write_pair
@@ -130,11 +130,17 @@ def test_whatever_is_missing_is_named_at_once_with_its_command(tmp_path: Path, f
     inputs = Inputs(occluded=tmp_path / "none", clean=faces_root, posed_test=tmp_path / "posed_test")
     with pytest.raises(DataError) as error:
         inputs.check(ROWS)
-    for word in ("inputs.occluded", "fpan-train route", "fpan-train pose-augment", "fpan-train answers", "posed-test"):
+    for word in (
+        "inputs.occluded",
+        "fpan-train route",
+        "fpan-train pose-augment",
+        "fpan-train predictions",
+        "posed-test",
+    ):
         assert word in str(error.value)
     replace(inputs, occluded=faces_root, posed_test=None).check(ROWS[:1])
-    with pytest.raises(DataError, match=f"fpan-train answers --data {faces_root}"):
-        replace(inputs, occluded=faces_root, posed_test=None, answers=tmp_path).check(ROWS[:2])
+    with pytest.raises(DataError, match=f"fpan-train predictions --data {faces_root}"):
+        replace(inputs, occluded=faces_root, posed_test=None, predictions=tmp_path).check(ROWS[:2])
 
 
 def _write_faces(root: Path, count: int, seed: int, names: str = "face{}", *, covered: bool) -> None:
@@ -169,17 +175,17 @@ def inputs(tmp_path: Path) -> Inputs:
     for name in ("occluded", "routed", "posed"):
         for i in range(12):
             rng = np.random.default_rng(i)
-            answer = Answer(
+            prediction = FacePrediction(
                 rng.uniform(16, 48, (POINTS, 2)).astype(np.float32),
                 rng.random(POINTS).astype(np.float32),
                 rng.uniform(-60, 60, 3).astype(np.float32),
             )
-            AnswerStore(tmp_path / "answers" / name).put(f"face{i}", answer)
+            PredictionStore(tmp_path / "predictions" / name).put(f"face{i}", prediction)
     return Inputs(
         occluded=tmp_path / "occluded",
         clean=tmp_path / "clean",
         posed_test=tmp_path / "turned",
-        answers=tmp_path / "answers",
+        predictions=tmp_path / "predictions",
         routed=tmp_path / "routed",
         posed=tmp_path / "posed",
     )

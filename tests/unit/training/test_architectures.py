@@ -11,14 +11,14 @@ import pytest
 import torch
 from fpan.serve.triton.engine.supported import findings
 from fpan.serve.triton.engine.typed import typed
-from fpan_training.export import export_segm, label_agreement
-from fpan_training.loop import LoopConfig, parameter_groups
-from fpan_training.segm import ARCHITECTURES, SegmConfig, SegmNetwork, build
-from fpan_training.segm.bisenet import BiSeNetConfig
-from fpan_training.segm.lite_fpn import LiteFpnConfig
-from fpan_training.segm.loss import LossConfig, segm_loss
-from fpan_training.segm.rtformer import RTFormerConfig
-from fpan_training.segm.unet import UNetConfig
+from fpan_training.engine.loop import LoopConfig, parameter_groups
+from fpan_training.modules.segm import ARCHITECTURES, SegmConfig, SegmNetwork, build
+from fpan_training.modules.segm.loss import LossConfig, segm_loss
+from fpan_training.nets.bisenet import BiSeNetConfig
+from fpan_training.nets.lite_fpn import LiteFpnConfig
+from fpan_training.nets.rtformer import RTFormerConfig
+from fpan_training.nets.unet import UNetConfig
+from fpan_training.release.export import export_segm, label_agreement
 from torch import Tensor, nn
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 from fpan_training.data.folder import DataError
-from fpan_training.dom import RLA_SMOKE, DomNetwork
-from fpan_training.dom.baselines import MeanFace, local_mean, navier_stokes, telea
-from fpan_training.dom.data import CropConfig, Faces, OcclusionData, collate
-from fpan_training.dom.pseudo import DeOcclusion
-from fpan_training.dom.report import DomReport, inside
-from fpan_training.dom.step import DomStep, to_input, validate
-from fpan_training.dom.train import DomTraining, load, mean_face
+from fpan_training.engine.loop import LoopConfig, Run
 from fpan_training.landmarks.store import FaceRecord, FaceStore
-from fpan_training.loop import LoopConfig, Run
+from fpan_training.modules.dom import RLA_SMOKE, DomNetwork
+from fpan_training.modules.dom.baselines import MeanFace, local_mean, navier_stokes, telea
+from fpan_training.modules.dom.data import CropConfig, Faces, OcclusionData, collate
+from fpan_training.modules.dom.pseudo import DeOcclusion
+from fpan_training.modules.dom.report import DomReport, inside
+from fpan_training.modules.dom.step import DomStep, to_input, validate
+from fpan_training.modules.dom.train import DomTraining, load, mean_face
 from fpan_training.taxonomy import TAXONOMY
 from torch import Tensor, nn
 

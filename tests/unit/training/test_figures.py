@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from fpan_training.data.assets import Assets
 from fpan_training.data.folder import DataError
-from fpan_training.dom.pseudo import DeOcclusion
 from fpan_training.face3d.rendered import render_face
-from fpan_training.figures import draw
-from fpan_training.figures.draw import CELL, VARIANTS, YAWS_DEG
-from fpan_training.figures.faces import Face, cover
-from fpan_training.figures.make import NEEDS, Figures
-from fpan_training.routing.protocols import LandmarkAnswer
+from fpan_training.modules.dom.pseudo import DeOcclusion
+from fpan_training.modules.uvm.complete import MirrorCompletion
+from fpan_training.paper.figures import draw
+from fpan_training.paper.figures.draw import CELL, VARIANTS, YAWS_DEG
+from fpan_training.paper.figures.faces import Face, cover
+from fpan_training.paper.figures.make import NEEDS, Figures
+from fpan_training.paper.routing.protocols import LandmarkPrediction
 from fpan_training.taxonomy import TAXONOMY
-from fpan_training.uvm.complete import MirrorCompletion
 
 _SIDE = 128
 
@@ -49,8 +49,8 @@ def test_a_face_is_covered_by_what_was_asked_for_and_the_same_each_time(face: Fa
 
 def test_figure_5_shows_the_landmarks_that_lom_says(face: Face) -> None:
     def lom(seen: float) -> np.ndarray:
-        def answer(image: np.ndarray, points: np.ndarray) -> LandmarkAnswer:
-            return LandmarkAnswer(points, np.full(len(points), seen, np.float32))
+        def answer(image: np.ndarray, points: np.ndarray) -> LandmarkPrediction:
+            return LandmarkPrediction(points, np.full(len(points), seen, np.float32))
 
         return draw.figure_5([face], answer, Assets())
 

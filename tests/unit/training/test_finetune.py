@@ -16,20 +16,20 @@ from fpan_training.data import AugmentConfig, FaceFolder
 from fpan_training.data.folder import DataError
 from fpan_training.data.label_space import DatasetFile, LabelSpace, write_dataset_file
 from fpan_training.data.split import SplitConfig, ensure_split
-from fpan_training.gates import Gates
-from fpan_training.gates.calibration import CalibrationLimit
-from fpan_training.loop import LoopConfig, Run
-from fpan_training.segm import SegmConfig
-from fpan_training.segm.checkpoint import load_network, read_config
-from fpan_training.segm.finetune import Finetune, passes
-from fpan_training.segm.groups import Groups
-from fpan_training.segm.keep import KeepConfig, Keeper
-from fpan_training.segm.lite_fpn import LiteFpnConfig
-from fpan_training.segm.loss import PartialLabels
-from fpan_training.segm.model import build
-from fpan_training.segm.register import Register
-from fpan_training.segm.step import SegmStep
-from fpan_training.segm.train import SegmTraining
+from fpan_training.engine.loop import LoopConfig, Run
+from fpan_training.modules.segm import SegmConfig
+from fpan_training.modules.segm.checkpoint import load_network, read_config
+from fpan_training.modules.segm.finetune import Finetune, passes
+from fpan_training.modules.segm.groups import Groups
+from fpan_training.modules.segm.keep import DistillConfig, Distiller
+from fpan_training.modules.segm.loss import PartialLabels
+from fpan_training.modules.segm.model import build
+from fpan_training.modules.segm.step import SegmStep
+from fpan_training.modules.segm.train import SegmTraining
+from fpan_training.nets.lite_fpn import LiteFpnConfig
+from fpan_training.release.gates import Gates
+from fpan_training.release.gates.calibration import CalibrationLimit
+from fpan_training.release.register import Register
 from fpan_training.taxonomy import TAXONOMY
 from torch import nn
 
@@ -46,7 +46,7 @@ _LOOP = LoopConfig(
     accelerator="cpu",
 )
 _TUNING = replace(_LOOP, epochs=6, lr=2e-3, ema_decay=0.8)
-_KEEP = KeepConfig(weight=3.0, norms=True)
+_KEEP = DistillConfig(weight=3.0, norms=True)
 _AUGMENT = AugmentConfig(p_large_rotation=0, rotation_deg=4, p_low_resolution=0, p_background=0, p_occluder=0)
 _SEGM = SegmConfig("lite_fpn", input_size=SIDE, lite_fpn=LiteFpnConfig((16, 16, 16, 32, 32), dropout=0))
 _OWN = 30
@@ -228,7 +228,7 @@ def test_what_is_kept_is_the_starts_division_of_a_group_and_nothing_of_single_cl
     network.eval()
     space = LabelSpace.from_labels("two", {"0": "rest", "1": ["skin", "nose"], "13": "hair", "255": "ignore"})
     partial = PartialLabels(Groups((space,)), torch.zeros(1, dtype=torch.long))
-    keeper = Keeper(network, KeepConfig(1.0))
+    keeper = Distiller(network, DistillConfig(1.0))
     x = torch.randn(1, 3, 32, 32)
     logits = network(x).logits.detach()
 
@@ -252,7 +252,7 @@ def test_norms_keep_their_statistics_only_where_asked() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5))
     for norms in (True, False):
         network.train()
-        Keeper(network, KeepConfig(norms=norms)).hold(network)
+        Distiller(network, DistillConfig(norms=norms)).hold(network)
         assert [layer.training for layer in network] == [True, not norms, True]
 
 
@@ -262,4 +262,4 @@ def test_passes_fall_with_the_root_of_the_number_of_pictures() -> None:
 
 def test_keeping_needs_a_start(faces_root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing to keep"):
-        SegmTraining(faces_root, tmp_path, segm=_SEGM, keep=KeepConfig(1.0)).fit()
+        SegmTraining(faces_root, tmp_path, segm=_SEGM, keep=DistillConfig(1.0)).fit()

@@ -13,24 +13,24 @@ from fpan.contract import GOLDEN_FILE, GateResult, GoldenPictures, ModelCard, Mo
 from fpan.contract.gate import Verdict
 from fpan.registry import FolderStore, Registry
 from fpan_training.data.folder import FaceFolder
-from fpan_training.export.onnx_file import Agreement
-from fpan_training.gates import GateError, Gates, Trial, refuse_failed
-from fpan_training.gates.calibration import CalibrationLimit
-from fpan_training.gates.contender import Contender, find_champion
-from fpan_training.gates.int8 import Int8
-from fpan_training.gates.latency import Latency
-from fpan_training.gates.licence import Licence
-from fpan_training.gates.metrics import Metrics
-from fpan_training.gates.parity import Parity
-from fpan_training.gates.size import Size
-from fpan_training.gates.strata import Strata, open_set
-from fpan_training.gates.taxonomy import taxonomy
-from fpan_training.segm import SegmConfig, build
-from fpan_training.segm.gate import Gate
-from fpan_training.segm.loss import LossConfig, segm_loss
-from fpan_training.segm.preprocess import Normalise
-from fpan_training.segm.register import Register
-from fpan_training.segm.unet import UNetConfig
+from fpan_training.modules.segm import SegmConfig, build
+from fpan_training.modules.segm.loss import LossConfig, segm_loss
+from fpan_training.modules.segm.preprocess import Normalise
+from fpan_training.nets.unet import UNetConfig
+from fpan_training.release.export.onnx_file import Agreement
+from fpan_training.release.gate import Gate
+from fpan_training.release.gates import GateError, GateInputs, Gates, refuse_failed
+from fpan_training.release.gates.calibration import CalibrationLimit
+from fpan_training.release.gates.contender import EvaluatedModel, find_champion
+from fpan_training.release.gates.int8 import Int8
+from fpan_training.release.gates.latency import Latency
+from fpan_training.release.gates.licence import Licence
+from fpan_training.release.gates.metrics import Metrics
+from fpan_training.release.gates.parity import Parity
+from fpan_training.release.gates.size import Size
+from fpan_training.release.gates.strata import Strata, open_set
+from fpan_training.release.gates.taxonomy import taxonomy
+from fpan_training.release.register import Register
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
 from tests.unit.training.conftest import SIDE, draw_face, write_pair
@@ -94,11 +94,11 @@ def first(register: Register) -> ModelCard:
 
 
 @pytest.fixture
-def trial(first: ModelCard, register: Register, faces: FaceFolder, tmp_path: Path) -> Trial:
+def trial(first: ModelCard, register: Register, faces: FaceFolder, tmp_path: Path) -> GateInputs:
     """The first version as a candidate against itself."""
-    return Trial(
+    return GateInputs(
         model="segm",
-        candidate=Contender("the candidate", Path(register.repository) / "segm/1/model.onnx", SIDE, TAXONOMY),
+        candidate=EvaluatedModel("the candidate", Path(register.repository) / "segm/1/model.onnx", SIDE, TAXONOMY),
         champion=find_champion(register.repository, "segm", tmp_path),
         agreement=Agreement(10_000, 3, 1e-4),
         val=open_set("faces, val", register.data, CELEBA19_CLASSES),
@@ -109,7 +109,7 @@ def trial(first: ModelCard, register: Register, faces: FaceFolder, tmp_path: Pat
 
 
 @pytest.fixture
-def blind(trial: Trial) -> Trial:
+def blind(trial: GateInputs) -> GateInputs:
     """The candidate with the labels of its pictures exchanged: what it would say if it had learnt nothing."""
     folder = trial.val.folder
     shuffled = trial.work / "shuffled"
@@ -172,14 +172,14 @@ def test_a_version_whose_classes_are_permuted_is_refused_and_the_registry_stays_
     assert (repository.versions("segm"), repository.current("segm")) == ([1], 1)
 
 
-def test_paired_pictures_of_the_same_network_differ_by_nothing(trial: Trial) -> None:
+def test_paired_pictures_of_the_same_network_differ_by_nothing(trial: GateInputs) -> None:
     for result in Metrics()(trial, Strata()):
         if "faces" not in result.name:
             assert (result.verdict, result.figure) == ("passed", 0)
             assert "+0.0000 (+0.0000 to +0.0000)" in result.evidence
 
 
-def test_a_candidate_that_is_worse_by_more_than_the_margin_is_refused(trial: Trial, blind: Trial) -> None:
+def test_a_candidate_that_is_worse_by_more_than_the_margin_is_refused(trial: GateInputs, blind: GateInputs) -> None:
     """Both say the same of the same pictures; the candidate's counts are those of shuffled labels."""
     assert trial.champion is not None
     counts = blind.measured(blind.candidate, blind.val)
@@ -206,7 +206,7 @@ def write_strata(root: Path) -> tuple[Path, Path]:
     return occluded, posed
 
 
-def test_occluded_and_turned_faces_are_compared_where_they_are_given(trial: Trial, tmp_path: Path) -> None:
+def test_occluded_and_turned_faces_are_compared_where_they_are_given(trial: GateInputs, tmp_path: Path) -> None:
     occluded, posed = write_strata(tmp_path)
     strata = Strata(occluded, posed, least_pictures=3)
     found = {r.name: r for r in Metrics()(trial, strata)}
@@ -222,7 +222,7 @@ def test_occluded_and_turned_faces_are_compared_where_they_are_given(trial: Tria
     assert "4 of 6 pictures of posed are known to show turned faces" in few["mIoU, turned faces"].evidence
 
 
-def test_a_candidate_that_is_worse_on_occluded_faces_alone_is_refused(trial: Trial, tmp_path: Path) -> None:
+def test_a_candidate_that_is_worse_on_occluded_faces_alone_is_refused(trial: GateInputs, tmp_path: Path) -> None:
     occluded, _ = write_strata(tmp_path)
     strata = Strata(occluded, least_pictures=3)
     test = strata.of_occluded(trial.val)
@@ -235,13 +235,13 @@ def test_a_candidate_that_is_worse_on_occluded_faces_alone_is_refused(trial: Tri
     assert (said["mIoU"], said["mIoU, occluded faces"]) == ("passed", "failed")
 
 
-def test_parity_is_a_share_of_the_pixels(trial: Trial) -> None:
+def test_parity_is_a_share_of_the_pixels(trial: GateInputs) -> None:
     assert only(Parity()(trial)).verdict == "passed"
     worse = only(Parity()(replace(trial, agreement=Agreement(10_000, 11, 1.0))))
     assert (worse.verdict, worse.told) == ("failed", "0.9989 (at least 0.9990)")
 
 
-def test_int8_is_quantised_with_training_pictures_alone(trial: Trial) -> None:
+def test_int8_is_quantised_with_training_pictures_alone(trial: GateInputs) -> None:
     found = only(Int8(margin=0.5, pictures=4)(trial))
     assert found.verdict == "passed"
     assert "ranges from 4 training pictures" in found.evidence
@@ -250,7 +250,7 @@ def test_int8_is_quantised_with_training_pictures_alone(trial: Trial) -> None:
     assert only(Int8()(replace(trial, train=trial.train.only(())))).verdict == "not measured"
 
 
-def test_latency_has_a_budget_and_a_ratio(trial: Trial, tmp_path: Path) -> None:
+def test_latency_has_a_budget_and_a_ratio(trial: GateInputs, tmp_path: Path) -> None:
     assert verdicts(Latency(ratio=20, budget_ms=60_000, rounds=3)(trial)) == {
         "latency": "passed",
         "latency ratio": "passed",
@@ -261,13 +261,13 @@ def test_latency_has_a_budget_and_a_ratio(trial: Trial, tmp_path: Path) -> None:
     }
 
 
-def test_size_is_that_of_the_file(trial: Trial) -> None:
+def test_size_is_that_of_the_file(trial: GateInputs) -> None:
     size = trial.candidate.path.stat().st_size
     assert only(Size(size / 1e6)(trial)).verdict == "passed"
     assert only(Size((size - 1) / 1e6)(trial)).verdict == "failed"
 
 
-def with_classes(trial: Trial, change: Callable[[list[dict[str, object]]], None]) -> Trial:
+def with_classes(trial: GateInputs, change: Callable[[list[dict[str, object]]], None]) -> GateInputs:
     """The trial against a champion with other classes."""
     champion = trial.champion
     assert champion is not None
@@ -277,7 +277,7 @@ def with_classes(trial: Trial, change: Callable[[list[dict[str, object]]], None]
     return replace(trial, champion=replace(champion, taxonomy=type(TAXONOMY).model_validate(members)))
 
 
-def test_a_taxonomy_with_another_class_is_refused_and_told_to_take_another_name(trial: Trial) -> None:
+def test_a_taxonomy_with_another_class_is_refused_and_told_to_take_another_name(trial: GateInputs) -> None:
     assert only(taxonomy(trial)).verdict == "passed"
     recoloured = with_classes(trial, lambda classes: classes[1].update(colour=(1, 2, 3), title="the skin"))
     assert only(taxonomy(recoloured)).verdict == "passed"
@@ -290,7 +290,7 @@ def test_a_taxonomy_with_another_class_is_refused_and_told_to_take_another_name(
     assert verdicts(Metrics()(other, Strata()))["mIoU"] == "not measured"
 
 
-def test_partners_are_part_of_what_a_class_means(trial: Trial) -> None:
+def test_partners_are_part_of_what_a_class_means(trial: GateInputs) -> None:
     def apart(classes: list[dict[str, object]]) -> None:
         for name in ("l_eye", "r_eye"):
             classes[TAXONOMY.id_of(name)]["partner"] = TAXONOMY.id_of(name)
@@ -299,14 +299,14 @@ def test_partners_are_part_of_what_a_class_means(trial: Trial) -> None:
     assert (found.verdict, found.figure) == ("failed", 2)
 
 
-def test_calibration_is_held_against_its_limit(trial: Trial) -> None:
+def test_calibration_is_held_against_its_limit(trial: GateInputs) -> None:
     found = only(CalibrationLimit(1)(trial))
     assert found.verdict == "passed"
     assert found.figure is not None
     assert only(CalibrationLimit(found.figure / 2)(trial)).verdict == "failed"
 
 
-def test_terms_with_a_comma_stand_in_quotes(trial: Trial) -> None:
+def test_terms_with_a_comma_stand_in_quotes(trial: GateInputs) -> None:
     source = trial.sources[0].model_copy(update={"licence": "Apache-2.0, as this project"})
     rendered = replace(trial, sources=(source,))
     assert only(Licence('MIT, "apache-2.0, as this project"')(rendered)).verdict == "passed"
@@ -324,7 +324,7 @@ def test_terms_with_a_comma_stand_in_quotes(trial: Trial) -> None:
     ],
 )
 def test_only_licences_on_the_operators_list_are_let_through(
-    trial: Trial, monkeypatch: pytest.MonkeyPatch, allowed: str, verdict: Verdict
+    trial: GateInputs, monkeypatch: pytest.MonkeyPatch, allowed: str, verdict: Verdict
 ) -> None:
     monkeypatch.setenv("ALLOWED_LICENCES", allowed)
     found = only(Licence()(trial))
@@ -374,7 +374,7 @@ def test_golden_pictures_say_again_what_the_file_said(first: ModelCard, register
     golden = GoldenPictures.read(folder / GOLDEN_FILE)
     assert golden.images.shape == (8, SIDE, SIDE, 3)
     assert len(np.unique(golden.images.reshape(8, -1), axis=0)) == 8
-    labels, _ = Contender("again", folder / "model.onnx", SIDE, TAXONOMY).run(golden.images)
+    labels, _ = EvaluatedModel("again", folder / "model.onnx", SIDE, TAXONOMY).run(golden.images)
     assert (labels == golden.labels).all()
     assert len(np.unique(golden.labels)) > 1
     golden.write(tmp_path / GOLDEN_FILE)

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 import tyro
 import yaml
-from fpan_training.segm.train import SegmTraining
+from fpan_training.modules.segm.train import SegmTraining
 from kubeflow_trainer_api.models import JobsetV1alpha2JobSet
 from torch.distributed.run import get_args_parser
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from fpan_training.data.folder import DataError
 from fpan_training.data.label_space import PRESETS, DatasetFile, LabelSpace, write_dataset_file
-from fpan_training.segm.groups import Groups, dice_sums, group_log_probabilities
-from fpan_training.segm.loss import ce_and_dice
+from fpan_training.modules.segm.groups import Groups, dice_sums, group_log_probabilities
+from fpan_training.modules.segm.loss import ce_and_dice
 from fpan_training.taxonomy import TAXONOMY
 from torch import Tensor
 

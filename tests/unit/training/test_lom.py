@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from fpan_training.data.folder import DataError
-from fpan_training.export.onnx_file import INPUT, open_session
+from fpan_training.engine.loop import LoopConfig
 from fpan_training.face3d.pose import rotation
 from fpan_training.landmarks import SCHEME, FaceStore
 from fpan_training.landmarks.canonical import canonical_mesh
 from fpan_training.landmarks.teacher import record_of
-from fpan_training.lom import INPUT_SIZE, Lom, LomConfig, load
-from fpan_training.lom.data import (
+from fpan_training.modules.lom import INPUT_SIZE, Lom, LomConfig, load
+from fpan_training.modules.lom.data import (
     CLASSES,
     EYE_CORNERS,
     LomAugmentConfig,
@@ -24,18 +24,18 @@ from fpan_training.lom.data import (
     marked_faces,
     mean_shape,
 )
-from fpan_training.lom.evaluate import answer, f1, ibug_errors, point_errors, roc_auc, visibility_figures
-from fpan_training.lom.export import DeployedLom, export_lom
-from fpan_training.lom.loss import LomLossConfig, class_rarity, landmark_loss, visibility_loss
-from fpan_training.lom.model import deployed_parameters
-from fpan_training.lom.pictures import draw_landmarks
-from fpan_training.lom.predict import FaceLandmarks
-from fpan_training.lom.settings import LomSettings
-from fpan_training.lom.step import LomBatch, LomStep
-from fpan_training.lom.train import LomTraining, start_from_mean, train_stages
-from fpan_training.lom.youtube import read_youtube
-from fpan_training.loop import LoopConfig
-from fpan_training.segm.cost import macs
+from fpan_training.modules.lom.evaluate import f1, ibug_errors, point_errors, predict_crops, roc_auc, visibility_figures
+from fpan_training.modules.lom.export import DeployedLom, export_lom
+from fpan_training.modules.lom.loss import LomLossConfig, class_rarity, landmark_loss, visibility_loss
+from fpan_training.modules.lom.model import deployed_parameters
+from fpan_training.modules.lom.pictures import draw_landmarks
+from fpan_training.modules.lom.predict import FaceLandmarks
+from fpan_training.modules.lom.settings import LomSettings
+from fpan_training.modules.lom.step import LomBatch, LomStep
+from fpan_training.modules.lom.train import LomTraining, start_from_mean, train_stages
+from fpan_training.modules.lom.youtube import read_youtube
+from fpan_training.modules.segm.cost import macs
+from fpan_training.release.export.onnx_file import INPUT, open_session
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -304,7 +304,7 @@ def test_both_stages_train_through_the_loop_and_resume(faces: list[MarkedFace], 
     again = train_stages(settings, faces, tuple(faces[:8]), occluder, tmp_path)
     assert again.history == run.history
     network = load(tmp_path / "visibility" / "best.pt")
-    assert answer(network, LomData(faces, 0.1)).points.shape == (16, 264, 2)
+    assert predict_crops(network, LomData(faces, 0.1)).points.shape == (16, 264, 2)
 
 
 def test_another_modules_checkpoint_is_refused(tmp_path: Path) -> None:

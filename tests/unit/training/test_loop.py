@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 from fpan_training.data import Augment, AugmentConfig, FaceFolder, SegmentationData, collate
-from fpan_training.loop import LoopConfig, Run, batches_of, fit, parameter_groups, save, write_whole
-from fpan_training.segm import SegmConfig, SegmOutput, build
-from fpan_training.segm.lite_fpn import LiteFpnConfig
-from fpan_training.segm.step import SegmStep
-from fpan_training.segm.train import SegmTraining, validate_segm
+from fpan_training.engine.loop import LoopConfig, Run, batches_of, fit, parameter_groups, save, write_whole
+from fpan_training.modules.segm import SegmConfig, SegmOutput, build
+from fpan_training.modules.segm.step import SegmStep
+from fpan_training.modules.segm.train import SegmTraining, validate_segm
+from fpan_training.nets.lite_fpn import LiteFpnConfig
 from fpan_training.taxonomy import TAXONOMY
 from torch import Tensor, nn
 

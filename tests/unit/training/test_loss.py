@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from fpan_training.segm import SegmOutput
-from fpan_training.segm.loss import LossConfig, ce_and_dice, segm_loss
+from fpan_training.modules.segm import SegmOutput
+from fpan_training.modules.segm.loss import LossConfig, ce_and_dice, segm_loss
 from torch import Tensor
 
 _CLASSES = 5

@@ -14,18 +14,18 @@ from fpan_training.face3d.pose import rotation
 from fpan_training.landmarks import SCHEME, face_crop, warp_points
 from fpan_training.landmarks.canonical import canonical_mesh
 from fpan_training.landmarks.teacher import record_of
-from fpan_training.lom import INPUT_SIZE, Lom, LomConfig
-from fpan_training.lom.data import LomAugmentConfig, LomData, MarkedFace, mean_shape
-from fpan_training.lom.data import collate as collate_lom
-from fpan_training.lom.loss import LomLossConfig
-from fpan_training.lom.pictures import draw_landmarks
-from fpan_training.lom.step import LomStep
-from fpan_training.lom.train import start_from_mean
-from fpan_training.ppm import PoseNetwork, PpmConfig
-from fpan_training.ppm.data import PoseAugmentConfig, PoseData, PosedFace
-from fpan_training.ppm.data import collate as collate_ppm
-from fpan_training.ppm.predict import crop
-from fpan_training.ppm.step import PoseStep
+from fpan_training.modules.lom import INPUT_SIZE, Lom, LomConfig
+from fpan_training.modules.lom.data import LomAugmentConfig, LomData, MarkedFace, mean_shape
+from fpan_training.modules.lom.data import collate as collate_lom
+from fpan_training.modules.lom.loss import LomLossConfig
+from fpan_training.modules.lom.pictures import draw_landmarks
+from fpan_training.modules.lom.step import LomStep
+from fpan_training.modules.lom.train import start_from_mean
+from fpan_training.modules.ppm import PoseNetwork, PpmConfig
+from fpan_training.modules.ppm.data import PoseAugmentConfig, PoseData, PosedFace
+from fpan_training.modules.ppm.data import collate as collate_ppm
+from fpan_training.modules.ppm.predict import crop
+from fpan_training.modules.ppm.step import PoseStep
 from numpy.typing import NDArray
 from PIL import Image
 

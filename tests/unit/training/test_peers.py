@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from fpan_training.segm.bisenet import BiSeNet, BiSeNetConfig
-from fpan_training.segm.unet import UNet, UNetConfig
+from fpan_training.nets.bisenet import BiSeNet, BiSeNetConfig
+from fpan_training.nets.unet import UNet, UNetConfig
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from fpan_training import plots
+from fpan_training.engine import plots
 from fpan_training.taxonomy import TAXONOMY
 from PIL import Image
 

@@ -15,16 +15,25 @@ from fpan_training.face3d import pose
 from fpan_training.landmarks import SCHEME, FaceRecord, FaceStore
 from fpan_training.landmarks.canonical import canonical_mesh
 from fpan_training.landmarks.teacher import record_of
-from fpan_training.ppm import HeadPose, PoseNetwork, PpmConfig, load
-from fpan_training.ppm.data import PoseAugmentConfig, PoseData, PosedFace, collate, mirror, move, repeat_by_yaw, turned
-from fpan_training.ppm.evaluate import PoseErrors
-from fpan_training.ppm.loss import PoseLossConfig, geodesic, hopenet_loss, pose_loss
-from fpan_training.ppm.model import BINS, bin_centres, bins_of, expectation, rotation_from_6d
-from fpan_training.ppm.predict import crop, crop_matrix
-from fpan_training.ppm.report import PpmReport
-from fpan_training.ppm.sources import from_aflw, from_fasseg, from_posed, from_store
-from fpan_training.ppm.step import PoseBatch, PoseStep
-from fpan_training.ppm.train import PpmTraining
+from fpan_training.modules.ppm import HeadPose, PoseNetwork, PpmConfig, load
+from fpan_training.modules.ppm.data import (
+    PoseAugmentConfig,
+    PoseData,
+    PosedFace,
+    collate,
+    mirror,
+    move,
+    repeat_by_yaw,
+    turned,
+)
+from fpan_training.modules.ppm.evaluate import PoseErrors
+from fpan_training.modules.ppm.loss import PoseLossConfig, geodesic, hopenet_loss, pose_loss
+from fpan_training.modules.ppm.model import BINS, bin_centres, bins_of, expectation, rotation_from_6d
+from fpan_training.modules.ppm.predict import crop, crop_matrix
+from fpan_training.modules.ppm.report import PpmReport
+from fpan_training.modules.ppm.sources import from_aflw, from_fasseg, from_posed, from_store
+from fpan_training.modules.ppm.step import PoseBatch, PoseStep
+from fpan_training.modules.ppm.train import PpmTraining
 from PIL import Image
 from scipy.io import savemat
 

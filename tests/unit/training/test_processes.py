@@ -11,8 +11,8 @@ import pytest
 import torch
 import tyro
 from fpan_training.data import EpochSampler
-from fpan_training.loop import LoopConfig, launch
-from fpan_training.segm.train import SegmTraining
+from fpan_training.engine.loop import LoopConfig, launch
+from fpan_training.modules.segm.train import SegmTraining
 from torch.distributed.run import get_args_parser
 
 from tests.service import ROOT

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from fpan_training import loop
-from fpan_training.loop import LoopConfig, Module, Run, fit
+from fpan_training.engine import loop
+from fpan_training.engine.loop import LoopConfig, Module, Run, fit
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn

@@ -9,8 +9,8 @@ from fpan_training.face3d import pose
 from fpan_training.landmarks import SCHEME
 from fpan_training.landmarks.aligned import aligned, read_template
 from fpan_training.landmarks.canonical import canonical_mesh
-from fpan_training.routing import Kind, Route, Router, merge
-from fpan_training.routing.modules import AlignedDom
+from fpan_training.paper.routing import Kind, Route, Router, merge
+from fpan_training.paper.routing.modules import AlignedDom
 
 from tests.unit.training.routing_doubles import (
     CONFIG,

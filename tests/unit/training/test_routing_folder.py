@@ -1,4 +1,4 @@
-"""Routing of folders, ahead of training and in the loop: log, counts, resuming; and the answers of LOM and PPM."""
+"""Routing of folders, ahead of training and in the loop: log, counts, resuming; and the predictions of LOM and PPM."""
 
 import json
 from collections.abc import Callable
@@ -12,19 +12,19 @@ from fpan_training.data import FaceFolder
 from fpan_training.data.folder import DataError, read_labels
 from fpan_training.data.label_space import LabelSpace
 from fpan_training.data.mixture import MixedData, Part
-from fpan_training.dom.model import RLA_SMOKE, DomNetwork
 from fpan_training.landmarks import SCHEME, FaceRecord, FaceStore
 from fpan_training.landmarks.canonical import canonical_mesh
-from fpan_training.lom.model import Lom, LomConfig
-from fpan_training.pipeline.depth import DEPTHS
-from fpan_training.ppm import PoseNetwork, PpmConfig
-from fpan_training.routing import Decision, DecisionLog, Kind, Route, Router, RoutingConfig, routed
-from fpan_training.routing.answers import Answer, Answers, AnswerStore, ask_all
-from fpan_training.routing.decision import Evidence, count
-from fpan_training.routing.folder import LOG
-from fpan_training.routing.route import RouteData, route_folder
-from fpan_training.segm.in_loop import RouteInLoop
-from fpan_training.segm.train import SegmTraining
+from fpan_training.modules.dom.model import RLA_SMOKE, DomNetwork
+from fpan_training.modules.lom.model import Lom, LomConfig
+from fpan_training.modules.ppm import PoseNetwork, PpmConfig
+from fpan_training.modules.predictions import FacePrediction, PredictionsBuild, PredictionStore, ask_all
+from fpan_training.modules.segm.in_loop import RouteInLoop
+from fpan_training.modules.segm.train import SegmTraining
+from fpan_training.paper.budget import BUDGETS
+from fpan_training.paper.routing import Decision, DecisionLog, Kind, Route, Router, RoutingConfig, routed
+from fpan_training.paper.routing.decision import Evidence, count
+from fpan_training.paper.routing.folder import LOG
+from fpan_training.paper.routing.route import RouteData, route_folder
 from torch.utils.data import DataLoader
 
 from tests.unit.training.routing_doubles import (
@@ -261,7 +261,7 @@ def _faces(store: FaceStore, names: tuple[str, ...]) -> None:
 def test_segm_routes_while_it_trains_and_logs_what_went_where(data: Path, tmp_path: Path) -> None:
     networks = _networks(tmp_path)
     _faces(FaceStore(tmp_path / "faces" / "data"), ("p0", "p1"))
-    depth = DEPTHS["smoke"]
+    depth = BUDGETS["smoke"]
     training = SegmTraining(
         data,
         tmp_path / "run",
@@ -280,13 +280,13 @@ def test_segm_routes_while_it_trains_and_logs_what_went_where(data: Path, tmp_pa
         replace(training, run=tmp_path / "other", route=RouteInLoop(networks["lom"]))()
 
 
-# Answers
+# PredictionsBuild
 
 
 def test_answers_are_kept_for_pictures_with_a_face_and_asked_for_once(
     data: Path, tmp_path: Path, make_pair: Callable[..., None]
 ) -> None:
-    faces, store, lom = FaceStore(tmp_path / "faces"), AnswerStore(tmp_path / "answers"), FixedLom(0.5)
+    faces, store, lom = FaceStore(tmp_path / "faces"), PredictionStore(tmp_path / "predictions"), FixedLom(0.5)
     nothing = FaceRecord.nothing()
     faces.put("p0", replace(nothing, points264=face_points(), found=True))
     faces.put("p1", nothing)
@@ -298,21 +298,21 @@ def test_answers_are_kept_for_pictures_with_a_face_and_asked_for_once(
     for _ in range(2):
         ask_all(pictures, faces, lom, ppm, store)
     assert lom.asked == 1
-    answer = store.get("p0")
-    assert answer is not None
-    assert np.array_equal(answer.points, face_points())
-    assert (answer.visibility < 0.5).sum() == 132
-    assert answer.angles.tolist() == [10, 20, 30]
+    prediction = store.get("p0")
+    assert prediction is not None
+    assert np.array_equal(prediction.points, face_points())
+    assert (prediction.visibility < 0.5).sum() == 132
+    assert prediction.angles.tolist() == [10, 20, 30]
     assert store.get("p1") is None
 
 
 def test_a_file_that_is_no_answer_is_named(tmp_path: Path) -> None:
-    store = AnswerStore(tmp_path)
-    store.put("a", Answer(face_points(), np.ones(264, np.float32), np.zeros(2, np.float32)))
+    store = PredictionStore(tmp_path)
+    store.put("a", FacePrediction(face_points(), np.ones(264, np.float32), np.zeros(2, np.float32)))
     with pytest.raises(DataError, match=r"angles is \(2,\), not \(3,\)"):
         store.get("a")
     store.path("a").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="no answer"):
+    with pytest.raises(DataError, match="no prediction"):
         store.get("a")
 
 
@@ -320,11 +320,11 @@ def test_the_real_networks_answer_what_routing_asks(tmp_path: Path, data: Path) 
     _networks(tmp_path)
     faces = FaceStore(tmp_path / "faces")
     _faces(faces, ("p0", "p1", "p2"))
-    store = Answers(data, faces.folder, tmp_path / "lom", tmp_path / "ppm", tmp_path / "answers")()
-    answer = store.get("p0")
-    assert answer is not None
-    assert ((answer.visibility >= 0) & (answer.visibility <= 1)).all()
-    assert np.abs(answer.angles).max() < 99
+    store = PredictionsBuild(data, faces.folder, tmp_path / "lom", tmp_path / "ppm", tmp_path / "predictions")()
+    prediction = store.get("p0")
+    assert prediction is not None
+    assert ((prediction.visibility >= 0) & (prediction.visibility <= 1)).all()
+    assert np.abs(prediction.angles).max() < 99
     # Everything counts as hidden, so that DOM is asked.
     config = RoutingConfig(visible=1.01)
     page = RouteData(data, faces.folder, tmp_path / "lom", tmp_path / "dom", tmp_path / "out", config)()

@@ -5,10 +5,10 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from fpan_training.loop import LoopConfig, parameter_groups
-from fpan_training.segm.dappm import Dappm
-from fpan_training.segm.rtformer import RTFormer, RTFormerConfig
-from fpan_training.segm.rtformer_blocks import CrossAttention, DropPath, GpuFriendlyAttention
+from fpan_training.engine.loop import LoopConfig, parameter_groups
+from fpan_training.nets.dappm import Dappm
+from fpan_training.nets.rtformer import RTFormer, RTFormerConfig
+from fpan_training.nets.rtformer_blocks import CrossAttention, DropPath, GpuFriendlyAttention
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -12,7 +12,7 @@ from fpan_training.evaluate.boundary import BoundaryCounts, outline
 from fpan_training.evaluate.calibration import Calibration
 from fpan_training.evaluate.grouped import Grouping
 from fpan_training.evaluate.groups import group_f1s, group_ious
-from fpan_training.evaluate.measure import Answer, Measured, measure
+from fpan_training.evaluate.measure import Measured, Prediction, measure
 from fpan_training.evaluate.strata import OCCLUDED_EDGES, YAW_EDGES, occluded_share, strata
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
@@ -197,9 +197,9 @@ def test_what_was_measured_is_read_back_as_it_was(faces_root: Path, tmp_path: Pa
     folder = FaceFolder.open(faces_root, "val")
     truths = {folder[i].image.tobytes(): folder[i].labels for i in range(len(folder))}
 
-    def right(image: np.ndarray) -> Answer:
+    def right(image: np.ndarray) -> Prediction:
         labels = truths[image.tobytes()]
-        return Answer(labels, np.ones(labels.shape, np.float32))
+        return Prediction(labels, np.ones(labels.shape, np.float32))
 
     measured = measure(right, folder, "val", 64, len(TAXONOMY), TAXONOMY)
     measured.save(tmp_path / "counts.npz")

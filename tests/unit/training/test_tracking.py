@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fpan_training import tracking
-from fpan_training.loop import LoopConfig, Run, fit
-from fpan_training.tracking import STATE_FILE, TrackingError, flat
+from fpan_training.engine import tracking
+from fpan_training.engine.loop import LoopConfig, Run, fit
+from fpan_training.engine.tracking import STATE_FILE, TrackingError, flat
 from torch import Tensor, nn
 
 from tests.unit.training.small_modules import small

@@ -10,14 +10,14 @@ from fpan_training.face3d.atlas import FACE_SHARE
 from fpan_training.face3d.atlas import mirror as mirror_map
 from fpan_training.face3d.model import FaceModel
 from fpan_training.face3d.uv import UvMap
+from fpan_training.modules.uvm.complete import Completion, MirrorCompletion
+from fpan_training.modules.uvm.fill import mirror_labels, mirror_texture, nearest
+from fpan_training.modules.uvm.identity import Identity, frontal_view
+from fpan_training.modules.uvm.loss import UvmLossConfig, symmetry, total_variation
+from fpan_training.modules.uvm.mirror import mirror
+from fpan_training.modules.uvm.model import UvGan, UvmConfig, build
+from fpan_training.modules.uvm.step import UvBatch, UvmStep, colours, complete_batch, mask, with_noise
 from fpan_training.taxonomy import TAXONOMY
-from fpan_training.uvm.complete import Completion, MirrorCompletion
-from fpan_training.uvm.fill import mirror_labels, mirror_texture, nearest
-from fpan_training.uvm.identity import Identity, frontal_view
-from fpan_training.uvm.loss import UvmLossConfig, symmetry, total_variation
-from fpan_training.uvm.mirror import mirror
-from fpan_training.uvm.model import UvGan, UvmConfig, build
-from fpan_training.uvm.step import UvBatch, UvmStep, colours, complete_batch, mask, with_noise
 from torch import Tensor
 
 _SMOKE = UvmConfig.smoke()

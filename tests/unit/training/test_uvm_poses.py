@@ -10,6 +10,7 @@ import pytest
 from fpan_training.data import FaceFolder
 from fpan_training.data.assets import Assets
 from fpan_training.data.folder import DataError
+from fpan_training.engine.loop import Run
 from fpan_training.face3d import pose
 from fpan_training.face3d.fit import FaceFit, fit
 from fpan_training.face3d.model import FaceModel
@@ -17,15 +18,14 @@ from fpan_training.face3d.uv import UvMap, draw, unwrap
 from fpan_training.landmarks import SCHEME, FaceStore
 from fpan_training.landmarks.store import read_given
 from fpan_training.landmarks.teacher import record_of
-from fpan_training.loop import Run
+from fpan_training.modules.uvm.complete import Completion, MirrorCompletion, without_occlusion
+from fpan_training.modules.uvm.data import StoredMap, UvPairs
+from fpan_training.modules.uvm.maps import visible_at
+from fpan_training.modules.uvm.pose_augment import PoseAugment, PoseAugmentConfig
+from fpan_training.modules.uvm.pose_folder import PoseAugmentFolder
+from fpan_training.modules.uvm.report import UvmReport, away_from_borders
+from fpan_training.modules.uvm.train import UvmTraining
 from fpan_training.taxonomy import TAXONOMY
-from fpan_training.uvm.complete import Completion, MirrorCompletion, without_occlusion
-from fpan_training.uvm.data import StoredMap, UvPairs
-from fpan_training.uvm.maps import visible_at
-from fpan_training.uvm.pose_augment import PoseAugment, PoseAugmentConfig
-from fpan_training.uvm.pose_folder import PoseAugmentFolder
-from fpan_training.uvm.report import UvmReport, away_from_borders
-from fpan_training.uvm.train import UvmTraining
 
 from tests.unit.training.conftest import write_pair
 

@@ -15,13 +15,13 @@ from fpan_training.data.folder import DataError
 from fpan_training.data.label_space import LabelSpace
 from fpan_training.data.mixture import Part
 from fpan_training.landmarks.scheme import SCHEME
-from fpan_training.routing.answers import Answer, AnswerStore
-from fpan_training.segm import SegmOutput
-from fpan_training.segm.data import SegmData, collate_segm, open_stores, share_out, weights_of
-from fpan_training.segm.draw_weights import DrawWeights
-from fpan_training.segm.groups import Groups
-from fpan_training.segm.loss import LossConfig, PartialLabels, segm_loss
-from fpan_training.segm.weights import WeightConfig, face_size, large_pose, nearness, pixel_weights
+from fpan_training.modules.predictions import FacePrediction, PredictionStore
+from fpan_training.modules.segm import SegmOutput
+from fpan_training.modules.segm.data import SegmData, allocate, collate_segm, open_stores, weights_of
+from fpan_training.modules.segm.draw_weights import DrawWeights
+from fpan_training.modules.segm.groups import Groups
+from fpan_training.modules.segm.loss import LossConfig, PartialLabels, segm_loss
+from fpan_training.modules.segm.weights import WeightConfig, face_size, large_pose, nearness, pixel_weights
 from torch import Tensor
 
 _CONFIG = WeightConfig(lambda_o=2, lambda_p=3)
@@ -195,16 +195,16 @@ def test_merged_classes_cost_what_their_summed_probability_says_and_weights_hold
     torch.testing.assert_close(found, -(weights[0] * truth.log()).sum() / weights.sum())
 
 
-def _faces(root: Path, draw: Callable[..., None]) -> AnswerStore:
+def _faces(root: Path, draw: Callable[..., None]) -> PredictionStore:
     """Two faces, whose landmarks of the right half of the picture are hidden."""
-    store = AnswerStore(root / "answers" / "faces")
+    store = PredictionStore(root / "predictions" / "faces")
     for name in ("a", "b"):
         image, labels = np.full((64, 64, 3), 128, np.uint8), np.ones((64, 64), np.uint8)
         draw(root / "faces", name, image, labels)
         points = np.random.default_rng(0).uniform(12, 52, (264, 2)).astype(np.float32)
         # Partners mirror each other, as they do in a face that looks straight ahead.
         points = (points + SCHEME.mirror(points, 64)) / 2
-        store.put(name, Answer(points, (points[:, 0] < 32).astype(np.float32), np.float32([45, 0, 0])))
+        store.put(name, FacePrediction(points, (points[:, 0] < 32).astype(np.float32), np.float32([45, 0, 0])))
     return store
 
 
@@ -222,7 +222,7 @@ def _data(root: Path, config: AugmentConfig, weights: WeightConfig) -> SegmData:
         lambda taxonomy: Augment(taxonomy, 64, config),
         0,
         weights,
-        (AnswerStore(root / "answers" / "faces"),),
+        (PredictionStore(root / "predictions" / "faces"),),
     )
 
 
@@ -240,13 +240,13 @@ def test_weights_follow_the_mirrored_picture(tmp_path: Path, make_pair: Callable
 
 def test_what_augmentation_lays_over_a_face_hides_its_landmarks(tmp_path: Path, make_pair: Callable[..., None]) -> None:
     store = _faces(tmp_path, make_pair)
-    answer = store.get("a")
-    assert answer is not None
+    prediction = store.get("a")
+    assert prediction is not None
     mask = np.zeros((64, 64), np.bool_)
     mask[:, :32] = True
     image, labels = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
-    covered = weights_of(Example(image, labels, labels, mask, answer.points, False), answer, _CONFIG)
-    free = weights_of(Example(image, labels, labels, ~mask & mask, answer.points, False), answer, _CONFIG)
+    covered = weights_of(Example(image, labels, labels, mask, prediction.points, False), prediction, _CONFIG)
+    free = weights_of(Example(image, labels, labels, ~mask & mask, prediction.points, False), prediction, _CONFIG)
     assert covered[:, :24].mean() > free[:, :24].mean() + 0.1
     np.testing.assert_array_equal(covered[:, 50:], free[:, 50:])
     unknown = weights_of(Example(image, labels, labels, mask, None, False), None, _CONFIG)
@@ -269,7 +269,7 @@ def test_under_plain_weights_the_data_are_those_without(tmp_path: Path, make_pai
 
 
 def test_missing_answers_are_named_with_the_command_that_makes_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"fpan-train answers --data some/faces"):
+    with pytest.raises(DataError, match=r"fpan-train predictions --data some/faces"):
         open_stores(tmp_path, ["some/faces"])
     with pytest.raises(ValueError, match="1 data sets have 0 stores"):
         SegmData((cast(Part, None),), 64, cast(Any, None), weights=_CONFIG)
@@ -280,7 +280,7 @@ def _part(count: int) -> Part:
 
 
 def test_an_epoch_has_the_pictures_that_were_asked_for_and_every_set_its_share() -> None:
-    parts = share_out([_part(10), _part(40), _part(5)], (0.25, 0.15), 200, np.ones(10))
+    parts = allocate([_part(10), _part(40), _part(5)], (0.25, 0.15), 200, np.ones(10))
     data = SegmData(parts, 8, cast(Any, None))
     assert data.repeats is not None
     assert data.repeats.sum() == pytest.approx(200)
@@ -289,22 +289,22 @@ def test_an_epoch_has_the_pictures_that_were_asked_for_and_every_set_its_share()
 
 
 def test_without_shares_every_picture_comes_once_and_rare_ones_more_often() -> None:
-    once = share_out([_part(4), _part(3)], (), 0, np.ones(4))
+    once = allocate([_part(4), _part(3)], (), 0, np.ones(4))
     assert SegmData(once, 8, cast(Any, None)).repeats is None
-    rare = share_out([_part(4), _part(3)], (), 0, np.array([1, 1, 1, 3.0]))
+    rare = allocate([_part(4), _part(3)], (), 0, np.array([1, 1, 1, 3.0]))
     assert SegmData(rare, 8, cast(Any, None)).repeats == pytest.approx([1, 1, 1, 3, 1, 1, 1])
 
 
 @pytest.mark.parametrize("shares", [(0.5,), (0.5, 0.5), (0.5, 0.0)])
 def test_shares_that_leave_nothing_or_do_not_match_are_refused(shares: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="shares"):
-        share_out([_part(4), _part(3), _part(2)], shares, 0, np.ones(4))
+        allocate([_part(4), _part(3), _part(2)], shares, 0, np.ones(4))
 
 
 def test_the_weights_are_drawn_over_pictures(tmp_path: Path, make_pair: Callable[..., None]) -> None:
     _faces(tmp_path, make_pair)
-    store = tmp_path / "answers" / "faces"
+    store = tmp_path / "predictions" / "faces"
     drawn = DrawWeights(tmp_path / "faces", store, tmp_path / "out" / "weights.png", 2)()
     assert drawn.stat().st_size > 0
-    with pytest.raises(DataError, match="fpan-train answers"):
+    with pytest.raises(DataError, match="fpan-train predictions"):
         DrawWeights(tmp_path / "faces", tmp_path, tmp_path / "weights.png")()

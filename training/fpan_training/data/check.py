@@ -13,9 +13,9 @@ from PIL import ExifTags, Image
 
 from fpan_training.data.folder import IMAGE_ENDINGS, SPLIT_FILE, DataError, is_shards, list_pictures, read_splits
 from fpan_training.data.label_space import LabelSpace, unknown_values
+from fpan_training.engine.progress import track
 from fpan_training.landmarks.scheme import SCHEME
 from fpan_training.landmarks.store import read_given
-from fpan_training.progress import track
 
 _SHOWN = 50
 """Lines of a message at most; :func:`problems` has them all."""

@@ -3,7 +3,8 @@
 A value of a mask stands for a group of our classes: one class, several that the masks do not tell from each other, all
 the rest, or nothing known. Where a picture is read its mask is put in *codes*: the id of the class for a group of one,
 numbers from ``len(taxonomy)`` on for merged groups, ``taxonomy.ignore`` where nothing is known. Codes are what
-augmentation moves and mirrors (:attr:`LabelSpace.coded`) and what the loss reads (:mod:`fpan_training.segm.groups`).
+augmentation moves and mirrors (:attr:`LabelSpace.coded`) and what the loss reads
+(:mod:`fpan_training.modules.segm.groups`).
 """
 
 import json

@@ -37,7 +37,7 @@ from fpan_training.data.folder import (
     read_splits,
 )
 from fpan_training.data.label_space import DATASET_FILE, DatasetFile, LabelSpace
-from fpan_training.progress import track
+from fpan_training.engine.progress import track
 
 ALL = "all"
 """The only split of data sets without ``split.json``; it stands for any split."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fpan_training.data.folder import SPLIT_FILE, DataError, list_pictures, read_splits
-from fpan_training.loop import write_whole
+from fpan_training.engine.loop import write_whole
 
 
 @dataclass(frozen=True)

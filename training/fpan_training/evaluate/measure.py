@@ -1,4 +1,4 @@
-"""Everything that is counted of a network's answers on a set of pictures, one row a picture, kept in one file."""
+"""Everything that is counted of a network's predictions on a set of pictures, one row a picture, kept in one file."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from fpan_training.data.augment import resize_pair
 from fpan_training.data.folder import DataError, FaceFolder
+from fpan_training.engine.loop import write_whole
+from fpan_training.engine.progress import track
 from fpan_training.evaluate.boundary import BoundaryCounts
 from fpan_training.evaluate.calibration import Calibration
 from fpan_training.evaluate.confusion import Confusion
 from fpan_training.evaluate.grouped import Grouping
 from fpan_training.evaluate.strata import occluded_share
-from fpan_training.loop import write_whole
-from fpan_training.progress import track
 
 
-class Answer(NamedTuple):
+class Prediction(NamedTuple):
     """What a network says of a picture."""
 
     labels: NDArray[np.uint8]
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
     """Probability of the label, float (H, W)."""
 
 
-Answerer = Callable[[NDArray[np.uint8]], Answer]
+Predictor = Callable[[NDArray[np.uint8]], Prediction]
 """A picture, RGB uint8 (H, W, 3), to what is said of it."""
 
 
@@ -83,7 +83,7 @@ class Measured:
 
 
 def measure(
-    answer: Answerer,
+    prediction: Predictor,
     folder: FaceFolder,
     name: str,
     size: int,
@@ -92,10 +92,10 @@ def measure(
     grouping: Grouping | None = None,
     hidden: Mapping[str, float] | None = None,
 ) -> Measured:
-    """Counts a network's answers against the truth, both at ``size`` pixels.
+    """Counts a network's predictions against the truth, both at ``size`` pixels.
 
     Args:
-        answer: what is measured.
+        prediction: what is measured.
         folder: pictures with the truth.
         name: of the set, for the progress bar.
         size: side in pixels.
@@ -110,7 +110,7 @@ def measure(
     for i in track(range(len(folder)), f"measuring on {name}"):
         sample = folder[i]
         image, truth = resize_pair(sample.image, sample.labels, size)
-        said = answer(image)
+        said = prediction(image)
         labels = said.labels
         if hidden is not None:
             occluded.append(hidden[sample.name])

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from fpan_training.data.augment import resize_pair
 from fpan_training.data.folder import FaceFolder
+from fpan_training.engine.progress import track
 from fpan_training.evaluate.confusion import Confusion
 from fpan_training.evaluate.grouped import Grouping
-from fpan_training.progress import track
 
 Labeller = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """A picture, RGB uint8 (H, W, 3), to its label map, uint8 (H, W)."""

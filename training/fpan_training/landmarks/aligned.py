@@ -10,13 +10,13 @@ from fpan.contract import AlignmentTemplate, similarity
 from numpy.typing import NDArray
 
 from fpan_training.data.folder import DataError, read_rgb
+from fpan_training.engine.progress import track
 from fpan_training.landmarks.build import list_images
 from fpan_training.landmarks.scheme import SCHEME
 from fpan_training.landmarks.store import FaceRecord
 from fpan_training.landmarks.teacher import Teacher, task_bytes
-from fpan_training.progress import track
 
-_TEMPLATE = resources.files("fpan_training.segm") / "alignment_celeba.json"
+_TEMPLATE = resources.files(__package__) / "alignment_celeba.json"
 _FOUR = (0, 1, 3, 4)
 _FOUR_OF_68 = (range(36, 42), range(42, 48), (48,), (54,))
 """Eyes and corners of the mouth among the template's five points and the usual 68. What the detector that the template

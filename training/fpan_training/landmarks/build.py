@@ -13,10 +13,10 @@ from pathlib import Path
 import cv2
 
 from fpan_training.data.folder import DataError, read_rgb
+from fpan_training.engine.progress import track
 from fpan_training.landmarks.scheme import SCHEME
 from fpan_training.landmarks.store import FaceStore, read_given
 from fpan_training.landmarks.teacher import Teacher, task_bytes
-from fpan_training.progress import track
 
 _IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 _CHUNK = 8

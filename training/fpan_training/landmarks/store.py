@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan_training.data.folder import DataError
+from fpan_training.engine.loop import write_whole
 from fpan_training.face3d.pose import rotation
 from fpan_training.landmarks.canonical import VERTICES
 from fpan_training.landmarks.scheme import POINTS
-from fpan_training.loop import write_whole
 
 _SHAPES: dict[str, tuple[int, ...]] = {
     "points264": (POINTS, 2),

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fpan_training.data.folder import read_labels, read_rgb
+from fpan_training.engine.plots import overlay
 from fpan_training.occlusion.generator import KINDS
-from fpan_training.plots import overlay
 from fpan_training.taxonomy import TAXONOMY
 
 _ROWS, _PER_ROW = 8, 3

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from fpan_training.data.assets import Assets, Split
 from fpan_training.data.augment import warp_pair
 from fpan_training.data.folder import Sample
+from fpan_training.engine.loop import write_whole
 from fpan_training.landmarks.crop import face_crop, warp_points
 from fpan_training.landmarks.store import FaceRecord
-from fpan_training.loop import write_whole
 from fpan_training.occlusion.generator import Occluded, OcclusionConfig, OcclusionGenerator
 from fpan_training.occlusion.place import turn
 from fpan_training.taxonomy import TAXONOMY

@@ -66,7 +66,7 @@ class ViewNetwork(Protocol):
 
 
 class FaceDetector:
-    """Finds faces by a served network whose graph ``fpan_training.detector.surgery`` describes."""
+    """Finds faces by a served network whose graph ``fpan_training.release.detector.surgery`` describes."""
 
     def __init__(
         self, card: ModelCard, network: ViewNetwork, pool: Executor, threshold: float, plan: ViewPlan | None = None

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from fpan_training.data.folder import IMAGE_ENDINGS, SPLIT_FILE, DataError
 from fpan_training.data.importers.source import Item, Source, opened
 from fpan_training.data.label_space import DATASET_FILE, DatasetFile, LabelSpace, unknown_values, write_dataset_file
-from fpan_training.progress import track
+from fpan_training.engine.progress import track
 from fpan_training.taxonomy import TAXONOMY
 
 _JPEG_QUALITY = 95

@@ -1,0 +1,287 @@
+"""`fpan-train lom-report`: how well a trained LOM places landmarks and tells covered ones; Markdown, CSV, pictures."""
+
+import csv
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fpan_training.data.assets import Split
+from fpan_training.data.folder import read_rgb
+from fpan_training.landmarks import SCHEME, FaceStore
+from fpan_training.modules.lom.data import EYE_CORNERS, LomData, marked_faces
+from fpan_training.modules.lom.evaluate import (
+    FAILURE,
+    CropPredictions,
+    PointErrors,
+    VisibilityFigures,
+    ibug_errors,
+    point_errors,
+    predict_crops,
+    visibility_figures,
+)
+from fpan_training.modules.lom.export import DeployedLom, export_lom
+from fpan_training.modules.lom.model import INPUT_SIZE, Lom, deployed_parameters, load
+from fpan_training.modules.lom.occluders import open_occluder
+from fpan_training.modules.lom.pictures import draw_landmarks, sheet
+from fpan_training.modules.lom.predict import FaceLandmarks
+from fpan_training.modules.lom.youtube import read_youtube
+from fpan_training.modules.segm.cost import macs
+from fpan_training.release.export.onnx_file import INPUT, open_session
+
+_SEED = 11
+"""Of the occluders that are put before the validation faces."""
+_TIMED = 100
+"""Faces that are timed, after a tenth of them that are not."""
+_SHOWN = 18
+_GROUPS = ("brows", "eyes", "irises", "nose", "lips_outer", "lips_inner", "cheeks", "forehead", "outline", "ears")
+
+
+@dataclass(frozen=True)
+class LomReport:
+    """Measures a trained LOM against the landmark teacher, against others' labels, and on occluders it never saw."""
+
+    checkpoint: Path
+    """``best.pt`` of a run of `fpan-train lom`."""
+    data: Path
+    """Data set whose ``val`` split is measured."""
+    faces: Path
+    """Folder of stores of `fpan-train landmarks`, one by the name of each data set."""
+    out: Path
+    """Folder for ``lom.md``, ``lom.csv``, ``lom-points.csv``, ``lom.png`` and ``lom.onnx``."""
+    youtube: Path | None = None
+    """Face crops with the usual 68 landmarks: ``images/`` and ``landmarks.csv``."""
+    backgrounds: Path | None = None
+    occluders: Path | None = None
+    """Cut-outs with alpha, of which the parts ``val`` and ``heldout`` are used; without them, occluders are drawn, and
+    none is held out."""
+    threads: int = 2
+    """For the timing."""
+
+    def __call__(self) -> Path:
+        """Writes the report and returns the path of its page."""
+        network = load(self.checkpoint)
+        self.out.mkdir(parents=True, exist_ok=True)
+        faces = marked_faces(self.data, "val", FaceStore(self.faces / self.data.name))
+        margin = network.config.margin
+        clean = predict_crops(network, LomData(faces, margin))
+        splits: tuple[Split, ...] = ("val",) if self.occluders is None else ("val", "heldout")
+        occluded = {
+            split: predict_crops(
+                network, LomData(faces, margin, open_occluder(self.backgrounds, self.occluders, split), seed=_SEED)
+            )
+            for split in splits
+        }
+        errors = _errors(f"{self.data.name} val", clean)
+        errors += [
+            point_errors(f"{self.data.name} val, 264, {split} occluders", said.points, said.truth, EYE_CORNERS)
+            for split, said in occluded.items()
+        ]
+        notes: list[str] = []
+        if self.youtube is not None:
+            own, text = self._youtube(network)
+            errors += own
+            notes.append(text)
+        figures = {split: visibility_figures(said.visibility, said.covered) for split, said in occluded.items()}
+        alarms = visibility_figures(clean.visibility, clean.covered).false_alarms
+        times = timing(network, self.out / "lom.onnx", clean.images, self.threads)
+        _picture(clean, occluded[splits[-1]], self.out / "lom.png")
+        _write_errors(errors, self.out / "lom.csv")
+        _write_points(figures, self.out / "lom-points.csv")
+        page = self.out / "lom.md"
+        lines = _lines(network, errors, notes, figures, alarms, times, self.threads)
+        page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return page
+
+    def _youtube(self, network: Lom) -> tuple[list[PointErrors], str]:
+        """The errors on the public 68, of LOM and of its teacher, and what has been left out."""
+        assert self.youtube is not None
+        store, model = FaceStore(self.faces / self.youtube.name), FaceLandmarks(network)
+        truth, said, taught = [], [], []
+        labelled = read_youtube(self.youtube)
+        for path, points in labelled.items():
+            record = store.get(path.stem)
+            if record is not None:
+                truth.append(points)
+                taught.append(SCHEME.to68(record.points264))
+                said.append(SCHEME.to68(model(read_rgb(path), record.points264).points))
+        name = f"{self.youtube.name}, 68"
+        lom, teacher = ibug_errors(name, said, truth), ibug_errors(f"{name}, the teacher", taught, truth)
+        right = teacher.interocular <= FAILURE
+        text = (
+            f"{self.youtube.name}: {len(labelled)} labelled faces, of which the teacher saw {len(truth)} (its "
+            "landmarks say where to crop; the rest is left out). Some of the labels are wrong and nothing was "
+            "corrected: the median is what to read, the mean holds every outlier. As a check, the rows 'where the "
+            "teacher agrees' "
+            f"leave out the {int((~right).sum())} faces whose label is further than {FAILURE:g} from the teacher's "
+            "landmarks too; they flatter both."
+        )
+        agreeing = [_part(row, right, f"{row.name}, where the teacher agrees") for row in (lom, teacher)]
+        return [lom, teacher, *agreeing], text
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds a face, batches of one."""
+
+    name: str
+    milliseconds: NDArray[np.float64] = field(repr=False)
+
+
+def timing(network: Lom, onnx: Path, images: NDArray[np.uint8], threads: int) -> list[Timing]:
+    """Times PyTorch and ONNX Runtime on crops, uint8 (N, 112, 112, 3); writes the ONNX file."""
+    export_lom(network, onnx)
+    session, deployed = open_session(onnx, threads), DeployedLom(network)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.inference_mode():
+            return [
+                _timed("PyTorch", lambda image: deployed(torch.from_numpy(image)), images),
+                _timed("ONNX Runtime", lambda image: session.run(None, {INPUT: image}), images),
+            ]
+    finally:
+        torch.set_num_threads(before)
+
+
+def _timed(name: str, ask: Callable[[NDArray[np.uint8]], object], images: NDArray[np.uint8]) -> Timing:
+    taken = []
+    for i in range(_TIMED + _TIMED // 10):
+        at = i % len(images)
+        began = time.perf_counter()
+        ask(images[at : at + 1])
+        taken.append((time.perf_counter() - began) * 1e3)
+    return Timing(name, np.array(taken[_TIMED // 10 :]))
+
+
+def _errors(name: str, said: CropPredictions) -> list[PointErrors]:
+    truth68, said68 = ([SCHEME.to68(points) for points in column] for column in (said.truth, said.points))
+    return [
+        point_errors(f"{name}, 264", said.points, said.truth, EYE_CORNERS),
+        ibug_errors(f"{name}, 68", said68, truth68),
+    ]
+
+
+def _part(errors: PointErrors, chosen: NDArray[np.bool_], name: str) -> PointErrors:
+    return PointErrors(name, errors.interocular[chosen], errors.box[chosen])
+
+
+def _picture(clean: CropPredictions, occluded: CropPredictions, path: Path) -> None:
+    """The same faces without and with occluders."""
+    step = max(1, len(clean.images) // _SHOWN)
+    tiles = []
+    for i in list(range(0, len(clean.images), step))[:_SHOWN]:
+        tiles += [draw_landmarks(said.images[i], said.points[i], said.visibility[i]) for said in (clean, occluded)]
+    cv2.imwrite(str(path), cv2.cvtColor(sheet(tiles), cv2.COLOR_RGB2BGR))
+
+
+def _write_errors(errors: Sequence[PointErrors], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["set", "face", "nme_interocular", "nme_box"])
+        for row in errors:
+            for i, (between, box) in enumerate(zip(row.interocular, row.box, strict=True)):
+                writer.writerow([row.name, i, f"{between:.5f}", f"{box:.5f}"])
+
+
+def _write_points(figures: dict[Split, VisibilityFigures], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["landmark", *(f"{name}_{split}" for split in figures for name in ("auc", "f1"))])
+        for i, name in enumerate(SCHEME.names):
+            cells = (value for row in figures.values() for value in (row.point_auc[i], row.point_f1[i]))
+            writer.writerow([name, *(f"{value:.4f}" for value in cells)])
+
+
+def _lines(
+    network: Lom,
+    errors: Sequence[PointErrors],
+    notes: Sequence[str],
+    figures: dict[Split, VisibilityFigures],
+    alarms: float,
+    times: Sequence[Timing],
+    threads: int,
+) -> list[str]:
+    page = [
+        "# LOM: landmarks and their occlusion",
+        "",
+        f"PFLD of width {network.config.width:g}: {deployed_parameters(network):,} parameters, "
+        f"{macs(network, INPUT_SIZE) / 1e6:.0f} MMAC at {INPUT_SIZE} x {INPUT_SIZE} pixels.",
+        "",
+        "## Landmarks",
+        "",
+        "Normalised mean errors in per cent: between the outer corners of the eyes, and by the side of a square of the "
+        "area of the landmarks' box. Validation faces are labelled by the same teacher that labelled the training "
+        "faces: their rows say how well it is imitated, not how right it is.",
+        "",
+    ]
+    head = ("faces", "n", "mean", "median", f"above {FAILURE * 100:.0f}", "mean, by box", "median, by box")
+    page += _table(
+        head,
+        [
+            (
+                row.name,
+                str(len(row.interocular)),
+                *(_percent(value) for value in (row.interocular.mean(), np.median(row.interocular))),
+                f"{row.failures * 100:.1f} %",
+                *(_percent(value) for value in (row.box.mean(), np.median(row.box))),
+            )
+            for row in errors
+        ],
+    )
+    page += [line for note in notes for line in ("", note)]
+    page += [
+        "",
+        "## Covered landmarks",
+        "",
+        "Pasted occluders on the validation faces: `val` are shapes drawn anew and other files of the families that "
+        "training saw, `heldout` a family that it never saw. Whatever really covers these faces is in no label and "
+        f"counts as visible. On the faces without occluders, {alarms * 100:.1f} % of the landmarks are called covered.",
+        "",
+    ]
+    page += _table(
+        ("occluders", "covered", "AUC", "mean AUC of a landmark", "F1", "mean F1 of a landmark", "false alarms"),
+        [
+            (
+                split,
+                f"{row.covered * 100:.1f} %",
+                *(f"{v:.3f}" for v in (row.auc, np.nanmean(row.point_auc), row.f1, np.nanmean(row.point_f1))),
+                f"{row.false_alarms * 100:.1f} %",
+            )
+            for split, row in figures.items()
+        ],
+    )
+    page += ["", "Means of the landmarks' own figures by group; every landmark is in `lom-points.csv`.", ""]
+    page += _table(
+        ("group", *(f"{name}, {split}" for split in figures for name in ("AUC", "F1"))),
+        [
+            (
+                group,
+                *(
+                    f"{np.nanmean(values[SCHEME.groups[group]]):.3f}"
+                    for row in figures.values()
+                    for values in (row.point_auc, row.point_f1)
+                ),
+            )
+            for group in _GROUPS
+        ],
+    )
+    page += ["", "## Time", "", f"Milliseconds a face on {threads} threads, crops one by one.", ""]
+    page += _table(
+        ("run by", "median", "90 % within"),
+        [(t.name, f"{np.median(t.milliseconds):.1f}", f"{np.percentile(t.milliseconds, 90):.1f}") for t in times],
+    )
+    return [*page, "", "![landmarks, green visible, red covered](lom.png)"]
+
+
+def _percent(value: float) -> str:
+    return f"{value * 100:.2f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(row)} |" for row in rows)]

@@ -1,0 +1,1 @@
+"""Backbones and networks, each by its published name; what several modules use lies here."""

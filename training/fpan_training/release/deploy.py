@@ -1,0 +1,117 @@
+"""`fpan-train deploy`, which is `make train-and-deploy`: from pictures to traffic, gated at every step."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from fpan.contract import Change, ModelCard, Reference
+from fpan.contract.aliases import CHAMPION
+from fpan.registry import Registry, open_store
+from fpan.registry.replicas import TIMEOUT_S, Replicas, promote_everywhere
+
+from fpan_training.paper.pipeline import Train
+from fpan_training.paper.stages import Stages
+from fpan_training.release.gates import Gates
+from fpan_training.release.gates.calibration import CalibrationLimit
+from fpan_training.release.gates.int8 import Int8
+from fpan_training.release.gates.metrics import Metrics
+from fpan_training.release.register import Register
+from fpan_training.release.service import started
+
+_COMMAND = "fpan-train deploy"
+_FIRST, _FIRST_EPOCHS = "segm_first", 1
+"""Folder and length of the training that gives a smoke run something to be better than."""
+SMOKE_GATES = Gates(metrics=Metrics(margin=0.02), calibration=CalibrationLimit(1), int8=Int8(margin=1))
+"""A minute of training on a few pictures makes no network that is fit to be served; that it is better than one that is
+worse can be told all the same."""
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """Trains the paper whole, or takes a run that has been, publishes its SEGM, and brings it into traffic.
+
+    A failed gate stops it, and the champion stays what it is. A promotion that one gateway does not follow is taken
+    back. Stopped or killed anywhere, run it again: it goes on where it was. `fpan models rollback` takes it all back.
+
+    With the preset ``smoke`` and an empty repository a lesser network is published first, so that there is a champion
+    to be better than.
+    """
+
+    train: Annotated[Train, tyro.conf.arg(name="")]
+    """The run."""
+    repository: str = "model_repository"
+    """The model repository: a folder, made where it is missing, or ``s3://BUCKET/PREFIX``."""
+    name: str = "segm"
+    """Model name to publish under."""
+    url: tuple[str, ...] = ()
+    """Running gateways that serve the repository, such as http://gateway:8000. Without any, one is started, and runs
+    until it is stopped."""
+    timeout_s: float = TIMEOUT_S
+    """How long they may take to follow, in seconds."""
+    detector_from: str = "model_repository"
+    """Where a repository without a face detector gets it from."""
+    data_licence: str = ""
+    """Terms of all data sets that do not say them in their ``dataset.json``."""
+    gates: Gates = field(default_factory=Gates)
+    """What a version must pass; the preset ``smoke`` has looser ones of its own."""
+
+    def __call__(self) -> ModelCard:
+        """Does what is not done yet; returns the card of what is champion then.
+
+        Raises:
+            DataError: something is wrong with the pictures.
+            GateError: a gate was failed.
+            NotFollowed: a gateway does not serve it.
+        """
+        registry = self.prepare()
+        card = self._register(self.train.run / "segm")()
+        if self.url:
+            self._promote(registry, card, self.url)
+            return card
+        if CHAMPION not in registry.store.aliases(self.name).aliases:
+            registry.promote(self.name, card.version, CHAMPION, _COMMAND)
+        with started(self.repository) as service:
+            self._promote(registry, card, (service.url,))
+            service.wait()
+        return card
+
+    def prepare(self) -> Registry:
+        """Trains, and sees to it that the repository has what a gateway needs before it can start."""
+        run = self.train()
+        registry = Registry(open_store(self.repository, create=True))
+        self._bring_detector(registry)
+        if self.train.preset == "smoke" and not registry.store.versions(self.name):
+            self._publish_first(registry, run)
+        return registry
+
+    def _register(self, run: Path) -> Register:
+        data = self.train.sources.data
+        register = Register(run, data, self.repository, self.name, data_licence=self.data_licence, gates=self.gates)
+        if self.train.preset != "smoke":
+            return register
+        return replace(register, gates=SMOKE_GATES, data_licence=self.data_licence or "none: nobody is shown")
+
+    def _publish_first(self, registry: Registry, run: Path) -> None:
+        Stages(run, self.train.sources, self.train.preset, self.train.seed).segm(_FIRST, _FIRST_EPOCHS)
+        card = self._register(run / _FIRST)()
+        registry.promote(self.name, card.version, CHAMPION, f"{_COMMAND} (the first)")
+
+    def _promote(self, registry: Registry, card: ModelCard, urls: tuple[str, ...]) -> Change:
+        replicas = Replicas(urls, self.timeout_s)
+        change = promote_everywhere(registry, self.name, card.version, CHAMPION, _COMMAND, replicas)
+        print(f"{self.name} version {card.version} is champion, and answers at {', '.join(urls)}")
+        return change
+
+    def _bring_detector(self, registry: Registry) -> None:
+        """Gateways need one beside what they segment with."""
+        detector = "detector"
+        if registry.store.versions(detector):
+            return
+        shipped = Registry(open_store(self.detector_from))
+        card = shipped.verified(Reference(detector))
+        folder = self.train.run / detector
+        folder.mkdir(exist_ok=True)
+        for file in card.files:
+            (folder / file).write_bytes(shipped.store.read(card, file))
+        registry.publish(card, {file: folder / file for file in card.files})
