@@ -15,6 +15,7 @@ from fpan_training.engine.loop import LoopConfig, parameter_groups
 from fpan_training.modules.segm import ARCHITECTURES, SegmConfig, SegmNetwork, build
 from fpan_training.modules.segm.loss import LossConfig, segm_loss
 from fpan_training.nets.bisenet import BiSeNetConfig
+from fpan_training.nets.efficientnet_lite import DepthwiseConv2d, EfficientNetLite, Variant
 from fpan_training.nets.lite_fpn import LiteFpnConfig
 from fpan_training.nets.rtformer import RTFormerConfig
 from fpan_training.nets.unet import UNetConfig
@@ -203,6 +204,25 @@ def test_full_size_parameter_counts_are_the_stored_ones(architecture: str) -> No
         counts["deployed"] += 0 if name.startswith("auxiliary_head.") else parameter.numel()
     rows = [line.split() for line in (GOLDEN / "parameters.txt").read_text().splitlines() if line[0] != "#"]
     assert counts == {part: int(count) for name, part, count in rows if name == architecture}
+
+
+@pytest.mark.parametrize(("variant", "parameters"), [("lite0", 2_958_848), ("lite2", 4_357_952)])
+def test_an_encoder_takes_the_released_weights_and_computes_depthwise_in_float32(
+    variant: Variant, parameters: int
+) -> None:
+    encoder = EfficientNetLite(variant)
+    encoder.load_imagenet()
+    assert sum(p.numel() for p in encoder.parameters()) == parameters
+    x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    seen: list[torch.dtype] = []
+    for module in encoder.modules():
+        if isinstance(module, DepthwiseConv2d):
+            module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        features = encoder.eval()(x)
+    assert set(seen) == {torch.float32}
+    assert tuple(f.shape[1] for f in features) == encoder.channels
+    assert [64 // f.shape[-1] for f in features] == [2, 4, 8, 16, 32]
 
 
 def test_logits_of_known_weights_are_the_stored_ones(network: nn.Module, architecture: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from fpan_training.data import Augment, AugmentConfig, EpochSampler, FaceFolder, Sample, SegmentationData, collate
@@ -177,7 +178,7 @@ def test_labels_move_with_the_picture() -> None:
     augment = Augment(TAXONOMY, 64, replace(STILL, rotation_deg=20, scale=(0.7, 1.4), shift=0.05))
     for seed in range(6):
         image, moved = augment(sample, _rng(seed))
-        known = moved > 0
+        known = (moved > 0) & (moved != TAXONOMY.ignore)
         ids = np.unique(labels)
         # By the nearest of the colours: at the borders they are blended.
         distance = np.abs(image[..., None, :].astype(int) - TAXONOMY.palette[ids]).sum(-1)
@@ -194,13 +195,30 @@ def test_the_face_turns_and_grows_about_its_centre(sample: Sample) -> None:
         assert np.abs(after - before).max() <= 1
 
 
-def test_what_comes_from_outside_is_background() -> None:
+def test_what_comes_from_outside_is_unknown() -> None:
     labels = np.full((8, 8), 1, np.uint8)
     image = np.full((8, 8, 3), 200, np.uint8)
     moved, where = warp_pair(image, labels, np.array([[1, 0, 4], [0, 1, 0]], float), 8, (1, 2, 3))
-    assert (where[:, :4] == 0).all()
+    assert (where[:, :4] == 255).all()
     assert (where[:, 4:] == 1).all()
     assert (moved[:, :4] == (1, 2, 3)).all()
+
+
+def test_nothing_is_said_of_what_lies_outside_of_a_turned_or_shrunk_picture(sample: Sample) -> None:
+    for config in (replace(STILL, scale=(0.5, 0.5)), replace(STILL, p_context=1.0, context_scale=(0.5, 0.5))):
+        labels = Augment(TAXONOMY, 64, config)(sample, _rng())[1]
+        outside = labels == TAXONOMY.ignore
+        assert abs(outside.mean() - 0.75) < 0.05
+        assert np.isin(labels[~outside], np.unique(sample.labels)).all()
+
+
+def test_a_picture_of_twice_the_width_shows_its_face_at_the_size_of_the_aligned_frame(sample: Sample) -> None:
+    wide = Sample(
+        "wide", *(cv2.copyMakeBorder(m, *[32] * 4, cv2.BORDER_REPLICATE) for m in (sample.image, sample.labels)), 2.0
+    )
+    image, labels = Augment(TAXONOMY, 64, STILL)(wide, _rng())
+    assert np.array_equal(image, sample.image)
+    assert np.array_equal(labels, sample.labels)
 
 
 def test_a_replaced_background_leaves_the_head_alone(sample: Sample) -> None:

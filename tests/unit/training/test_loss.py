@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fpan_training.modules.segm import SegmOutput
-from fpan_training.modules.segm.loss import LossConfig, ce_and_dice, segm_loss
+from fpan_training.modules.segm.loss import LossConfig, ce_and_dice, segm_loss, upsample_thinned
 from torch import Tensor
 
 _CLASSES = 5
@@ -36,6 +36,27 @@ def test_its_gradient_is_that_of_torchs_cross_entropy(logits: Tensor, labels: Te
     segm_loss(SegmOutput(ours), labels, LossConfig(dice=0))["loss"].backward()
     F.cross_entropy(theirs, labels.long()).backward()
     torch.testing.assert_close(ours.grad, theirs.grad)
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_thinned_logits_are_those_of_the_whole_picture(logits: Tensor, stride: int) -> None:
+    size = (8 * stride, 8 * stride)
+    whole = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+    for phase in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        thinned = upsample_thinned(logits, size, phase)
+        torch.testing.assert_close(thinned, whole[..., phase[0] :: 2, phase[1] :: 2])
+
+
+def test_the_thinned_cross_entropy_is_the_whole_one_on_the_mean(logits: Tensor) -> None:
+    labels = torch.randint(0, _CLASSES, (2, 16, 16), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
+    weights = torch.rand(2, 16, 16, generator=torch.Generator().manual_seed(3))
+    torch.manual_seed(0)
+    config = LossConfig(dice=0, thin=2)
+    each = {round(segm_loss(SegmOutput(logits), labels, config)["loss"].item(), 5) for _ in range(60)}
+    assert len(each) == 4
+    whole = segm_loss(SegmOutput(logits), labels, LossConfig(dice=0))["loss"].item()
+    assert sum(each) / 4 == pytest.approx(whole, rel=1e-4)
+    assert segm_loss(SegmOutput(logits), labels, config, weights_bhw=weights)["loss"].isfinite()
 
 
 def test_ignored_pixels_count_for_nothing(logits: Tensor, labels: Tensor) -> None:

@@ -29,6 +29,9 @@ class AugmentConfig:
     large_rotation_deg: float = 60.0
     scale: tuple[float, float] = (0.75, 1.35)
     """Range of the zoom, drawn evenly in its logarithm."""
+    p_context: float = 0.0
+    """Instead of that, a zoom from ``context_scale``: what a crop shows that is wider than the aligned face."""
+    context_scale: tuple[float, float] = (0.42, 0.62)
     aspect: float = 0.06
     """Standard deviation of the logarithm of the width's own extra scale."""
     shift: float = 0.06
@@ -107,8 +110,8 @@ class Augment:
         if mirrored:
             image, labels = np.ascontiguousarray(image[:, ::-1]), self.taxonomy.mirror(labels)
             points = None if points is None else mirror_points(points, image.shape[1])
-        matrix, fill = self._draw_move(labels, rng)
-        image, labels = warp_pair(image, labels, matrix, self.size, fill)
+        matrix, fill = self._draw_move(labels, sample.frame, rng)
+        image, labels = warp_pair(image, labels, matrix, self.size, fill, self.taxonomy.ignore)
         if points is not None:
             points = np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float32)
         if self.assets.backgrounds and rng.random() < self.config.p_background:
@@ -120,16 +123,21 @@ class Augment:
             labels = amodal if occluded.labels is None else occluded.labels
         return Example(self._degrade(self._relight(image, rng), rng), labels, amodal, mask, points, mirrored)
 
-    def _draw_move(self, labels: Labels, rng: np.random.Generator) -> tuple[NDArray[np.float64], tuple[int, ...]]:
+    def _draw_move(
+        self, labels: Labels, frame: float, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float64], tuple[int, ...]]:
         """The matrix from source to target pixels, and the colour of what comes from outside."""
         c = self.config
         height, width = labels.shape
-        centre = face_centre(labels, self.taxonomy)
+        # In a wider frame labels such as "all skin" may say little of where the face is: its alignment says it.
+        middle = np.array([width, height], float) / 2
+        centre = face_centre(labels, self.taxonomy) if frame == 1 else middle
         if rng.random() < c.p_large_rotation:
             angle = np.deg2rad(rng.uniform(-c.large_rotation_deg, c.large_rotation_deg))
         else:
             angle = np.deg2rad(rng.normal(0, c.rotation_deg))
-        zoom = float(np.exp(rng.uniform(np.log(c.scale[0]), np.log(c.scale[1])))) * self.size / width
+        scale = c.context_scale if c.p_context and rng.random() < c.p_context else c.scale
+        zoom = float(np.exp(rng.uniform(np.log(scale[0]), np.log(scale[1])))) * self.size * frame / width
         stretch = float(np.exp(rng.normal(0, c.aspect)))
         cos, sin = np.cos(angle) * zoom, np.sin(angle) * zoom
         linear = np.array([[cos * stretch, -sin], [sin * stretch, cos]])
@@ -183,12 +191,18 @@ def face_centre(labels: Labels, taxonomy: Taxonomy) -> NDArray[np.float64]:
 
 
 def warp_pair(
-    image: Image, labels: Labels, matrix: NDArray[np.float64], size: int, fill: tuple[int, ...] = (0, 0, 0)
+    image: Image,
+    labels: Labels,
+    matrix: NDArray[np.float64],
+    size: int,
+    fill: tuple[int, ...] = (0, 0, 0),
+    outside: int = 255,
 ) -> tuple[Image, Labels]:
     """Moves picture (bilinear) and labels (nearest) by one matrix, from source to target pixels.
 
-    What comes from outside is ``fill`` in the picture and background, 0, in the labels. A picture that becomes smaller
-    is first shrunk by area, as in evaluation: bilinear sampling alone would skip pixels.
+    What comes from outside is ``fill`` in the picture and ``outside`` in the labels, as a rule the value that is
+    ignored: nobody knows what would be there, and hair does not end where a picture does. A picture that becomes
+    smaller is first shrunk by area, as in evaluation: bilinear sampling alone would skip pixels.
     """
     zoom = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     source, onto = image, matrix
@@ -199,7 +213,7 @@ def warp_pair(
         # Pixel p of the small picture has its centre at (p + 0.5) * factor - 0.5 of the large one.
         onto = np.column_stack([matrix[:, :2] * factor, matrix[:, 2] + matrix[:, :2] @ (0.5 * factor - 0.5)])
     moved = cv2.warpAffine(source, onto, (size, size), flags=cv2.INTER_LINEAR, borderValue=fill)
-    nearest = cv2.warpAffine(labels, matrix, (size, size), flags=cv2.INTER_NEAREST)
+    nearest = cv2.warpAffine(labels, matrix, (size, size), flags=cv2.INTER_NEAREST, borderValue=(outside,))
     return np.asarray(moved, np.uint8), np.asarray(nearest, np.uint8)
 
 

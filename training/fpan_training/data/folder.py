@@ -30,6 +30,8 @@ class Sample:
     """RGB, uint8 (H, W, 3)."""
     labels: NDArray[np.uint8]
     """Class ids, uint8 (H, W); 255 where unknown."""
+    frame: float = 1.0
+    """Width of the picture in widths of the aligned face's frame, which lies in its middle."""
 
 
 @dataclass(frozen=True)

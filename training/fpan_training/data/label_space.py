@@ -96,6 +96,8 @@ class DatasetFile(BaseModel):
     """Where pictures and labels come from."""
     licence: str = ""
     """Their terms."""
+    frame: float = 1.0
+    """Width of the pictures in widths of the aligned face frame."""
 
     @classmethod
     def read(cls, path: Path) -> "DatasetFile":
@@ -345,9 +347,18 @@ def derived(data: Path, what: str, labels: str = "full") -> DatasetFile:
         what: was done to it, for its name.
         labels: of the new one.
     """
-    path = data / DATASET_FILE
-    of = DatasetFile.read(path) if path.is_file() else DatasetFile()
+    of = read_dataset_file(data)
     return DatasetFile(name=f"{of.name or data.name}, {what}", labels=labels, source=of.source, licence=of.licence)
+
+
+def read_dataset_file(data: Path) -> DatasetFile:
+    """What a folder says of itself; nothing but the usual where it has no ``dataset.json``.
+
+    Raises:
+        DataError: the file is not of the form.
+    """
+    path = data / DATASET_FILE
+    return DatasetFile.read(path) if path.is_file() else DatasetFile()
 
 
 def write_dataset_file(path: Path, file: DatasetFile) -> None:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from fpan_training.data.augment import resize_pair
 from fpan_training.data.folder import FaceFolder, Sample, is_shards
-from fpan_training.data.label_space import LabelSpace
+from fpan_training.data.label_space import LabelSpace, read_dataset_file
 from fpan_training.data.shards import ShardFolder
 
 Triple = tuple[Tensor, Tensor, Tensor]
@@ -48,6 +48,8 @@ class Part:
     """How often each picture comes in an epoch, on the mean."""
     repeats: NDArray[np.float64] | None = None
     """How often one picture comes against another, float (pictures,), times ``share``; None: all alike."""
+    frame: float = 1.0
+    """Width of the pictures in widths of the aligned face's frame."""
 
     @classmethod
     def open(
@@ -74,7 +76,17 @@ class Part:
             shards = ShardFolder.open(str(location), split, cache)
             return cls(shards, space or shards.space, share)
         root = Path(location)
-        return cls(FaceFolder.open(root, split), space or LabelSpace.of_folder(root), share)
+        return cls(
+            FaceFolder.open(root, split),
+            space or LabelSpace.of_folder(root),
+            share,
+            frame=read_dataset_file(root).frame,
+        )
+
+    def sample(self, picture: int) -> Sample:
+        """A picture with its labels as codes of :attr:`space`."""
+        sample = self.pictures[picture]
+        return replace(sample, labels=self.space.encode(sample.labels, sample.name), frame=self.frame)
 
 
 @dataclass(frozen=True)
@@ -136,8 +148,7 @@ class MixedData(Dataset[Triple]):
         turn, item = divmod(index, len(self))
         number, picture = self.where(item)
         part, augment = self.parts[number], self._augmentations[number]
-        sample = part.pictures[picture]
-        sample = replace(sample, labels=part.space.encode(sample.labels, sample.name))
+        sample = part.sample(picture)
         if augment is None:
             image, labels = resize_pair(sample.image, sample.labels, self.size)
         else:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fpan_training.nets.efficientnet_lite import CHANNELS, EfficientNetLite0
+from fpan_training.nets.efficientnet_lite import EfficientNetLite
 from fpan_training.nets.interface import SegmOutput
 from fpan_training.nets.rtformer_blocks import BasicBlock, Norm
 
@@ -176,11 +176,10 @@ class _ResNet18(nn.Module):
 class _Lite(nn.Module):
     """EfficientNet-Lite0 as the context path: features at strides 8, 16 and 32."""
 
-    channels = CHANNELS[2:]
-
     def __init__(self, pretrained: bool) -> None:
         super().__init__()
-        self.trunk = EfficientNetLite0()
+        self.trunk = EfficientNetLite()
+        self.channels = self.trunk.channels[2:]
         if pretrained:
             self.trunk.load_imagenet()
 

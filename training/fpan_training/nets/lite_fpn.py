@@ -1,4 +1,4 @@
-"""LiteFPN: EfficientNet-Lite0 and a top-down decoder of dense 3x3 convolutions down to stride 2."""
+"""LiteFPN: EfficientNet-Lite and a top-down decoder of dense 3x3 convolutions down to stride 2."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -6,16 +6,18 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fpan_training.nets.efficientnet_lite import CHANNELS, EfficientNetLite0
+from fpan_training.nets.efficientnet_lite import EfficientNetLite, Variant
 from fpan_training.nets.interface import SegmOutput
 
 
 @dataclass(frozen=True)
 class LiteFpnConfig:
-    """Width of the decoder."""
+    """Size of the encoder and width of the decoder."""
 
     widths: tuple[int, int, int, int, int] = (32, 64, 96, 96, 128)
     """Channels at strides 2, 4, 8, 16 and 32."""
+    encoder: Variant = "lite0"
+    """Of EfficientNet-Lite."""
     pretrained: bool = True
     """Start the encoder from ImageNet."""
     dropout: float = 0.1
@@ -55,16 +57,17 @@ class LiteFpn(nn.Module):
 
     def __init__(self, classes: int, config: LiteFpnConfig) -> None:
         super().__init__()
-        self.encoder = EfficientNetLite0()
+        self.encoder = EfficientNetLite(config.encoder)
+        channels = self.encoder.channels
         if config.pretrained:
             self.encoder.load_imagenet()
         w2, w4, w8, w16, w32 = config.widths
-        self.top = _ConvNorm(CHANNELS[4], w32, 1)
+        self.top = _ConvNorm(channels[4], w32, 1)
         self.context = nn.Sequential(nn.Conv2d(w32, w32, 1), nn.Sigmoid())
-        self.merge16 = _Merge(w32, CHANNELS[3], w16)
-        self.merge8 = _Merge(w16, CHANNELS[2], w8)
-        self.merge4 = _Merge(w8, CHANNELS[1], w4)
-        self.merge2 = _Merge(w4, CHANNELS[0], w2)
+        self.merge16 = _Merge(w32, channels[3], w16)
+        self.merge8 = _Merge(w16, channels[2], w8)
+        self.merge4 = _Merge(w8, channels[1], w4)
+        self.merge2 = _Merge(w4, channels[0], w2)
         self.classifier = nn.Sequential(nn.Dropout2d(config.dropout), nn.Conv2d(w2, classes, 1))
 
     def forward(self, images_bchw: Tensor) -> SegmOutput:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fpan_training.nets.efficientnet_lite import CHANNELS, EfficientNetLite0
+from fpan_training.nets.efficientnet_lite import EfficientNetLite
 
 AXES = ("yaw", "pitch", "roll")
 """In the order of all angles here; what they mean is said in :mod:`fpan_training.face3d.pose`."""
@@ -57,12 +57,12 @@ class PoseNetwork(nn.Module):
         if config.input_size % self.multiple:
             raise ValueError(f"PPM takes multiples of {self.multiple} pixels, not {config.input_size}")
         self.config = config
-        self.encoder = EfficientNetLite0()
+        self.encoder = EfficientNetLite()
         if config.pretrained:
             self.encoder.load_imagenet()
         self.dropout = nn.Dropout(config.dropout)
         outputs = dict.fromkeys(AXES, BINS) if config.head == "bins" else {"sixd": _SIX}
-        self.heads = nn.ModuleDict({name: nn.Linear(CHANNELS[-1], size) for name, size in outputs.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(self.encoder.channels[-1], size) for name, size in outputs.items()})
 
     def forward(self, images_bchw: Tensor) -> PoseOutput:
         """Poses of crops, float (B, 3, H, W), normalised by ImageNet's mean and deviation."""

@@ -65,8 +65,7 @@ class SegmData(Dataset[SegmBatch]):
             return SegmBatch(image, labels, None, space)
         turn, item = divmod(index, len(self))
         number, picture = self.mixed.where(item)
-        part, sample = self.parts[number], self.parts[number].pictures[picture]
-        sample = replace(sample, labels=part.space.encode(sample.labels, sample.name))
+        part, sample = self.parts[number], self.parts[number].sample(picture)
         prediction = self.stores[number].get(sample.name)
         rng = np.random.default_rng((self.seed, turn, item))
         example = self._augments[number].example(sample, rng, None if prediction is None else prediction.points)
