@@ -5,7 +5,7 @@ partial labels the probability of a group of classes is the sum over them (:mod:
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -59,15 +59,14 @@ def segm_loss(
             classes, not pixels.
         partial: what the labels tell apart; None: every class of the network.
     """
-    size = labels_bhw.shape[-2:]
+    size = (labels_bhw.shape[-2], labels_bhw.shape[-1])
+    logits = output.logits.float()
     if config.thin == 1:
-        logits, counted = F.interpolate(output.logits.float(), size=size, mode="bilinear", align_corners=False), ...
+        logits, step, (row, column) = F.interpolate(logits, size=size, mode="bilinear", align_corners=False), 1, (0, 0)
     else:
-        phase = cast(tuple[int, int], tuple(torch.randint(0, 2, (2,)).tolist()))
-        logits, counted = (
-            upsample_thinned(output.logits.float(), size, phase),
-            (..., *(slice(p, None, 2) for p in phase)),
-        )
+        step, (row, column) = 2, torch.randint(0, 2, (2,)).tolist()
+        logits = upsample_thinned(logits, size, (row, column))
+    counted = (..., slice(row, None, step), slice(column, None, step))
     weights = None if weights_bhw is None else weights_bhw[counted]
     cross_entropy, dice = ce_and_dice(logits, labels_bhw[counted], ignore, config.class_weights, weights, partial)
     parts = {"ce": cross_entropy, "dice": dice}
