@@ -30,6 +30,7 @@ from fpan_training.modules.predictions import PredictionsBuild
 from fpan_training.modules.segm.compare import Compare
 from fpan_training.modules.segm.draw_weights import DrawWeights
 from fpan_training.modules.segm.finetune import Finetune
+from fpan_training.modules.segm.soft_labels import SoftLabels
 from fpan_training.modules.segm.train import SegmTraining
 from fpan_training.modules.uvm.pose_folder import PoseAugmentFolder
 from fpan_training.modules.uvm.report import UvmReport
@@ -75,6 +76,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "pose-augment": PoseAugmentFolder,
     "route": RouteData,
     "predictions": PredictionsBuild,
+    "soft-labels": SoftLabels,
     "render": Render,
     "face3d": Face3d,
     "face-model": FaceModelBuild,

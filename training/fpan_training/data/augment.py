@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fpan_training.data.assets import Assets
 from fpan_training.data.folder import Sample
+from fpan_training.data.soft_labels import Soft, mirror_soft, overwrite, warp_soft
 from fpan_training.occlusion.frame import face_table, mirror_points
 from fpan_training.occlusion.generator import OcclusionConfig, OcclusionGenerator
 
@@ -75,6 +76,8 @@ class Example:
     """The 264 landmarks, float32 (264, 2); they may lie outside of the picture. None if none were given."""
     mirrored: bool
     """Whether left and right are exchanged: what belongs to landmarks by their number is then their partner's."""
+    soft: Soft | None = None
+    """What a teacher thinks of what is seen, uint8 (size, size, 3); None if it was not asked."""
 
 
 @dataclass(frozen=True)
@@ -105,23 +108,31 @@ class Augment:
             rng: all chance comes from it.
             points264: landmarks of the sample, float32 (264, 2), which are moved along and say where occluders go.
         """
-        image, labels, points = sample.image, sample.labels, points264
+        image, labels, points, soft = sample.image, sample.labels, points264, sample.soft
         mirrored = bool(rng.random() < self.config.flip)
         if mirrored:
             image, labels = np.ascontiguousarray(image[:, ::-1]), self.taxonomy.mirror(labels)
             points = None if points is None else mirror_points(points, image.shape[1])
+            soft = None if soft is None else mirror_soft(soft, self.taxonomy)
+        width = image.shape[1]
         matrix, fill = self._draw_move(labels, sample.frame, rng)
         image, labels = warp_pair(image, labels, matrix, self.size, fill, self.taxonomy.ignore)
         if points is not None:
             points = np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float32)
+        if soft is not None:
+            soft = warp_soft(soft, matrix, width, self.size)
         if self.assets.backgrounds and rng.random() < self.config.p_background:
             image = self._replace_background(image, labels, rng)
+            if soft is not None:
+                soft = overwrite(soft, labels == self.taxonomy.background, labels)
         amodal, mask = labels, np.zeros(labels.shape, np.bool_)
         if rng.random() < self.config.p_occluder:
             occluded = self._generator(image, labels, points, rng)
             image, mask = occluded.image, occluded.mask
             labels = amodal if occluded.labels is None else occluded.labels
-        return Example(self._degrade(self._relight(image, rng), rng), labels, amodal, mask, points, mirrored)
+            if soft is not None:
+                soft = overwrite(soft, labels != amodal, labels)
+        return Example(self._degrade(self._relight(image, rng), rng), labels, amodal, mask, points, mirrored, soft)
 
     def _draw_move(
         self, labels: Labels, frame: float, rng: np.random.Generator

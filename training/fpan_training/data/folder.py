@@ -32,6 +32,8 @@ class Sample:
     """Class ids, uint8 (H, W); 255 where unknown."""
     frame: float = 1.0
     """Width of the picture in widths of the aligned face's frame, which lies in its middle."""
+    soft: NDArray[np.uint8] | None = None
+    """What a teacher thinks of it, uint8 (h, w, 3), see :mod:`fpan_training.data.soft_labels`; None: not asked."""
 
 
 @dataclass(frozen=True)

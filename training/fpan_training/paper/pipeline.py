@@ -1,18 +1,14 @@
 """`fpan-train train`: both stages of the paper's figure 2, from pictures to SEGM."""
 
-import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from fpan_training.data.check import check_labelled
 from fpan_training.data.folder import DataError
-from fpan_training.engine.loop import write_whole
+from fpan_training.engine.stages import keep_plan, run_stages
 from fpan_training.modules.segm.data import name_of
 from fpan_training.paper.budget import Preset
 from fpan_training.paper.stages import Sources, Stages, render_sources, rendered_sources
-
-_DONE, _PLAN = "done", "plan.json"
 
 
 @dataclass(frozen=True)
@@ -47,37 +43,20 @@ class Train:
             ValueError: no stage is called ``until``.
         """
         brought = self._brought
-        self._keep_plan()
+        keep_plan(self.run, self._plan)
         sources = self.sources if brought else render_sources(self.run, self.seed)
         if brought:
             check_labelled(sources.data)
         stages = Stages(self.run, sources, self.preset, self.seed).all()
-        names = [stage.name for stage in stages]
-        if self.until and self.until not in names:
-            raise ValueError(f"no stage is called {self.until!r}: they are {', '.join(names)}")
-        (self.run / _DONE).mkdir(parents=True, exist_ok=True)
-        for number, stage in enumerate(stages, 1):
-            mark = self.run / _DONE / f"{stage.name}.json"
-            print(f"{number}/{len(stages)} {stage.name}: {stage.about}{' (done)' if mark.is_file() else ''}")
-            if not mark.is_file():
-                began = time.monotonic()
-                stage.work()
-                write_whole(mark, json.dumps({"seconds": round(time.monotonic() - began, 1)}).encode())
-            if stage.name == self.until:
-                break
+        run_stages(self.run, stages, self._plan, self.until)
         return self.run
 
-    def _keep_plan(self) -> None:
-        """Refuses to go on with a run of other data or settings, whose stages would count as done."""
-        plan: dict[str, object] = {"preset": self.preset, "seed": self.seed}
+    @property
+    def _plan(self) -> dict[str, object]:
         given = {name: getattr(self, name) for name in ("data", "unlabelled", "backgrounds", "occluders")}
-        plan |= {name: path and name_of(path) for name, path in given.items()}
-        file = self.run / _PLAN
-        text = json.dumps(plan, indent=2) + "\n"
-        if file.is_file() and file.read_text(encoding="utf-8") != text:
-            raise DataError(f"{self.run} was begun with other data or settings ({file}): name another --run")
-        self.run.mkdir(parents=True, exist_ok=True)
-        write_whole(file, text.encode())
+        return {"preset": self.preset, "seed": self.seed} | {
+            name: path and name_of(path) for name, path in given.items()
+        }
 
     @property
     def _brought(self) -> bool:

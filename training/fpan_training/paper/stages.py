@@ -2,10 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fpan_training.engine.stages import Stage
 from fpan_training.face3d.rendered import Render
 from fpan_training.landmarks import FaceStore
 from fpan_training.landmarks.build import LandmarkBuild
@@ -20,16 +20,6 @@ from fpan_training.occlusion.build import BuildOccluded
 from fpan_training.paper.budget import BUDGETS, RENDERED, RENDERED_SIDE, Preset, TrainingBudget
 from fpan_training.paper.routing.route import RouteData
 from fpan_training.taxonomy import TAXONOMY
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A step of the way from pictures to SEGM."""
-
-    name: str
-    about: str
-    """What it does, in a line that is shown."""
-    work: Callable[[], object]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from fpan_training.data.augment import Augment, Example
 from fpan_training.data.folder import DataError
 from fpan_training.data.mixture import MixedData, Part
+from fpan_training.data.soft_labels import Soft, SoftLabelStore
 from fpan_training.landmarks.scheme import SCHEME
 from fpan_training.modules.predictions import FacePrediction, PredictionStore
 from fpan_training.modules.segm.step import SegmBatch
@@ -37,10 +38,14 @@ class SegmData(Dataset[SegmBatch]):
     weights: WeightConfig = field(default_factory=WeightConfig)
     stores: tuple[PredictionStore, ...] = ()
     """What LOM and PPM say of each part's pictures; empty under plain weights."""
+    soft: tuple[SoftLabelStore, ...] = ()
+    """What a teacher says of each part's pictures; empty: there is none."""
 
     def __post_init__(self) -> None:
         if not self.weights.plain and len(self.stores) != len(self.parts):
             raise ValueError(f"{len(self.parts)} data sets have {len(self.stores)} stores of predictions")
+        if self.soft and len(self.soft) != len(self.parts):
+            raise ValueError(f"{len(self.parts)} data sets have {len(self.soft)} stores of soft labels")
 
     @cached_property
     def mixed(self) -> MixedData:
@@ -60,21 +65,25 @@ class SegmData(Dataset[SegmBatch]):
         return len(self.mixed)
 
     def __getitem__(self, index: int) -> SegmBatch:
-        if self.weights.plain:
-            image, labels, space = self.mixed[index]
-            return SegmBatch(image, labels, None, space)
         turn, item = divmod(index, len(self))
         number, picture = self.mixed.where(item)
-        part, sample = self.parts[number], self.parts[number].sample(picture)
-        prediction = self.stores[number].get(sample.name)
+        part = self.parts[number]
+        sample = part.sample(picture)
+        if self.soft:
+            sample = replace(sample, soft=self.soft[number].get(sample.name))
+        prediction = None if self.weights.plain else self.stores[number].get(sample.name)
         rng = np.random.default_rng((self.seed, turn, item))
         example = self._augments[number].example(sample, rng, None if prediction is None else prediction.points)
         return SegmBatch(
             torch.from_numpy(example.image),
             torch.from_numpy(example.labels),
-            torch.from_numpy(weights_of(example, prediction, self.weights)),
+            None if self.weights.plain else torch.from_numpy(weights_of(example, prediction, self.weights)),
             torch.tensor(self.mixed.spaces.index(part.space)),
+            torch.from_numpy(self._soft(example)) if self.soft else None,
         )
+
+    def _soft(self, example: Example) -> Soft:
+        return np.zeros((*example.labels.shape, 3), np.uint8) if example.soft is None else example.soft
 
 
 def weights_of(example: Example, prediction: FacePrediction | None, config: WeightConfig) -> NDArray[np.float32]:
@@ -146,8 +155,8 @@ def name_of(location: str | Path) -> str:
 
 def collate_segm(items: Sequence[SegmBatch]) -> SegmBatch:
     """Stacks items into a batch."""
-    images, labels, weights, spaces = zip(*items, strict=True)
-    return SegmBatch(torch.stack(images), torch.stack(labels), _stack(weights), _stack(spaces))
+    images, labels, weights, spaces, soft = zip(*items, strict=True)
+    return SegmBatch(torch.stack(images), torch.stack(labels), _stack(weights), _stack(spaces), _stack(soft))
 
 
 def _stack(tensors: Sequence[Tensor | None]) -> Tensor | None:

@@ -26,6 +26,10 @@ class LossConfig:
     """Of each auxiliary head's cross-entropy (RTFormer's recipe)."""
     class_weights: tuple[float, ...] = ()
     """Weight of each class's pixels in the cross-entropy, by id; empty: all alike. Raises what is rare and small."""
+    soft: float = 0.5
+    """Share of a teacher's soft labels in the cross-entropy, where it has any; the rest is the labels' own."""
+    soft_least: float = 0.6
+    """Least probability of the teacher's first class at pixels of which the labels say nothing."""
     thin: Literal[1, 2] = 1
     """2: of every 2 x 2 pixels one counts, another one in every batch: the same on the mean, at a quarter of the
     memory traffic, which on processors is a fifth of a step."""
@@ -47,6 +51,7 @@ def segm_loss(
     ignore: int = 255,
     weights_bhw: Tensor | None = None,
     partial: PartialLabels | None = None,
+    soft_bhw3: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The parts of the loss and their weighted sum, ``loss``.
 
@@ -58,6 +63,7 @@ def segm_loss(
         weights_bhw: w_i of Eq. 2, float (B, H, W), for every cross-entropy; None: 1. Dice is without them: it weighs
             classes, not pixels.
         partial: what the labels tell apart; None: every class of the network.
+        soft_bhw3: what a teacher says, uint8 (B, H, W, 3), see :mod:`fpan_training.data.soft_labels`; None: nothing.
     """
     size = (labels_bhw.shape[-2], labels_bhw.shape[-1])
     logits = output.logits.float()
@@ -71,6 +77,11 @@ def segm_loss(
     cross_entropy, dice = ce_and_dice(logits, labels_bhw[counted], ignore, config.class_weights, weights, partial)
     parts = {"ce": cross_entropy, "dice": dice}
     total = cross_entropy + config.dice * dice
+    if soft_bhw3 is not None:
+        parts["soft"] = soft_cross_entropy(
+            logits, soft_bhw3[:, counted[1], counted[2]], labels_bhw[counted], ignore, config.soft_least, partial
+        )
+        total = (1 - config.soft) * cross_entropy + config.dice * dice + config.soft * parts["soft"]
     if output.auxiliary:
         each = []
         for auxiliary in output.auxiliary:
@@ -142,6 +153,42 @@ def ce_and_dice(
     present = sizes > 0
     # Not ``dice[present].mean()``, which is NaN for a batch without a valid pixel.
     return cross_entropy, ((1 - dice) * present).sum() / present.sum().clamp(min=1)
+
+
+def soft_cross_entropy(
+    logits_bchw: Tensor,
+    soft_bhw3: Tensor,
+    labels_bhw: Tensor,
+    ignore: int,
+    least: float,
+    partial: PartialLabels | None = None,
+) -> Tensor:
+    """Cross-entropy with what a teacher says, mean over the pixels that count (Hinton et al., 2015).
+
+    Pixels count where the teacher knows something that the label allows: its first class is one of the label's group.
+    Where the label says nothing at all, the teacher has to be sure.
+
+    Args:
+        logits_bchw: float (B, C, H, W).
+        soft_bhw3: first class, second class, probability of the first in 255ths, uint8 (B, H, W, 3).
+        labels_bhw: codes, uint8 (B, H, W).
+        ignore: the code of pixels without a known class.
+        least: probability of the first class from which on the teacher is believed there.
+        partial: what the labels tell apart; None: every class of the network.
+    """
+    first, second = (soft_bhw3[..., i].long().clamp(max=logits_bchw.shape[1] - 1) for i in (0, 1))
+    p_first = soft_bhw3[..., 2].float() / 255
+    unknown = labels_bhw == ignore
+    if partial is None:
+        allowed = labels_bhw == first
+    else:
+        possible = partial.groups.possible.to(labels_bhw.device)
+        allowed = possible[partial.spaces[:, None, None].long(), labels_bhw.long(), first]
+    counts = torch.where(unknown, p_first >= least, allowed & (p_first > 0)).float()
+    logp = F.log_softmax(logits_bchw.float(), 1)
+    of_first, of_second = (logp.gather(1, index[:, None])[:, 0] for index in (first, second))
+    each = -(p_first * of_first + (1 - p_first) * of_second)
+    return mean_over_all((each * counts).sum(), counts.sum())
 
 
 def _index(labels_bhw: Tensor, ignore: int) -> Tensor:

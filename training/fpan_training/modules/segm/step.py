@@ -32,6 +32,8 @@ class SegmBatch(NamedTuple):
     """w_i of Eq. 2 of Mask-FPAN, float (B, H, W); None: every pixel weighs the same."""
     spaces: Tensor | None = None
     """Number of each picture's label space among the step's, int (B,); None: labels tell every class apart."""
+    soft: Tensor | None = None
+    """What a teacher says, uint8 (B, H, W, 3), see :mod:`fpan_training.data.soft_labels`; None: it is not asked."""
 
 
 @dataclass
@@ -48,13 +50,13 @@ class SegmStep:
 
     def train(self, network: nn.Module, batch: tuple[Any, ...]) -> dict[str, Tensor]:
         """The losses of a :class:`SegmBatch`."""
-        images, labels, weights, spaces = SegmBatch(*batch)
+        images, labels, weights, spaces, soft = SegmBatch(*batch)
         partial = None if self.groups is None or spaces is None else PartialLabels(self.groups, spaces)
         if self.keeper is not None:
             self.keeper.hold(network)
         x = self._input(network, images)
         output = cast(SegmNetwork, network)(x)
-        losses = segm_loss(output, labels, self.loss, self.taxonomy.ignore, weights, partial)
+        losses = segm_loss(output, labels, self.loss, self.taxonomy.ignore, weights, partial, soft)
         if self.keeper is None or not self.keeper.config.weight or partial is None:
             return losses
         kept = self.keeper.loss(output.logits, x, labels, partial)

@@ -18,6 +18,7 @@ from fpan_training.data.check import check, check_labelled
 from fpan_training.data.label_space import LabelSpace
 from fpan_training.data.loader import repeat_factors
 from fpan_training.data.mixture import MixedData, Part
+from fpan_training.data.soft_labels import SoftLabelStore
 from fpan_training.engine import plots
 from fpan_training.engine.loop import LoopConfig, Run, fit
 from fpan_training.evaluate import Confusion
@@ -57,6 +58,9 @@ class SegmTraining:
     """Pictures of an epoch; 0: every picture of ``data`` once."""
     predictions: Path | None = None
     """Folder of stores of `fpan-train predictions`, one for each data set by its name; needed for ``weights``."""
+    soft: Path | None = None
+    """Folder of stores of `fpan-train soft-labels`, one for each data set by its name: what a teacher says, which is
+    learnt from beside the labels (``loss.soft``)."""
     weights: WeightConfig = field(default_factory=WeightConfig)
     """Eq. 2 of the paper: what LOM and PPM do for SEGM."""
     route: RouteInLoop = field(default_factory=RouteInLoop)
@@ -109,6 +113,7 @@ class SegmTraining:
             self.loop.seed,
             self.weights,
             stores,
+            () if self.soft is None else tuple(SoftLabelStore(self.soft / name_of(each)) for each in locations),
         )
         val = MixedData((Part.open(self.data, "val"),), size)
         torch.manual_seed(self.loop.seed)
