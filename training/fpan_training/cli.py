@@ -12,11 +12,12 @@ from fpan_training.data.folder import DataError
 from fpan_training.data.importers.command import Import
 from fpan_training.data.merge import Merge
 from fpan_training.data.shards import Sharding
+from fpan_training.data.split import Split
 from fpan_training.engine.tracking import TrackingError
 from fpan_training.face3d.export import Face3d
 from fpan_training.face3d.ict.build import FaceModelBuild
 from fpan_training.face3d.rendered import Render
-from fpan_training.landmarks.aligned import Align
+from fpan_training.landmarks.align_folder import Align
 from fpan_training.landmarks.alignment import AlignmentFit
 from fpan_training.landmarks.build import LandmarkBuild
 from fpan_training.landmarks.picture import LandmarkScheme
@@ -55,6 +56,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "import": Import,
     "check": Check,
     "merge": Merge,
+    "split": Split,
     "shard": Sharding,
     "segm": SegmTraining,
     "finetune": Finetune,

@@ -212,7 +212,7 @@ class LabelSpace:
         path = root / DATASET_FILE
         if path.is_file():
             return cls.from_file(path)
-        return cls.preset(root.name) if root.name in PRESETS else cls.full()
+        return cls.preset(_default_labels(root))
 
     @property
     def plain(self) -> bool:
@@ -339,26 +339,35 @@ def unknown_values(values: list[int], space: LabelSpace) -> str:
     )
 
 
-def derived(data: Path, what: str, labels: str = "full") -> DatasetFile:
+def derived(data: Path, what: str, labels: str | None = "full", frame: float | None = None) -> DatasetFile:
     """``dataset.json`` of a data set that is made of another one: whence it comes and its terms stay.
 
     Args:
         data: folder of the other one.
         what: was done to it, for its name.
-        labels: of the new one.
+        labels: of the new one; None: those of the other one.
+        frame: of the new one; None: that of the other one.
     """
     of = read_dataset_file(data)
-    return DatasetFile(name=f"{of.name or data.name}, {what}", labels=labels, source=of.source, licence=of.licence)
+    changed: dict[str, object] = {"name": f"{of.name or data.name}, {what}"}
+    changed |= {} if labels is None else {"labels": labels}
+    changed |= {} if frame is None else {"frame": frame}
+    return of.model_copy(update=changed)
+
+
+def _default_labels(root: Path) -> str:
+    """What the values of a folder without a ``dataset.json`` stand for: the preset of its name, or else our ids."""
+    return root.name if root.name in PRESETS else "full"
 
 
 def read_dataset_file(data: Path) -> DatasetFile:
-    """What a folder says of itself; nothing but the usual where it has no ``dataset.json``.
+    """What a folder says of itself; without a ``dataset.json``, what its name says of its masks.
 
     Raises:
         DataError: the file is not of the form.
     """
     path = data / DATASET_FILE
-    return DatasetFile.read(path) if path.is_file() else DatasetFile()
+    return DatasetFile.read(path) if path.is_file() else DatasetFile(labels=_default_labels(data))
 
 
 def write_dataset_file(path: Path, file: DatasetFile) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fpan_training.data.folder import SPLIT_FILE, DataError, list_pictures, read_splits
 from fpan_training.data.label_space import DATASET_FILE, DatasetFile, LabelSpace, read_dataset_file, write_dataset_file
-from fpan_training.engine.loop import write_whole
+from fpan_training.files import write_whole
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fpan_training.data.folder import read_rgb
 from fpan_training.data.packages import SOURCES
-from fpan_training.engine.loop import write_whole
+from fpan_training.files import write_whole
 
 _SCORE = 0.6
 """From which a face counts as seen: dogs and monkeys still do, which costs nothing; a face unlabelled would."""

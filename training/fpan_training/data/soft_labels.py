@@ -14,7 +14,7 @@ from fpan.contract import Taxonomy
 from numpy.typing import NDArray
 
 from fpan_training.data.folder import DataError
-from fpan_training.engine.loop import write_whole
+from fpan_training.files import write_whole
 
 Soft = NDArray[np.uint8]
 CERTAIN = 255

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from fpan_training.data.loader import EpochSampler
 from fpan_training.engine.progress import track
 from fpan_training.engine.tracking import Tracker, tracked
+from fpan_training.files import write_whole
 
 CONFIG_FILE = "config.json"
 """In a run's folder: the settings of the command that trains it."""
@@ -311,13 +312,6 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """Writes a checkpoint whole or not at all."""
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
-    temporary.replace(path)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a small file whole or not at all."""
-    temporary = path.with_suffix(path.suffix + ".tmp")
-    temporary.write_bytes(data)
     temporary.replace(path)
 
 

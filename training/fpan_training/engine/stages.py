@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpan_training.data.folder import DataError
-from fpan_training.engine.loop import write_whole
+from fpan_training.files import write_whole
 
 _DONE, _PLAN = "done", "plan.json"
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from fpan_training.data.augment import resize_pair
 from fpan_training.data.folder import DataError, FaceFolder
-from fpan_training.engine.loop import write_whole
 from fpan_training.engine.progress import track
 from fpan_training.evaluate.boundary import BoundaryCounts
 from fpan_training.evaluate.calibration import Calibration
 from fpan_training.evaluate.confusion import Confusion
 from fpan_training.evaluate.grouped import Grouping
 from fpan_training.evaluate.strata import occluded_share
+from fpan_training.files import write_whole
 
 
 class Prediction(NamedTuple):

@@ -11,10 +11,10 @@ from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from fpan_training.data.folder import DataError, read_labels, read_rgb
-from fpan_training.engine.loop import write_whole
 from fpan_training.face3d.fit import FaceFit, fit
 from fpan_training.face3d.model import FaceModel
 from fpan_training.face3d.uv import UvMap, unwrap
+from fpan_training.files import write_whole
 from fpan_training.landmarks.teacher import Teacher, task_bytes
 from fpan_training.taxonomy import TAXONOMY
 

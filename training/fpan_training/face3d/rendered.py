@@ -16,7 +16,6 @@ from PIL import Image as PilImage
 
 from fpan_training.data.folder import SPLIT_FILE
 from fpan_training.data.label_space import DATASET_FILE, DatasetFile
-from fpan_training.engine.loop import write_whole
 from fpan_training.engine.progress import track
 from fpan_training.face3d.fit import PIVOT_CM
 from fpan_training.face3d.look import LookConfig, draw_look
@@ -24,6 +23,7 @@ from fpan_training.face3d.model import FaceModel
 from fpan_training.face3d.pose import rotation
 from fpan_training.face3d.scene import build
 from fpan_training.face3d.shade import shade
+from fpan_training.files import write_whole
 from fpan_training.landmarks.scheme import SCHEME
 from fpan_training.landmarks.store import FaceRecord, FaceStore
 from fpan_training.taxonomy import TAXONOMY

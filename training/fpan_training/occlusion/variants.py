@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fpan_training.data.assets import Assets, Split
 from fpan_training.data.augment import warp_pair
 from fpan_training.data.folder import Sample
-from fpan_training.engine.loop import write_whole
+from fpan_training.files import write_whole
 from fpan_training.landmarks.crop import face_crop, warp_points
 from fpan_training.landmarks.store import FaceRecord
 from fpan_training.occlusion.generator import Occluded, OcclusionConfig, OcclusionGenerator

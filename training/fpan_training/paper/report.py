@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from fpan_training.engine.loop import write_whole
 from fpan_training.engine.machine import machine
+from fpan_training.files import write_whole
 from fpan_training.landmarks.build import LandmarkBuild
 from fpan_training.modules.dom.report import DomReport
 from fpan_training.modules.lom.report import LomReport

@@ -1,20 +1,8 @@
-"""The recipe of the served networks: a teacher on everything that is labelled, and two students that learn from both."""
+"""The recipe of the served networks: a teacher on all that is labelled, and two students that learn from both."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
-
-from fpan_training.data.folder import list_pictures
-from fpan_training.engine.loop import LoopConfig
-from fpan_training.engine.stages import Stage
 from fpan_training.modules.segm.model import SegmConfig
-from fpan_training.modules.segm.soft_labels import SoftLabels
 from fpan_training.nets.lite_fpn import LiteFpnConfig
-from fpan_training.recipes.context import Context
-from fpan_training.recipes.data import Prepared, SegmData
 from fpan_training.recipes.segm import Phase, SegmSchedule
-from fpan_training.release.gates import Gates
-from fpan_training.release.register import Register
 
 TEACHER = SegmSchedule(
     "teacher",

@@ -9,7 +9,7 @@ from fpan.contract import CARD_FILE, ModelCard, Reference, RepositoryError, read
 from fpan.contract.aliases import CHAMPION
 from fpan.registry import Registry, open_store
 
-from fpan_training.engine.loop import write_whole
+from fpan_training.files import write_whole
 
 CHECKPOINT, CONFIG = "checkpoint_fp16.pt", "config.json"
 """Files of a version that training goes on from."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from fpan_training.data.folder import DataError
-from fpan_training.engine.loop import write_whole
 from fpan_training.face3d.atlas import mirror
+from fpan_training.files import write_whole
 from fpan_training.modules.uvm.fill import mirror_texture
 from fpan_training.modules.uvm.step import UvBatch, with_noise
 from fpan_training.taxonomy import TAXONOMY

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan_training.data.folder import DataError, FaceFolder, read_labels, read_rgb
-from fpan_training.engine.loop import write_whole
 from fpan_training.engine.progress import track
 from fpan_training.face3d import pose
 from fpan_training.face3d.fit import FaceFit, fit
 from fpan_training.face3d.uv import unwrap
+from fpan_training.files import write_whole
 from fpan_training.landmarks import FaceRecord, FaceStore
 from fpan_training.landmarks.build import list_images
 from fpan_training.modules.uvm.complete import without_occlusion

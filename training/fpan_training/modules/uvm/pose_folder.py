@@ -18,11 +18,11 @@ from fpan_training.data.assets import Assets
 from fpan_training.data.check import check_labelled
 from fpan_training.data.folder import SPLIT_FILE, DataError, FaceFolder, read_labels, read_rgb
 from fpan_training.data.label_space import DATASET_FILE, derived, write_dataset_file
-from fpan_training.engine.loop import write_whole
 from fpan_training.engine.plots import overlay
 from fpan_training.engine.progress import track
 from fpan_training.face3d.fit import fit
 from fpan_training.face3d.model import FaceModel
+from fpan_training.files import write_whole
 from fpan_training.landmarks import SCHEME, FaceStore
 from fpan_training.modules.lom.pictures import sheet
 from fpan_training.modules.uvm.complete import completer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fpan_training.data.check import check, check_labelled
 from fpan_training.data.folder import DataError
-from fpan_training.engine.loop import write_whole
+from fpan_training.files import write_whole
 from fpan_training.modules.segm.data import name_of
 from fpan_training.modules.segm.weights import WeightConfig
 from fpan_training.paper.ablation.inputs import Inputs

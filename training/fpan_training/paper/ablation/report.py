@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from fpan_training.engine.loop import write_whole
 from fpan_training.evaluate.groups import OVERALL, PAPER_GROUPS
+from fpan_training.files import write_whole
 from fpan_training.modules.segm.weights import WeightConfig
 from fpan_training.paper.ablation.figures import Difference, Figure
 from fpan_training.paper.ablation.paper import paper_table

@@ -13,8 +13,8 @@ from PIL import Image as PilImage
 
 from fpan_training.data.folder import Sample, read_labels
 from fpan_training.data.mixture import Part, Pictures
-from fpan_training.engine.loop import write_whole
 from fpan_training.engine.progress import track
+from fpan_training.files import write_whole
 from fpan_training.paper.routing.decision import Decision, Kind, Route
 from fpan_training.paper.routing.log import DecisionLog
 from fpan_training.paper.routing.protocols import Image, Points
