@@ -42,6 +42,7 @@ from fpan_training.paper.figures.make import Figures
 from fpan_training.paper.pipeline import Train
 from fpan_training.paper.report import Report
 from fpan_training.paper.routing.route import RouteData
+from fpan_training.recipes.recipe import RunRecipe
 from fpan_training.release.deploy import Deploy
 from fpan_training.release.detector.build import DetectorBuild
 from fpan_training.release.gate import Gate
@@ -50,6 +51,7 @@ from fpan_training.release.register import Register
 from fpan_training.release.service import ServiceError
 
 COMMANDS: dict[str, Callable[..., object]] = {
+    "recipe": RunRecipe,
     "train": Train,
     "deploy": Deploy,
     "report": Report,

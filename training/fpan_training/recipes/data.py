@@ -1,17 +1,26 @@
-"""The raw folders that recipes learn from, and what is made of them before anything is trained."""
+"""The data sets that recipes learn from: raw folders, made ready, or faces that nobody has."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from fpan_training.data.folder import SPLIT_FILE, DataError, list_pictures
+from fpan_training.data.label_space import DATASET_FILE, DatasetFile, write_dataset_file
 from fpan_training.data.merge import Merge
 from fpan_training.data.split import Split
+from fpan_training.face3d.rendered import Render
 from fpan_training.landmarks.align_folder import Align
+from fpan_training.landmarks.build import list_images
+from fpan_training.recipes.context import Context
+from fpan_training.taxonomy import TAXONOMY
 
 FULL = ("celeba19", "celeba19_more")
-"""Faces that lie aligned, with all 19 classes; merged into one data set, :data:`MERGED`."""
-MERGED = "celeba"
+"""Faces that lie aligned, with all 19 classes; merged into one data set."""
+UNLABELLED = "celeba_unlabelled"
+"""Faces that lie aligned, without labels."""
 BACKGROUNDS, OCCLUDERS = "backgrounds", "occluders"
 
 
@@ -39,55 +48,87 @@ WILD = (
     Wild("facesynthetics100", 1.5, 512, 0.03),
 )
 """What SEGM learns from beside the fully labelled faces."""
+UNLABELLED_SHARE = 0.1
+"""Of an epoch's pictures, for what learns from a teacher."""
+RENDERED, RENDERED_SIDE = 24, 64
+"""Pictures of the budget ``smoke`` and their side in pixels."""
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """The data sets of a run, ready to be trained on."""
+class TrainingSets:
+    """Data sets that are ready to be trained on."""
 
-    root: Path
-    """Of the raw folders."""
-    folder: Path
-    """Of what is made of them."""
+    full: Path
+    """Aligned faces with all 19 classes; its ``val`` is what is chosen on."""
+    wild: tuple[Path, ...]
+    """Aligned faces with partial labels, in frames of their own."""
+    wild_shares: tuple[float, ...]
+    """Of an epoch's pictures."""
+    unlabelled: Path
+    """Aligned faces of which nothing is known."""
+    backgrounds: Path | None
+    """Pictures that replace backgrounds."""
+    occluders: Path | None
+    """Cut-outs that are pasted over faces."""
+
+    @classmethod
+    def of(cls, context: Context) -> "TrainingSets":
+        """Where a run has them; :func:`prepare` makes them."""
+        folder, root = context.run / "data", context.data_root
+        if root is None:
+            return cls(folder / "full", (folder / "wild",), (0.2,), folder / "unlabelled", None, None)
+        return cls(
+            folder / "celeba",
+            tuple(folder / wild.folder for wild in WILD),
+            tuple(wild.share for wild in WILD),
+            folder / UNLABELLED,
+            root / BACKGROUNDS,
+            root / OCCLUDERS,
+        )
 
     @property
-    def merged(self) -> Path:
-        """The fully labelled faces; its ``val`` is what is chosen on."""
-        return self.folder / MERGED
+    def all(self) -> tuple[Path, ...]:
+        """Those with pictures of faces."""
+        return (self.full, *self.wild, self.unlabelled)
 
-    @property
-    def wild(self) -> tuple[str, ...]:
-        """The aligned sets of :data:`WILD`."""
-        return tuple(str(self.folder / wild.folder) for wild in WILD)
 
-    @property
-    def shares(self) -> tuple[float, ...]:
-        """Of an epoch's pictures, for each of :attr:`wild`."""
-        return tuple(wild.share for wild in WILD)
+def prepare(context: Context) -> None:
+    """Makes what is not there yet: merges and aligns raw folders, or renders faces where there are none.
 
-    @property
-    def backgrounds(self) -> Path:
-        """Pictures that replace backgrounds."""
-        return self.root / BACKGROUNDS
+    Raises:
+        DataError: raw folders are missing; all of them are named.
+    """
+    sets, root = TrainingSets.of(context), context.data_root
+    if root is None:
+        for number, out in enumerate((sets.full, *sets.wild, sets.unlabelled)):
+            Render(out, RENDERED, context.seed + number, RENDERED_SIDE)()
+        for folder in sets.wild:
+            write_dataset_file(folder / DATASET_FILE, DatasetFile(name="rendered", labels="facesynthetics100"))
+        return
+    require(root, (*FULL, *(wild.folder for wild in WILD), UNLABELLED, BACKGROUNDS, OCCLUDERS))
+    Merge(tuple(root / name for name in FULL), sets.full)()
+    for wild, out in zip(WILD, sets.wild, strict=True):
+        if (out / DATASET_FILE).is_file():
+            continue
+        Align(root / wild.folder, out, wild.size, wild.frame)()
+        if wild.val_pattern and not (out / SPLIT_FILE).is_file():
+            Split(out, wild.val_pattern)()
+    label_nothing(root / UNLABELLED, sets.unlabelled)
 
-    @property
-    def occluders(self) -> Path:
-        """Cut-outs that are pasted over faces."""
-        return self.root / OCCLUDERS
 
-    def prepare(self) -> None:
-        """Merges and aligns what is not there yet.
-
-        Raises:
-            DataError: raw folders are missing; all of them are named.
-        """
-        require(self.root, (*FULL, *(wild.folder for wild in WILD), BACKGROUNDS, OCCLUDERS))
-        Merge(tuple(self.root / name for name in FULL), self.merged)()
-        for wild in WILD:
-            out = self.folder / wild.folder
-            Align(self.root / wild.folder, out, wild.size, wild.frame)()
-            if wild.val_pattern and not (out / SPLIT_FILE).is_file():
-                Split(out, wild.val_pattern)()
+def label_nothing(pictures: Path, out: Path) -> None:
+    """A data set of a folder of pictures, whose masks say nothing: what a teacher says is all there is to learn."""
+    for path in list_images(pictures):
+        image, mask = out / "images" / path.name, out / "masks" / f"{path.stem}.png"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        if not image.is_symlink():
+            image.symlink_to(path.resolve())
+        if not mask.is_file():
+            with Image.open(path) as picture:
+                unknown = np.full((picture.height, picture.width), TAXONOMY.ignore, np.uint8)
+            Image.fromarray(unknown).save(mask)
+    write_dataset_file(out / DATASET_FILE, DatasetFile(name=pictures.name))
 
 
 def require(root: Path, names: Iterable[str]) -> None:

@@ -4,45 +4,22 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from fpan_training.data.folder import DataError
 from fpan_training.engine.stages import Stage, run_stages
+from fpan_training.recipes import shipped
+from fpan_training.recipes.context import Budget, Context
 
 RUNS_VARIABLE, DATA_VARIABLE = "FPAN_RUNS", "FPAN_DATA"
-Budget = Literal["smoke", "full"]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a recipe is done with."""
-
-    run: Path
-    """Folder of the run."""
-    data_root: Path | None
-    """Folder of the raw data sets; None under the budget ``smoke``, which renders its own."""
-    budget: Budget
-    repository: str
-    """Model repository that it publishes in."""
-    seed: int
-
-    @property
-    def plan(self) -> dict[str, object]:
-        """What tells one run from another: a run of another plan is not gone on with."""
-        return {"budget": self.budget, "seed": self.seed}
-
-
 Stages = Callable[[Context], tuple[Stage, ...]]
-"""A recipe: its stages in order."""
 
-
-def recipes() -> Mapping[str, tuple[str, Stages]]:
-    """All recipes by name: what each makes, and its stages."""
-    from fpan_training.recipes import shipped
-
-    return {"shipped": ("the weights that are served, from raw folders", shipped.stages)}
+RECIPES: Mapping[str, tuple[str, Stages]] = {
+    "shipped": ("the weights that are served, from raw folders", shipped.stages),
+}
+"""All recipes by name: what each makes, and its stages in order."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +50,11 @@ class RunRecipe:
             DataError: there is no such recipe, raw folders are missing, or the run was begun with other settings.
             ValueError: no stage is called ``until``.
         """
-        known = recipes()
-        if self.name not in known:
-            listed = "; ".join(f"{name}: {about}" for name, (about, _) in known.items())
+        if self.name not in RECIPES:
+            listed = "; ".join(f"{name}: {about}" for name, (about, _) in RECIPES.items())
             raise DataError(f"there is no recipe {self.name!r}; there are: {listed}")
         context = self._context()
-        run_stages(context.run, known[self.name][1](context), context.plan, self.until)
+        run_stages(context.run, RECIPES[self.name][1](context), context.plan, self.until)
         return context.run
 
     def _context(self) -> Context:

@@ -1,8 +1,18 @@
-"""The recipe of the served networks: a teacher on all that is labelled, and two students that learn from both."""
+"""The recipe of the served networks: a teacher on all that is labelled, and students that learn from both."""
 
+from dataclasses import dataclass, replace
+
+from fpan_training.engine.loop import LoopConfig
+from fpan_training.engine.stages import Stage
 from fpan_training.modules.segm.model import SegmConfig
+from fpan_training.modules.segm.soft_labels import SoftLabels
 from fpan_training.nets.lite_fpn import LiteFpnConfig
-from fpan_training.recipes.segm import Phase, SegmSchedule
+from fpan_training.recipes.context import Context
+from fpan_training.recipes.data import RENDERED, RENDERED_SIDE, TrainingSets, prepare
+from fpan_training.recipes.segm import Phase, SegmSchedule, soft_labels
+from fpan_training.release.deploy import SMOKE_GATES
+from fpan_training.release.gates import Gates
+from fpan_training.release.register import Register
 
 TEACHER = SegmSchedule(
     "teacher",
@@ -10,5 +20,73 @@ TEACHER = SegmSchedule(
     (Phase(128, 24, 3e-3, wild=False), Phase(256, 24, 1.5e-3), Phase(384, 6, 5e-4, batch_size=8)),
 )
 """1.8 times the work of the network that is served."""
-STUDENT = SegmSchedule("segm", SegmConfig(), (Phase(128, 40, 3e-3), Phase(256, 24, 1.5e-3), Phase(320, 6, 5e-4)))
-"""What is served as ``segm``: one look at one size."""
+STUDENTS = (SegmSchedule("segm", SegmConfig(), (Phase(128, 40, 3e-3), Phase(256, 24, 1.5e-3)), teacher=True),)
+"""What is served: one look at one size."""
+LOOKS = (256, 384)
+"""Sides in pixels at which the teacher looks at each picture, from both sides."""
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What the recipe makes under a budget."""
+
+    teacher: SegmSchedule
+    students: tuple[SegmSchedule, ...]
+    looks: tuple[int, ...]
+    gates: Gates
+    data_licence: str = ""
+    """Of data sets that do not tell their terms."""
+
+    @classmethod
+    def under(cls, context: Context) -> "Shipped":
+        """The networks in full, or small ones that go through the same stages."""
+        if context.budget == "full":
+            return cls(TEACHER, STUDENTS, LOOKS, Gates())
+        return cls(
+            _small(TEACHER),
+            tuple(_small(student) for student in STUDENTS),
+            (RENDERED_SIDE,),
+            SMOKE_GATES,
+            "none: nobody is shown",
+        )
+
+    def stages(self, context: Context) -> tuple[Stage, ...]:
+        """In order."""
+        sets = TrainingSets.of(context)
+
+        def look() -> None:
+            for data in sets.all:
+                SoftLabels(self.teacher.run(context) / "best.pt", data, soft_labels(context) / data.name, self.looks)()
+
+        stages = [Stage("data", "data sets, merged and aligned", lambda: prepare(context))]
+        stages += self.teacher.stages(context)
+        stages.append(Stage("soft-labels", "what the teacher says of every picture", look))
+        for student in self.students:
+            stages += student.stages(context)
+            register = Register(
+                student.run(context),
+                sets.full,
+                context.repository,
+                student.name,
+                mirrored=False,
+                data_licence=self.data_licence,
+                gates=self.gates,
+            )
+            stages.append(Stage(f"register-{student.name}", "gates, and a version in the repository", register))
+        return tuple(stages)
+
+
+def stages(context: Context) -> tuple[Stage, ...]:
+    """The recipe."""
+    return Shipped.under(context).stages(context)
+
+
+def _small(schedule: SegmSchedule) -> SegmSchedule:
+    """The same stages within seconds, at the size of rendered faces."""
+    network = SegmConfig(lite_fpn=LiteFpnConfig((16, 16, 16, 32, 32), dropout=0))
+    loop = LoopConfig(ema_decay=0.8, workers=0, precision="32-true", accelerator="cpu", validate_every=4)
+    phases = tuple(
+        replace(phase, size=size, epochs=8, lr=5e-3, batch_size=8)
+        for phase, size in zip(schedule.phases[:2], (32, RENDERED_SIDE), strict=True)
+    )
+    return replace(schedule, network=network, phases=phases, epoch_pictures=RENDERED, loop=loop, rare=0.0)
