@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader
 
 from fpan_training.data.loader import EpochSampler
 from fpan_training.engine.checkpoint import TrainingState, load, save
-from fpan_training.engine.progress import track
+from fpan_training.engine.progress import RunProgress
 from fpan_training.engine.stopping import Interrupted, StopRequest, TrainingStopped, outlive_signals
 from fpan_training.engine.tracking import Tracker, tracked
 
@@ -209,22 +209,27 @@ class _Training:
 
     def go_on(self) -> None:
         """Trains what is left."""
-        while self.state.epoch < self.task.config.epochs:
-            self._train_epoch()
-            self._end_epoch()
+        config, steps, state = self.task.config, len(self.batches), self.state
+        title = "/".join(self.task.run.folder.absolute().parts[-2:])
+        done = state.epoch * steps + state.step
+        with RunProgress(title, config.epochs, steps, config.batch_size, done, self.first) as progress:
+            while state.epoch < config.epochs:
+                self._train_epoch(progress)
+                self._end_epoch(progress)
 
-    def _train_epoch(self) -> None:
+    def _train_epoch(self, progress: RunProgress) -> None:
         """The batches of the epoch that are left."""
         state, config = self.state, self.task.config
         self.sampler.epoch, self.sampler.skip = state.epoch, state.step * config.batch_size
         began = time.monotonic() - state.seconds
         self.model.train()
-        for batch in track(self.batches, f"epoch {state.epoch + 1}/{config.epochs}"):
+        for batch in self.batches:
             torch.manual_seed(_step_seed(config.seed, state.epoch, state.step, self.fabric.global_rank))
             for name, value in self._train_batch(batch).items():
                 state.sums[name] = state.sums.get(name, 0.0) + value.item()
             state.step += 1
             state.seconds = time.monotonic() - began
+            progress.step()
             if state.step < len(self.batches):
                 self._check_in()
 
@@ -243,29 +248,30 @@ class _Training:
         self.state.average.update_parameters(self.state.network)
         return losses
 
-    def _end_epoch(self) -> None:
+    def _end_epoch(self, progress: RunProgress) -> None:
         """Validates the epoch where it is time to, and writes its row."""
         state = self.state
         means = self._mean_of_processes({name: total / state.step for name, total in state.sums.items()})
         row = {"epoch": state.epoch + 1.0, "lr": float(max(self.schedule.get_last_lr())), **means}
         row["seconds"] = state.seconds
         row["pictures_per_second"] = state.step * self.task.config.batch_size / state.seconds
-        done = not self.first or self._validate(row)
+        figures = self._validate(row) if self.first else {}
         # Where the first process was interrupted, all stop before the epoch's end; else all go on together.
-        (stopped,) = self._highest(int(not done))
-        if stopped:
+        (interrupted,) = self._highest(int(figures is None))
+        if interrupted:
             self._check_in()
         state.begin_epoch(state.epoch + 1)
         if self.first:
             self._write()
             if self.tracker is not None:
                 self.tracker.epoch(self.task.run.history)
-        self.fabric.print("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
+        progress.epoch(row, figures or {})
         self._check_in()
 
-    def _validate(self, row: dict[str, float]) -> bool:
-        """Adds the figures, where it is time for them, and logs the row; False: a signal came before it had them."""
+    def _validate(self, row: dict[str, float]) -> dict[str, float] | None:
+        """The figures, none where it is not time for them, once the log has them; None: a signal came before that."""
         state, task, epoch = self.state, self.task, self.state.epoch + 1
+        figures: dict[str, float] = {}
         better = False
         if epoch % task.config.validate_every == 0 or epoch == task.config.epochs:
             state.average.eval()
@@ -273,14 +279,13 @@ class _Training:
                 with self.stop.interrupting():
                     figures = task.validate(state.average.module)
             except Interrupted:
-                return False
+                return None
             _require_score(figures, state.average.module, epoch)
             better = figures["score"] > task.run.best_score
-            row |= figures
-        task.run.log(row)
+        task.run.log(row | figures)
         if better:
             save(task.run.best, {"network": state.average.module.state_dict(), "epoch": epoch, **task.describe})
-        return True
+        return figures
 
     def _check_in(self) -> None:
         """Between two batches: writes ``last.pt`` where it is time to, and stops where a signal asks for it.
