@@ -1,6 +1,7 @@
 """The command `fpan-train`. What goes wrong is told in one line; with FPAN_TRACEBACK=1 also where it was found."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from fpan_training.data.importers.command import Import
 from fpan_training.data.merge import Merge
 from fpan_training.data.shards import Sharding
 from fpan_training.data.split import Split
+from fpan_training.engine.stopping import TrainingStopped
 from fpan_training.engine.tracking import TrackingError
 from fpan_training.face3d.export import Face3d
 from fpan_training.face3d.ict.build import FaceModelBuild
@@ -104,6 +106,14 @@ def main() -> None:
         if os.environ.get("FPAN_TRACEBACK") == "1":
             raise
         sys.exit(f"fpan-train: {error}")
+    except TrainingStopped as stopped:
+        # Of several processes one tells.
+        if str(stopped):
+            print(f"fpan-train: {stopped}", file=sys.stderr)
+        sys.exit(128 + stopped.number)
+    except KeyboardInterrupt:
+        print("fpan-train: stopped", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

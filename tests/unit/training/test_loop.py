@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 from fpan_training.data import Augment, AugmentConfig, FaceFolder, SegmentationData, collate
-from fpan_training.engine.loop import LoopConfig, Run, batches_of, fit, parameter_groups, save
+from fpan_training.engine.checkpoint import save
+from fpan_training.engine.loop import LoopConfig, Run, batches_of, fit, parameter_groups
 from fpan_training.files import write_whole
 from fpan_training.modules.segm import SegmConfig, SegmOutput, build
 from fpan_training.modules.segm.step import SegmStep

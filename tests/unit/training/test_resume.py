@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn
 
-from tests.unit.training.small_modules import MODULES, small
+from tests.unit.training.small_modules import MODULES, Noise, small
 
 _CONFIG = LoopConfig(
     epochs=3, batch_size=4, lr=3e-3, ema_decay=0.5, validate_every=1, workers=0, precision="32-true", accelerator="cpu"
@@ -70,10 +70,47 @@ def _assert_the_same(resumed: Run, whole: Run) -> None:
 def test_a_resumed_run_continues_the_curve_exactly(name: str, tmp_path: Path) -> None:
     whole = _train(name, tmp_path / "whole")
     assert len({row["loss"] for row in whole.history}) == _CONFIG.epochs
+    every_step = replace(_CONFIG, checkpoint_minutes=0)
     with pytest.raises(_PowerCutError):
-        _train(name, tmp_path / "cut", batches=3)  # in the middle of the second epoch
-    assert torch.load(tmp_path / "cut/last.pt", weights_only=True)["epoch"] == 1
+        _train(name, tmp_path / "cut", every_step, batches=3)  # in the middle of the second epoch
+    kept = torch.load(tmp_path / "cut/last.pt", weights_only=True)
+    assert (kept["epoch"], kept["step"]) == (1, 1)
     _assert_the_same(_train(name, tmp_path / "cut"), whole)
+
+
+def test_without_a_checkpoint_within_it_an_epoch_begins_anew(tmp_path: Path) -> None:
+    whole = _train("dom stage 2", tmp_path / "whole")
+    with pytest.raises(_PowerCutError):
+        _train("dom stage 2", tmp_path / "cut", batches=3)
+    kept = torch.load(tmp_path / "cut/last.pt", weights_only=True)
+    assert (kept["epoch"], kept["step"], kept["sums"]) == (1, 0, {})
+    _assert_the_same(_train("dom stage 2", tmp_path / "cut"), whole)
+
+
+def test_an_epoch_that_goes_on_in_batches_of_another_size_begins_anew(tmp_path: Path) -> None:
+    with pytest.raises(_PowerCutError):
+        _train("dom stage 2", tmp_path, replace(_CONFIG, checkpoint_minutes=0), batches=3)
+    seen: list[int] = []
+
+    class Data(Noise):
+        def __getitem__(self, index: int) -> Any:
+            seen.append(index)
+            return super().__getitem__(index)
+
+    module = small("dom stage 2")
+    config = replace(_CONFIG, batch_size=2, lr=0.5, epochs=2)
+    data = Data(module.data.draw)
+    fit(module.network, module.step, data, lambda _: {"score": 0}, Run(tmp_path), config, module.collate, {})
+    assert sorted(seen) == list(range(8, 16))
+    # Rates are those of the new configuration too.
+    groups = torch.load(tmp_path / "last.pt", weights_only=True)["optimizer"]["param_groups"]
+    assert groups[0]["initial_lr"] == 0.5
+
+
+def test_checkpoints_hold_tensors_and_plain_data_only(tmp_path: Path) -> None:
+    run = _train("dom stage 2", tmp_path, replace(_CONFIG, epochs=1))
+    for path in (run.last, run.best):
+        assert torch.serialization.get_unsafe_globals_in_checkpoint(path) == []
 
 
 def _in_float16(config: LoopConfig) -> Fabric:

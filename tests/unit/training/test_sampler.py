@@ -50,6 +50,18 @@ def test_shares_of_one_are_every_picture_once() -> None:
         assert sorted(i % 9 for i in sampler) == list(range(9))
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_was_seen_of_an_epoch_is_skipped_in_every_process(processes: int) -> None:
+    for rank in range(processes):
+        sampler = EpochSampler(11, seed=1, share=(rank, processes))
+        whole = list(sampler)
+        sampler.skip = 4 * processes
+        assert list(sampler) == whole[4:]
+        assert len(sampler) == len(whole)
+        sampler.skip = 100
+        assert list(sampler) == []
+
+
 def test_shrinking_by_a_matrix_is_what_evaluation_does() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (64, 64, 3), np.uint8)

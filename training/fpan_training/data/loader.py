@@ -51,6 +51,9 @@ class EpochSampler(Sampler[int]):
 
     With ``share`` = (r, n) it is what process r of n sees: batches of b pictures in each of them are together the batch
     of n * b pictures that one process alone would see.
+
+    ``skip`` leaves out that many pictures at the beginning of the epoch's order, those of all processes together: a
+    run that stopped within an epoch has seen them. The length stays that of the whole epoch.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class EpochSampler(Sampler[int]):
         self.pictures = pictures
         self.seed = seed
         self.epoch = 0
+        self.skip = 0
         self._upto = np.cumsum(np.ones(pictures) if repeats is None else repeats)
         self._passes = 1 if repeats is None else int(np.ceil(repeats.max())) + 1
         self._length = round(float(self._upto[-1]))
@@ -80,7 +84,8 @@ class EpochSampler(Sampler[int]):
         turn = self.epoch * self._passes + np.arange(self._length) - first
         rank, processes = self._share
         order = rng.permutation(turn * self.pictures + chosen)
-        return iter(order[rank::processes][: len(self)].tolist())
+        whole = len(self) * processes
+        return iter(order[self.skip : whole][rank::processes].tolist())
 
 
 def repeat_factors(folder: FaceFolder, enough: float, classes: int) -> NDArray[np.float64]:

@@ -19,11 +19,14 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from fpan_training.data.loader import EpochSampler
-from fpan_training.engine.progress import track
+from fpan_training.engine.checkpoint import TrainingState, load, save
+from fpan_training.engine.progress import RunProgress
+from fpan_training.engine.stopping import Interrupted, StopRequest, TrainingStopped, outlive_signals
 from fpan_training.engine.tracking import Tracker, tracked
 from fpan_training.files import write_whole
 
@@ -53,6 +56,8 @@ class LoopConfig:
     clip_norm: float = 5.0
     validate_every: int = 2
     """Epochs between validations."""
+    checkpoint_minutes: float = 10
+    """Between two of the checkpoints that are written within an epoch; one is written at the end of every epoch."""
     workers: int = 1
     """Processes that augment."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
@@ -113,7 +118,7 @@ def fit(
     collate: Callable[[Any], Any],
     describe: dict[str, Any],
 ) -> Run:
-    """Trains to the end of ``config.epochs``, from ``last.pt`` where there is one.
+    """Trains to the end of ``config.epochs``, from the step of ``last.pt`` where there is one.
 
     Args:
         network: what is trained.
@@ -129,7 +134,9 @@ def fit(
     Raises:
         ValueError: there are too few items for one batch, or a batch cannot be shared evenly.
         RuntimeError: a gradient (under ``16-mixed`` a loss) or a validation score is not finite. What was kept until
-            then stays: the same call tries the epoch again.
+            then stays: the same call goes on from there.
+        TrainingStopped: SIGINT or SIGTERM came; ``last.pt`` was written after the batch that was at work. During a
+            validation that is at once, and the same call repeats the validation.
 
     With ``MLFLOW_TRACKING_URI`` the run is recorded there too (:mod:`fpan_training.engine.tracking`).
 
@@ -138,94 +145,184 @@ def fit(
     if len(dataset) < config.batch_size:
         raise ValueError(f"{len(dataset)} pictures do not fill a batch of {config.batch_size}")
     run.folder.mkdir(parents=True, exist_ok=True)
+    task = _Task(network, module, dataset, validate, run, config, collate, describe)
     fabric = launch(config)
     settings = _settings(run, config, describe)
-    with tracked(run.folder, settings, lambda: run.history) if fabric.global_rank == 0 else nullcontext() as tracker:
-        return _train(fabric, network, module, dataset, validate, run, config, collate, describe, tracker)
-
-
-def _train(
-    fabric: Fabric,
-    network: nn.Module,
-    module: Module,
-    dataset: Any,
-    validate: Validate,
-    run: Run,
-    config: LoopConfig,
-    collate: Callable[[Any], Any],
-    describe: dict[str, Any],
-    tracker: Tracker | None,
-) -> Run:
-    fabric.seed_everything(config.seed, workers=True, verbose=False)
-    if fabric.world_size > 1 and fabric.device.type == "cuda":
-        network = cast(Any, nn.SyncBatchNorm).convert_sync_batchnorm(network)
-    # On the device before it is copied, so that the average is there too.
-    network = cast(nn.Module, cast(Any, network).to(fabric.device, memory_format=torch.channels_last))
-    optimizer = torch.optim.AdamW(parameter_groups(network, config), config.lr, betas=(0.9, 0.999))
-    blend = cast(Any, get_ema_multi_avg_fn)(config.ema_decay)
-    average = AveragedModel(network, multi_avg_fn=blend, use_buffers=True)
-    share = (fabric.global_rank, fabric.world_size)
-    sampler = EpochSampler(len(dataset), config.seed, getattr(dataset, "repeats", None), share)
-    own = config.batch_size // fabric.world_size
-    loader = DataLoader(dataset, own, sampler=sampler, num_workers=config.workers, collate_fn=collate, drop_last=True)
-    steps = len(loader) * config.epochs
-    warmup = max(1, round(len(loader) * config.warmup_epochs))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, (step + 1) / warmup) * (1 - min(step, steps - 1) / steps) ** config.power
-    )
-    epoch = _resume(run, network, average, optimizer, schedule, fabric.strategy.precision)
-    # Float16's gradients overflow now and then; the scaler leaves such a step out and scales less from there.
-    scaled = bool(fabric.strategy.precision.state_dict())
-    model, optimizer = fabric.setup(network, optimizer)
-    batches = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-    while epoch < config.epochs:
-        sampler.epoch = epoch
-        torch.manual_seed(_epoch_seed(config.seed, epoch, fabric.global_rank))
-        began = time.monotonic()
-        model.train()
-        sums: dict[str, float] = {}
-        count = 0
-        for batch in track(batches, f"epoch {epoch + 1}/{config.epochs}"):
-            losses = module.train(model, batch)
-            if scaled and not losses["loss"].isfinite():
-                raise RuntimeError(
-                    f"the loss of a batch of epoch {epoch + 1} is non-finite: lower `lr`, or take bf16-mixed"
-                )
-            fabric.backward(losses["loss"])
-            fabric.clip_gradients(model, optimizer, max_norm=config.clip_norm, error_if_nonfinite=not scaled)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            schedule.step()
-            average.update_parameters(network)
-            count += 1
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.item()
-        epoch += 1
-        row = {"epoch": float(epoch), "lr": float(max(schedule.get_last_lr()))}
-        means = {name: torch.tensor(total / max(1, count)) for name, total in sums.items()}
-        row |= {name: float(mean) for name, mean in cast(Any, fabric.all_reduce(means)).items()}
-        row["seconds"] = time.monotonic() - began
-        row["pictures_per_second"] = count * config.batch_size / row["seconds"]
-        if fabric.global_rank == 0:
-            better = False
-            if epoch % config.validate_every == 0 or epoch == config.epochs:
-                average.eval()
-                figures = validate(average.module)
-                _require_score(figures, average.module, epoch)
-                better = figures["score"] > run.best_score
-                row |= figures
-            run.log(row)
-            if better:
-                save(run.best, {"network": average.module.state_dict(), "epoch": epoch, **describe})
-            state = {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}
-            parts = {name: part.state_dict() for name, part in state.items()}
-            parts["precision"] = fabric.strategy.precision.state_dict()
-            save(run.last, {**parts, "epoch": epoch, "history": run.history, **describe})
-            if tracker is not None:
-                tracker.epoch(run.history)
-        fabric.print("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
-        fabric.barrier()
+    record = tracked(run.folder, settings, lambda: run.history) if fabric.global_rank == 0 else nullcontext()
+    with record as tracker, StopRequest.listening() as stop:
+        _Training(task, fabric, tracker, stop).go_on()
     return run
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What :func:`fit` is given."""
+
+    network: nn.Module
+    module: Module
+    dataset: Any
+    validate: Validate
+    run: Run
+    config: LoopConfig
+    collate: Callable[[Any], Any]
+    describe: dict[str, Any]
+
+
+class _Training:
+    """A run in one of its processes, as far as ``last.pt`` says that it has come."""
+
+    def __init__(self, task: _Task, fabric: Fabric, tracker: Tracker | None, stop: StopRequest) -> None:
+        config, run = task.config, task.run
+        fabric.seed_everything(config.seed, workers=True, verbose=False)
+        network = task.network
+        if fabric.world_size > 1 and fabric.device.type == "cuda":
+            network = cast(Any, nn.SyncBatchNorm).convert_sync_batchnorm(network)
+        # On the device before it is copied, so that the average is there too.
+        network = cast(nn.Module, cast(Any, network).to(fabric.device, memory_format=torch.channels_last))
+        optimizer = torch.optim.AdamW(parameter_groups(network, config), config.lr, betas=(0.9, 0.999))
+        blend = cast(Any, get_ema_multi_avg_fn)(config.ema_decay)
+        average = AveragedModel(network, multi_avg_fn=blend, use_buffers=True)
+        state = TrainingState(network, average, optimizer, fabric.strategy.precision, config.batch_size)
+        if run.last.is_file():
+            stored = load(run.last)
+            state.load(stored)
+            run.history = stored["history"]
+        share = (fabric.global_rank, fabric.world_size)
+        self.sampler = EpochSampler(len(task.dataset), config.seed, getattr(task.dataset, "repeats", None), share)
+        loader = DataLoader(
+            task.dataset,
+            config.batch_size // fabric.world_size,
+            sampler=self.sampler,
+            num_workers=config.workers,
+            collate_fn=task.collate,
+            drop_last=True,
+            worker_init_fn=outlive_signals,
+        )
+        self.schedule = _schedule(optimizer, config, len(loader), state.epoch * len(loader) + state.step)
+        # Float16's gradients overflow now and then; the scaler leaves such a step out and scales less from there.
+        self.scaled = bool(fabric.strategy.precision.state_dict())
+        self.model, self.optimizer = fabric.setup(network, optimizer)
+        self.batches = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        self.task, self.fabric, self.tracker, self.stop, self.state = task, fabric, tracker, stop, state
+        self.first = fabric.global_rank == 0
+        """Whether this process validates and writes for all."""
+        self.saved_at = time.monotonic()
+
+    def go_on(self) -> None:
+        """Trains what is left."""
+        config, steps, state = self.task.config, len(self.batches), self.state
+        title = "/".join(self.task.run.folder.absolute().parts[-2:])
+        done = state.epoch * steps + state.step
+        with RunProgress(title, config.epochs, steps, config.batch_size, done, self.first) as progress:
+            while state.epoch < config.epochs:
+                self._train_epoch(progress)
+                self._end_epoch(progress)
+
+    def _train_epoch(self, progress: RunProgress) -> None:
+        """The batches of the epoch that are left."""
+        state, config = self.state, self.task.config
+        self.sampler.epoch, self.sampler.skip = state.epoch, state.step * config.batch_size
+        began = time.monotonic() - state.seconds
+        self.model.train()
+        for batch in self.batches:
+            torch.manual_seed(_step_seed(config.seed, state.epoch, state.step, self.fabric.global_rank))
+            for name, value in self._train_batch(batch).items():
+                state.sums[name] = state.sums.get(name, 0.0) + value.item()
+            state.step += 1
+            state.seconds = time.monotonic() - began
+            progress.step()
+            if state.step < len(self.batches):
+                self._check_in()
+
+    def _train_batch(self, batch: Any) -> dict[str, Tensor]:
+        losses = self.task.module.train(self.model, batch)
+        if self.scaled and not losses["loss"].isfinite():
+            raise RuntimeError(
+                f"the loss of a batch of epoch {self.state.epoch + 1} is non-finite: lower `lr`, or take bf16-mixed"
+            )
+        self.fabric.backward(losses["loss"])
+        limit = self.task.config.clip_norm
+        self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=not self.scaled)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.schedule.step()
+        self.state.average.update_parameters(self.state.network)
+        return losses
+
+    def _end_epoch(self, progress: RunProgress) -> None:
+        """Validates the epoch where it is time to, and writes its row."""
+        state = self.state
+        means = self._mean_of_processes({name: total / state.step for name, total in state.sums.items()})
+        row = {"epoch": state.epoch + 1.0, "lr": float(max(self.schedule.get_last_lr())), **means}
+        row["seconds"] = state.seconds
+        row["pictures_per_second"] = state.step * self.task.config.batch_size / state.seconds
+        figures = self._validate(row) if self.first else {}
+        # Where the first process was interrupted, all stop before the epoch's end; else all go on together.
+        (interrupted,) = self._highest(int(figures is None))
+        if interrupted:
+            self._check_in()
+        state.begin_epoch(state.epoch + 1)
+        if self.first:
+            self._write()
+            if self.tracker is not None:
+                self.tracker.epoch(self.task.run.history)
+        progress.epoch(row, figures or {})
+        self._check_in()
+
+    def _validate(self, row: dict[str, float]) -> dict[str, float] | None:
+        """The figures, none where it is not time for them, once the log has them; None: a signal came before that."""
+        state, task, epoch = self.state, self.task, self.state.epoch + 1
+        figures: dict[str, float] = {}
+        better = False
+        if epoch % task.config.validate_every == 0 or epoch == task.config.epochs:
+            state.average.eval()
+            try:
+                with self.stop.interrupting():
+                    figures = task.validate(state.average.module)
+            except Interrupted:
+                return None
+            _require_score(figures, state.average.module, epoch)
+            better = figures["score"] > task.run.best_score
+        task.run.log(row | figures)
+        if better:
+            save(task.run.best, {"network": state.average.module.state_dict(), "epoch": epoch, **task.describe})
+        return figures
+
+    def _check_in(self) -> None:
+        """Between two batches: writes ``last.pt`` where it is time to, and stops where a signal asks for it.
+
+        Raises:
+            TrainingStopped: it does.
+        """
+        minutes = (time.monotonic() - self.saved_at) / 60
+        due = self.first and self.state.step > 0 and minutes >= self.task.config.checkpoint_minutes
+        due_anywhere, number = self._highest(int(due), self.stop.number)
+        if due_anywhere or number:
+            self.state.sums = self._mean_of_processes(self.state.sums)
+            if self.first:
+                self._write()
+        if number:
+            epoch, step = self.state.epoch, self.state.step
+            epochs = self.task.config.epochs
+            at = f"epoch {epoch + 1}/{epochs}, step {step}" if step else f"the end of epoch {epoch}/{epochs}"
+            raise TrainingStopped(number, f"stopped at {at}: the same command goes on from there" if self.first else "")
+
+    def _write(self) -> None:
+        save(self.task.run.last, {**self.state.dump(), "history": self.task.run.history, **self.task.describe})
+        self.saved_at = time.monotonic()
+
+    def _highest(self, *numbers: int) -> tuple[int, ...]:
+        """Of every number the highest in any process, so that all of them do the same."""
+        if self.fabric.world_size == 1:
+            return numbers
+        highest = cast(Any, self.fabric.all_reduce(torch.tensor(numbers), reduce_op="max"))
+        return tuple(int(number) for number in highest)
+
+    def _mean_of_processes(self, values: dict[str, float]) -> dict[str, float]:
+        if self.fabric.world_size == 1:
+            return values
+        tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+        return {name: float(mean) for name, mean in cast(Any, self.fabric.all_reduce(tensors)).items()}
 
 
 def launch(config: LoopConfig) -> Fabric:
@@ -270,6 +367,19 @@ def parameter_groups(network: nn.Module, config: LoopConfig) -> list[dict[str, A
     ]
 
 
+def _schedule(optimizer: torch.optim.Optimizer, config: LoopConfig, per_epoch: int, done: int) -> LambdaLR:
+    """Warm-up and polynomial decay of every group's rate, from the step that the run has come to."""
+    steps = per_epoch * config.epochs
+    warmup = max(1, round(per_epoch * config.warmup_epochs))
+
+    def pace(step: int) -> float:
+        return float(min(1.0, (step + 1) / warmup) * (1 - min(step, steps - 1) / steps) ** config.power)
+
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return LambdaLR(optimizer, pace, last_epoch=done - 1)
+
+
 def _settings(run: Run, config: LoopConfig, describe: dict[str, Any]) -> dict[str, Any]:
     """What a run is told to do: its own ``config.json`` or that of the run that it is a stage of, and the loop's."""
     files = (run.folder / CONFIG_FILE, run.folder.parent / CONFIG_FILE)
@@ -277,9 +387,9 @@ def _settings(run: Run, config: LoopConfig, describe: dict[str, Any]) -> dict[st
     return {**said, **describe, "loop": asdict(config)}
 
 
-def _epoch_seed(seed: int, epoch: int, rank: int) -> int:
-    """Of dropout and the like: from the epoch, not from what was drawn before, so that a resumed run draws the same."""
-    return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0])
+def _step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """Of dropout and the like: from the step, not from what was drawn before, so that a resumed run draws the same."""
+    return int(np.random.SeedSequence((seed, epoch, step, rank)).generate_state(1)[0])
 
 
 def _require_score(figures: dict[str, float], network: nn.Module, epoch: int) -> None:
@@ -293,26 +403,6 @@ def _require_score(figures: dict[str, float], network: nn.Module, epoch: int) ->
         else "the weights are finite, so look at the validation pictures: none may show what the score is measured on"
     )
     raise RuntimeError(f"the validation score after epoch {epoch} is {figures['score']}: {cause}. Measured: {figures}")
-
-
-def _resume(run: Run, network: nn.Module, average: AveragedModel, optimizer: Any, schedule: Any, precision: Any) -> int:
-    if not run.last.is_file():
-        return 0
-    state = torch.load(run.last, map_location="cpu", weights_only=True)
-    for name, part in {"network": network, "average": average, "optimizer": optimizer, "schedule": schedule}.items():
-        part.load_state_dict(state[name])
-    # The scale of float16's gradients; other precisions, and runs that began with another, have none.
-    if state.get("precision"):
-        precision.load_state_dict(state["precision"])
-    run.history = state["history"]
-    return int(state["epoch"])
-
-
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    temporary.replace(path)
 
 
 def batches_of(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
