@@ -8,7 +8,7 @@ from fpan_training.modules.segm.model import SegmConfig
 from fpan_training.modules.segm.soft_labels import SoftLabels
 from fpan_training.nets.lite_fpn import LiteFpnConfig
 from fpan_training.recipes.context import Context
-from fpan_training.recipes.data import RENDERED, RENDERED_SIDE, TrainingSets, prepare
+from fpan_training.recipes.data import RENDERED_SIDE, TrainingSets, prepare
 from fpan_training.recipes.segm import Phase, SegmSchedule, soft_labels
 from fpan_training.release.deploy import SMOKE_GATES
 from fpan_training.release.gates import Gates
@@ -24,6 +24,9 @@ STUDENTS = (SegmSchedule("segm", SegmConfig(), (Phase(128, 40, 3e-3), Phase(256,
 """What is served: one look at one size."""
 LOOKS = (256, 384)
 """Sides in pixels at which the teacher looks at each picture, from both sides."""
+
+SMOKE_PICTURES = 60
+"""Of an epoch under the budget ``smoke``: so many that a network with wrong labels is told from one with right ones."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class Shipped:
         if context.budget == "full":
             return cls(TEACHER, STUDENTS, LOOKS, Gates())
         return cls(
-            _small(TEACHER),
-            tuple(_small(student) for student in STUDENTS),
+            _small(TEACHER, (1, 1)),
+            tuple(_small(student, (2, 12)) for student in STUDENTS),
             (RENDERED_SIDE,),
             SMOKE_GATES,
             "none: nobody is shown",
@@ -81,12 +84,13 @@ def stages(context: Context) -> tuple[Stage, ...]:
     return Shipped.under(context).stages(context)
 
 
-def _small(schedule: SegmSchedule) -> SegmSchedule:
+def _small(schedule: SegmSchedule, epochs: tuple[int, int]) -> SegmSchedule:
     """The same stages within seconds, at the size of rendered faces."""
     network = SegmConfig(lite_fpn=LiteFpnConfig((16, 16, 16, 32, 32), dropout=0))
-    loop = LoopConfig(ema_decay=0.8, workers=0, precision="32-true", accelerator="cpu", validate_every=4)
+    loop = LoopConfig(ema_decay=0.9, workers=0, precision="32-true", accelerator="cpu", validate_every=4)
+    sizes = (RENDERED_SIDE // 2, RENDERED_SIDE)
     phases = tuple(
-        replace(phase, size=size, epochs=8, lr=5e-3, batch_size=8)
-        for phase, size in zip(schedule.phases[:2], (32, RENDERED_SIDE), strict=True)
+        replace(phase, size=size, epochs=length, lr=5e-3, batch_size=8)
+        for phase, size, length in zip(schedule.phases[:2], sizes, epochs, strict=True)
     )
-    return replace(schedule, network=network, phases=phases, epoch_pictures=RENDERED, loop=loop, rare=0.0)
+    return replace(schedule, network=network, phases=phases, epoch_pictures=SMOKE_PICTURES, loop=loop, rare=0.0)
