@@ -14,6 +14,7 @@ from fpan_training.data.importers.command import Import
 from fpan_training.data.merge import Merge
 from fpan_training.data.shards import Sharding
 from fpan_training.data.split import Split
+from fpan_training.engine.resume_point import ResumePoint
 from fpan_training.engine.stopping import TrainingStopped
 from fpan_training.engine.tracking import TrackingError
 from fpan_training.face3d.export import Face3d
@@ -64,6 +65,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "shard": Sharding,
     "segm": SegmTraining,
     "finetune": Finetune,
+    "resume-point": ResumePoint,
     "weights": DrawWeights,
     "ablate": Ablation,
     "figures": Figures,
@@ -107,9 +109,10 @@ def main() -> None:
             raise
         sys.exit(f"fpan-train: {error}")
     except TrainingStopped as stopped:
-        # Of several processes one tells.
-        if str(stopped):
-            print(f"fpan-train: {stopped}", file=sys.stderr)
+        if not str(stopped):
+            # Of several processes one tells. Fabric kills it where another ends with a status of its own.
+            sys.exit(0)
+        print(f"fpan-train: {stopped}", file=sys.stderr)
         sys.exit(128 + stopped.number)
     except KeyboardInterrupt:
         print("fpan-train: stopped", file=sys.stderr)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from fpan_training.data.folder import DataError
 from fpan_training.engine.loop import LoopConfig
+from fpan_training.engine.resume_point import ResumePoint
 from fpan_training.face3d.pose import rotation
 from fpan_training.landmarks import SCHEME, FaceStore
 from fpan_training.landmarks.canonical import canonical_mesh
@@ -303,6 +304,12 @@ def test_both_stages_train_through_the_loop_and_resume(faces: list[MarkedFace], 
     assert run.history[-1]["auc"] == run.history[-1]["score"]
     again = train_stages(settings, faces, tuple(faces[:8]), occluder, tmp_path)
     assert again.history == run.history
+    # Elsewhere the second stage goes on from its resume point, and needs nothing of the first.
+    ResumePoint(tmp_path / "visibility", tmp_path / "elsewhere/visibility/resume_fp16.pt")()
+    longer = replace(settings, visibility=replace(_QUICK, epochs=_QUICK.epochs + 1))
+    moved = train_stages(longer, faces, tuple(faces[:8]), occluder, tmp_path / "elsewhere")
+    assert moved.history[:-1] == run.history
+    assert not (tmp_path / "elsewhere/landmarks").exists()
     network = load(tmp_path / "visibility" / "best.pt")
     assert predict_crops(network, LomData(faces, 0.1)).points.shape == (16, 264, 2)
 

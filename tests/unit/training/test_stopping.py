@@ -156,7 +156,7 @@ def test_the_command_tells_in_one_line_and_ends_with_the_signals_status(
         return ended.value.code, capsys.readouterr().err
 
     assert run(TrainingStopped(signal.SIGTERM, "stopped at epoch 1")) == (143, "fpan-train: stopped at epoch 1\n")
-    assert run(TrainingStopped(signal.SIGTERM, "")) == (143, "")
+    assert run(TrainingStopped(signal.SIGTERM, "")) == (0, "")
     assert run(KeyboardInterrupt()) == (130, "fpan-train: stopped\n")
 
 

@@ -32,6 +32,8 @@ class TrainingState:
     """Of the losses of these batches."""
     seconds: float = 0.0
     """That these batches took."""
+    restarted: tuple[int, int] | None = None
+    """Epoch and step at which the run went on from a resume point, with a new optimizer; None: it did not."""
 
     def dump(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -45,6 +47,7 @@ class TrainingState:
             "step": self.step,
             "sums": dict(self.sums),
             "seconds": self.seconds,
+            "restarted": self.restarted,
         }
 
     def load(self, stored: dict[str, Any]) -> None:
@@ -61,6 +64,19 @@ class TrainingState:
         # A run may have begun in another precision.
         if stored.get("precision"):
             self.precision.load_state_dict(stored["precision"])
+        self.restarted = stored.get("restarted")
+        self._take_position(stored)
+
+    def restart(self, stored: dict[str, Any]) -> None:
+        """Takes over a resume point: network and average begin with its weights, the optimizer anew."""
+        self.network.load_state_dict(stored["network"])
+        self.average.module.load_state_dict(stored["network"])
+        # Else the first step would put the network in the average's place.
+        self.average.n_averaged.fill_(1)
+        self._take_position(stored)
+        self.restarted = (self.epoch, self.step)
+
+    def _take_position(self, stored: dict[str, Any]) -> None:
         self.begin_epoch(stored["epoch"])
         if stored.get("batch_size") == self.batch_size:
             self.step, self.sums, self.seconds = stored["step"], dict(stored["sums"]), stored["seconds"]

@@ -32,6 +32,8 @@ from fpan_training.files import write_whole
 
 CONFIG_FILE = "config.json"
 """In a run's folder: the settings of the command that trains it."""
+RESUME_FILE = "resume_fp16.pt"
+"""In a run's folder: the resume point that it goes on from where it has no ``last.pt``."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class LoopConfig:
     warmup_epochs: float = 1.0
     power: float = 0.9
     """Of the polynomial decay."""
+    rewarm_steps: int = 200
+    """Steps of warm-up after a resume point, whose optimizer is new."""
     ema_decay: float = 0.995
     """Of the averaged weights, which are what is evaluated and exported."""
     clip_norm: float = 5.0
@@ -85,6 +89,8 @@ class Run:
 
     folder: Path
     history: list[dict[str, float]] = field(default_factory=list)
+    elsewhere: int = 0
+    """Epochs of the history that were trained before a resume point: their weights are not here."""
 
     @property
     def last(self) -> Path:
@@ -103,9 +109,25 @@ class Run:
         write_whole(self.folder / "log.jsonl", lines.encode())
 
     @property
+    def resume(self) -> Path:
+        """The resume point that it goes on from where there is no ``last``."""
+        return self.folder / RESUME_FILE
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to go on from."""
+        return self.last.is_file() or self.resume.is_file()
+
+    @property
+    def best_row(self) -> dict[str, float] | None:
+        """The row of the history whose weights are in ``best``; None before the first validation."""
+        scored = [row for row in self.history if "score" in row and row["epoch"] > self.elsewhere]
+        return max(scored, key=lambda row: row["score"], default=None)
+
+    @property
     def best_score(self) -> float:
-        """The best validation score so far; -inf before the first."""
-        return max((r["score"] for r in self.history if "score" in r), default=float("-inf"))
+        """The score of ``best``; -inf before the first validation."""
+        return float("-inf") if self.best_row is None else self.best_row["score"]
 
 
 def fit(
@@ -118,7 +140,7 @@ def fit(
     collate: Callable[[Any], Any],
     describe: dict[str, Any],
 ) -> Run:
-    """Trains to the end of ``config.epochs``, from the step of ``last.pt`` where there is one.
+    """Trains to the end of ``config.epochs``, from the step of ``last.pt`` where there is one, or of a resume point.
 
     Args:
         network: what is trained.
@@ -132,7 +154,8 @@ def fit(
         describe: stored in every checkpoint: what is needed to build the network again.
 
     Raises:
-        ValueError: there are too few items for one batch, or a batch cannot be shared evenly.
+        ValueError: there are too few items for one batch; a batch cannot be shared evenly; what is to go on is another
+            network's, or a resume point whose epochs are all done.
         RuntimeError: a gradient (under ``16-mixed`` a loss) or a validation score is not finite. What was kept until
             then stays: the same call goes on from there.
         TrainingStopped: SIGINT or SIGTERM came; ``last.pt`` was written after the batch that was at work. During a
@@ -183,10 +206,8 @@ class _Training:
         blend = cast(Any, get_ema_multi_avg_fn)(config.ema_decay)
         average = AveragedModel(network, multi_avg_fn=blend, use_buffers=True)
         state = TrainingState(network, average, optimizer, fabric.strategy.precision, config.batch_size)
-        if run.last.is_file():
-            stored = load(run.last)
-            state.load(stored)
-            run.history = stored["history"]
+        if run.begun:
+            _go_on_from(run, state, config)
         share = (fabric.global_rank, fabric.world_size)
         self.sampler = EpochSampler(len(task.dataset), config.seed, getattr(task.dataset, "repeats", None), share)
         loader = DataLoader(
@@ -198,7 +219,7 @@ class _Training:
             drop_last=True,
             worker_init_fn=outlive_signals,
         )
-        self.schedule = _schedule(optimizer, config, len(loader), state.epoch * len(loader) + state.step)
+        self.schedule = _schedule(optimizer, config, len(loader), state)
         # Float16's gradients overflow now and then; the scaler leaves such a step out and scales less from there.
         self.scaled = bool(fabric.strategy.precision.state_dict())
         self.model, self.optimizer = fabric.setup(network, optimizer)
@@ -367,17 +388,39 @@ def parameter_groups(network: nn.Module, config: LoopConfig) -> list[dict[str, A
     ]
 
 
-def _schedule(optimizer: torch.optim.Optimizer, config: LoopConfig, per_epoch: int, done: int) -> LambdaLR:
+def _go_on_from(run: Run, state: TrainingState, config: LoopConfig) -> None:
+    """Puts the network, and how far the run has come, as its checkpoint or else its resume point has it."""
+    path = run.last if run.last.is_file() else run.resume
+    stored = load(path)
+    try:
+        if path == run.last:
+            state.load(stored)
+        else:
+            state.restart(stored)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights in {path} are another network's: give the options that they were trained with, or a new --run"
+        ) from error
+    if path == run.resume and state.epoch >= config.epochs:
+        raise ValueError(f"{path} is of a run that is done: it has {state.epoch} of {config.epochs} epochs")
+    run.history = stored["history"]
+    run.elsewhere = 0 if state.restarted is None else state.restarted[0]
+
+
+def _schedule(optimizer: torch.optim.Optimizer, config: LoopConfig, per_epoch: int, state: TrainingState) -> LambdaLR:
     """Warm-up and polynomial decay of every group's rate, from the step that the run has come to."""
     steps = per_epoch * config.epochs
-    warmup = max(1, round(per_epoch * config.warmup_epochs))
+    begins = [(0, max(1, round(per_epoch * config.warmup_epochs)))]
+    if state.restarted is not None:
+        begins.append((state.restarted[0] * per_epoch + state.restarted[1], max(1, config.rewarm_steps)))
 
     def pace(step: int) -> float:
-        return float(min(1.0, (step + 1) / warmup) * (1 - min(step, steps - 1) / steps) ** config.power)
+        warm = min((step + 1 - begin) / length for begin, length in begins)
+        return float(min(1.0, warm) * (1 - min(step, steps - 1) / steps) ** config.power)
 
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
-    return LambdaLR(optimizer, pace, last_epoch=done - 1)
+    return LambdaLR(optimizer, pace, last_epoch=state.epoch * per_epoch + state.step - 1)
 
 
 def _settings(run: Run, config: LoopConfig, describe: dict[str, Any]) -> dict[str, Any]:

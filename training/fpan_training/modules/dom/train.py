@@ -14,6 +14,7 @@ from fpan_training.data.assets import Assets, Split
 from fpan_training.data.check import check_labelled
 from fpan_training.data.folder import DataError
 from fpan_training.engine.loop import LoopConfig, Run, fit
+from fpan_training.engine.resume_point import bring_resume_point
 from fpan_training.landmarks.store import FaceStore
 from fpan_training.modules.dom.data import CropConfig, Faces, Occlude, OcclusionData, collate
 from fpan_training.modules.dom.loss import LossConfig
@@ -62,6 +63,8 @@ class DomTraining:
     """Reconstruction alone: mean squared error of the face."""
     stage2: LoopConfig = field(default_factory=lambda: replace(_CPU, epochs=18, lr=5e-4, head_lr=4.0))
     """Both channels; ``head_lr`` is of those that stage 1 leaves alone, the occlusion channel and the comparison."""
+    resume_from: Path | None = None
+    """A resume point (`fpan-train resume-point`) that a new run goes on from."""
 
     @classmethod
     def smoke(cls, data: tuple[Path, ...], run: Path) -> "DomTraining":
@@ -105,21 +108,23 @@ class DomTraining:
         return network, train, val
 
     def fit(self, network: DomNetwork, train: OcclusionData, val: OcclusionData) -> Run:
-        """Stage 1, then stage 2 from its best weights."""
+        """Stage 1, then stage 2 from its best weights; stage 2 alone where it has begun."""
+        folders = {"stage1": self.run / "stage1", "stage2": self.run}
+        bring_resume_point(self.resume_from, folders)
         self.run.mkdir(parents=True, exist_ok=True)
         (self.run / "config.json").write_text(json.dumps(asdict(self), indent=2, default=_name) + "\n")
-        # What stage 1 has no loss for is left out of it wholly: decay would shrink it, and gradients are waited for
-        # where several processes train.
-        for parameter in network.head_parameters():
-            parameter.requires_grad_(False)
-        first = self._stage(network, train, val, Run(self.run / "stage1"), self.stage1, joint=False)
-        for parameter in network.head_parameters():
-            parameter.requires_grad_(True)
-        best = torch.load(first.best, map_location="cpu", weights_only=True)["network"]
-        network.load_state_dict(best)
-        return self._stage(
-            network, replace(train, seed=self.stage2.seed + 1), val, Run(self.run), self.stage2, joint=True
-        )
+        second = Run(folders["stage2"])
+        if not second.begun:
+            # What stage 1 has no loss for is left out of it wholly: decay would shrink it, and gradients are waited for
+            # where several processes train.
+            for parameter in network.head_parameters():
+                parameter.requires_grad_(False)
+            first = self._stage(network, train, val, Run(folders["stage1"]), self.stage1, joint=False)
+            for parameter in network.head_parameters():
+                parameter.requires_grad_(True)
+            best = torch.load(first.best, map_location="cpu", weights_only=True)["network"]
+            network.load_state_dict(best)
+        return self._stage(network, replace(train, seed=self.stage2.seed + 1), val, second, self.stage2, joint=True)
 
     def _stage(
         self, network: DomNetwork, train: OcclusionData, val: OcclusionData, run: Run, loop: LoopConfig, *, joint: bool
@@ -132,7 +137,8 @@ class DomTraining:
             sheet(average, step, batches, run.folder / "contact.png", _SHOWN)
             return validate(average, step, batches)
 
-        done = fit(network, step, train, check, run, loop, collate, {"dom": asdict(self.rla)})
+        describe = {"dom": asdict(self.rla), "stage": "stage2" if joint else "stage1"}
+        done = fit(network, step, train, check, run, loop, collate, describe)
         curve(run.history, run.folder / "curve.png")
         return done
 

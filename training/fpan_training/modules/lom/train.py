@@ -15,6 +15,7 @@ from torch import nn
 from fpan_training.data.assets import Split
 from fpan_training.data.check import check_labelled
 from fpan_training.engine.loop import LoopConfig, Run, fit
+from fpan_training.engine.resume_point import bring_resume_point
 from fpan_training.landmarks import FaceStore
 from fpan_training.modules.lom.data import (
     EYE_CORNERS,
@@ -63,6 +64,8 @@ class LomTraining:
     epochs: int | None = None
     """Of stage 1, in place of the preset's."""
     seed: int = 0
+    resume_from: Path | None = None
+    """A resume point (`fpan-train resume-point`) that a new run goes on from."""
 
     def settings(self) -> LomSettings:
         """The preset with what was asked for besides."""
@@ -82,6 +85,7 @@ class LomTraining:
         for folder in self.data:
             faces += marked_faces(folder, "train", FaceStore(self.faces / folder.name))
         val = marked_faces(self.data[0], "val", FaceStore(self.faces / self.data[0].name))
+        bring_resume_point(self.resume_from, {stage: self.run / stage for stage in ("landmarks", "visibility")})
         self.run.mkdir(parents=True, exist_ok=True)
         described = {**asdict(self), **asdict(settings), "faces_seen": len(faces)}
         (self.run / "config.json").write_text(json.dumps(described, indent=2, default=_name) + "\n")
@@ -101,7 +105,8 @@ def train_stages(
     occluder: Callable[[Split], Occluder],
     folder: Path,
 ) -> Run:
-    """Trains both stages in folders of their own and returns the second's run.
+    """Trains both stages in folders of their own and returns the second's run. The first is left out where the second
+    has begun.
 
     Args:
         settings: sizes and schedules.
@@ -115,7 +120,6 @@ def train_stages(
     network = Lom(settings.lom)
     start_from_mean(network, mean_shape(faces, margin))
     training, measuring = occluder("train"), occluder("val")
-    describe = {"lom": asdict(settings.lom)}
 
     def stage(
         step: LomStep, augment: LomAugmentConfig, loop: LoopConfig, validate: Callable[..., dict[str, float]]
@@ -127,6 +131,7 @@ def train_stages(
             draw_curve(run.history, run.folder / "curve.png")
             return validate(average)
 
+        describe = {"lom": asdict(settings.lom), "stage": step.stage}
         return fit(network, step, data, validated, run, loop, collate, describe)
 
     clean, covered = LomData(val, margin), LomData(val, margin, measuring)
@@ -142,8 +147,9 @@ def train_stages(
         return {"score": figures.auc, "auc": figures.auc, "f1": figures.f1}
 
     rarity = class_rarity(class_flags(faces, settings.augment.p_occluded), settings.loss)
-    first = stage(LomStep("landmarks", settings.loss, rarity), settings.augment, settings.loop, by_nme)
-    network.load_state_dict(torch.load(first.best, map_location="cpu", weights_only=True)["network"])
+    if not Run(folder / "visibility").begun:
+        first = stage(LomStep("landmarks", settings.loss, rarity), settings.augment, settings.loop, by_nme)
+        network.load_state_dict(torch.load(first.best, map_location="cpu", weights_only=True)["network"])
     network.freeze_landmarks()
     second = replace(settings.augment, p_occluded=settings.p_occluded)
     return stage(LomStep("visibility", settings.loss), second, settings.visibility, by_auc)

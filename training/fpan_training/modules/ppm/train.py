@@ -11,6 +11,7 @@ from torch import nn
 
 from fpan_training.data.check import check_labelled
 from fpan_training.engine.loop import LoopConfig, Run, fit
+from fpan_training.engine.resume_point import bring_resume_point
 from fpan_training.landmarks import FaceStore
 from fpan_training.modules.ppm.data import PoseAugmentConfig, PoseData, PosedFace, collate, repeat_by_yaw
 from fpan_training.modules.ppm.evaluate import measure
@@ -83,6 +84,8 @@ class PpmTraining:
     epochs: int | None = None
     """In place of the preset's."""
     seed: int = 0
+    resume_from: Path | None = None
+    """A resume point (`fpan-train resume-point`) that a new run goes on from."""
 
     def settings(self) -> PpmSettings:
         """The preset with what was asked for besides."""
@@ -111,6 +114,7 @@ class PpmTraining:
         torch.manual_seed(seed)
         network = PoseNetwork(settings.ppm)
         run = Run(self.run)
+        bring_resume_point(self.resume_from, {"": run.folder})
         run.folder.mkdir(parents=True, exist_ok=True)
         described = {**asdict(self), **asdict(settings), "faces_seen": len(faces)}
         (run.folder / "config.json").write_text(json.dumps(described, indent=2, default=_name) + "\n")

@@ -81,7 +81,8 @@ class Finetune:
         training = self.training()
         began = self._score_of_start(training)
         run = training()
-        best = max(run.history, key=lambda row: row.get("score", -math.inf))
+        best = run.best_row
+        assert best is not None
         told = f"val score {began:.4f} at the start, {run.best_score:.4f} after epoch {best['epoch']:.0f}"
         print(told if run.best_score > began else f"{told}: this is no better, keep the version that it started from")
         return run

@@ -21,6 +21,7 @@ from fpan_training.data.mixture import MixedData, Part
 from fpan_training.data.soft_labels import SoftLabelStore
 from fpan_training.engine import plots
 from fpan_training.engine.loop import LoopConfig, Run, fit
+from fpan_training.engine.resume_point import bring_resume_point
 from fpan_training.evaluate import Confusion
 from fpan_training.evaluate.grouped import Grouping
 from fpan_training.modules.predictions import PredictionStore
@@ -65,6 +66,8 @@ class SegmTraining:
     """Eq. 2 of the paper: what LOM and PPM do for SEGM."""
     route: RouteInLoop = field(default_factory=RouteInLoop)
     """Routing in the loop; `fpan-train route` does the same ahead of training."""
+    resume_from: Path | None = None
+    """A resume point (`fpan-train resume-point`) that a new run goes on from."""
     start_from: Path | None = None
     """Checkpoint whose weights a new run starts from."""
     keep: DistillConfig = field(default_factory=DistillConfig)
@@ -125,6 +128,7 @@ class SegmTraining:
         elif self.keep != DistillConfig():
             raise ValueError("without --start-from there is nothing to keep")
         run = Run(self.run)
+        bring_resume_point(self.resume_from, {"": run.folder})
         run.folder.mkdir(parents=True, exist_ok=True)
         named: dict[str, object] = {"data": name_of(self.data), "extra": [name_of(location) for location in self.extra]}
         known = sources_of(locations, [len(part.pictures) for part in parts], self.start_from)

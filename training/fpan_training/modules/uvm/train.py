@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from fpan_training.data.check import check_labelled
 from fpan_training.engine.loop import LoopConfig, Run, fit
 from fpan_training.engine.plots import overlay
+from fpan_training.engine.resume_point import bring_resume_point
 from fpan_training.modules.dom.plots import to_bytes, write_rows
 from fpan_training.modules.dom.step import psnr_inside
 from fpan_training.modules.uvm.data import UvPairs, collate
@@ -84,6 +85,8 @@ class UvmTraining:
     epochs: int | None = None
     """In place of the preset's."""
     seed: int = 0
+    resume_from: Path | None = None
+    """A resume point (`fpan-train resume-point`) that a new run goes on from."""
 
     def settings(self) -> UvmSettings:
         """The preset with what was asked for besides."""
@@ -97,6 +100,7 @@ class UvmTraining:
         check_labelled(*self.data)
         settings = self.settings()
         run = Run(self.run)
+        bring_resume_point(self.resume_from, {"": run.folder})
         run.folder.mkdir(parents=True, exist_ok=True)
         maps = build_maps(self.data, self.faces, run.folder / "maps", settings.uvm.size, settings.maps, self.occluders)
         described = {**asdict(self), **asdict(settings), "maps_seen": len(maps.train)}
