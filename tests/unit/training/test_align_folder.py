@@ -1,6 +1,7 @@
 """`fpan-train align` and `fpan-train split`: photos with masks become aligned data sets."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,8 +110,24 @@ def test_what_was_not_found_is_named_and_counted(
     align()
     assert (tmp_path / "out" / "images" / "one.jpg").stat().st_mtime_ns == first
     assert "2 faces of 4 photos" in capsys.readouterr().out
-    with pytest.raises(DataError, match="another frame"):
-        replace(align, frame=1.5)()
+    for other in ({"frame": 1.5}, {"size": 48}):
+        with pytest.raises(DataError, match="another data set, size or frame"):
+            replace(align, **other)()
+
+
+def test_a_data_set_that_is_not_whole_does_not_look_it(photos: Path, task: Path, tmp_path: Path) -> None:
+    data = tmp_path / "photos"
+    shutil.copytree(photos, data)
+    (data / "images" / "zz.png").write_bytes(b"broken")
+    align = Align(data, tmp_path / "out", 64, model=task)
+    with pytest.raises(DataError, match=r"zz\.png"):
+        align()
+    assert not (tmp_path / "out" / "dataset.json").exists()
+    assert not (tmp_path / "out" / "split.json").exists()
+    Image.new("RGB", (8, 8)).save(data / "images" / "zz.png")
+    Image.new("L", (8, 8)).save(data / "masks" / "zz.png")
+    align()
+    assert (tmp_path / "out" / "dataset.json").exists()
 
 
 def test_a_plain_folder_becomes_a_plain_folder(photos: Path, task: Path, tmp_path: Path) -> None:

@@ -1,14 +1,19 @@
 """Files that augmentation draws from: what they show, and which split may see them."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from fpan_training.data import people
 from fpan_training.data.assets import HELDOUT_FAMILY, Assets
 from fpan_training.data.cutout import role_of
 from fpan_training.data.folder import DataError
-from fpan_training.data.people import people_free, yunet
+from fpan_training.data.people import people_free, shows_people
+from fpan_training.modules.dom.train import generator
+from fpan_training.modules.lom.occluders import open_occluder
+from fpan_training.occlusion.generator import OcclusionConfig
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -88,21 +93,72 @@ def test_names_say_what_a_file_shows(stem: str, family: str, role: str | None) -
     assert role_of(Path(f"{stem}.webp"), family) == role
 
 
-def test_only_backgrounds_on_the_list_are_read(tmp_path: Path) -> None:
-    for name in ("a", "b", "c"):
-        Image.new("RGB", (20, 20)).save(tmp_path / f"{name}.jpg")
-    assert len(Assets.open(tmp_path, None).backgrounds) == 2
-    assert len(Assets.open(tmp_path, None, "val").backgrounds) == 1
-    assert len(Assets.open(tmp_path, None, people_free={"b.jpg"}).backgrounds) == 1
-
-
-def test_pictures_of_people_are_found_once_and_remembered(tmp_path: Path, astronaut: NDArray[np.uint8]) -> None:
-    folder, cache = tmp_path / "scenes", tmp_path / "run" / "people_free.json"
+@pytest.fixture
+def scenes(tmp_path: Path, astronaut: NDArray[np.uint8]) -> Path:
+    """Two backgrounds, and between them somebody's portrait."""
+    folder = tmp_path / "scenes"
     folder.mkdir()
-    Image.fromarray(astronaut).save(folder / "portrait.jpg")
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(folder / "scene.jpg")
-    assert people_free(folder, yunet(), cache) == {"scene.jpg"}
-    assert json.loads(cache.read_text()) == {"portrait.jpg": False, "scene.jpg": True}
-    # What the list says counts from then on.
-    cache.write_text(json.dumps({"portrait.jpg": True, "scene.jpg": True}))
-    assert people_free(folder, yunet(), cache) == {"portrait.jpg", "scene.jpg"}
+    for name, level in (("a", 0), ("c", 128)):
+        Image.new("RGB", (20, 20), (level,) * 3).save(folder / f"{name}.jpg")
+    Image.fromarray(astronaut).save(folder / "b.jpg")
+    return folder
+
+
+def test_backgrounds_never_show_people(scenes: Path, tmp_path: Path) -> None:
+    train, val = (Assets.open(scenes, None, split, tmp_path / "cache").backgrounds for split in ("train", "val"))
+    assert [scene.shape for scene in (*train, *val)] == [(20, 20, 3)] * 2
+
+
+@pytest.mark.parametrize(
+    "open_assets",
+    [
+        lambda scenes: open_occluder(scenes, None, "train").assets,
+        lambda scenes: generator(OcclusionConfig(), scenes, None, "train").assets,
+    ],
+    ids=["lom", "dom"],
+)
+def test_modules_open_no_backgrounds_with_people(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_assets: Callable[[Path], Assets]
+) -> None:
+    monkeypatch.setenv("FPAN_RUNS", str(tmp_path / "runs"))
+    assert len(open_assets(scenes).backgrounds) == 1
+    assert len(list((tmp_path / "runs" / "cache").glob("people-*.json"))) == 1
+
+
+def test_pictures_of_people_are_looked_for_once(
+    scenes: Path, tmp_path: Path, astronaut: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+
+    def look(image: NDArray[np.uint8], detector: cv2.FaceDetectorYN) -> bool:
+        looked.append(image.shape[0])
+        return shows_people(image, detector)
+
+    monkeypatch.setattr(people, "shows_people", look)
+    for _ in range(2):
+        assert [path.name for path in people_free(scenes, tmp_path)] == ["a.jpg", "c.jpg"]
+    assert looked == [20, 512, 20]
+    # A picture that has changed is looked at again, and so are all when the list is broken.
+    Image.fromarray(astronaut).save(scenes / "a.jpg")
+    assert [path.name for path in people_free(scenes, tmp_path)] == ["c.jpg"]
+    assert looked[3:] == [512]
+    (memory,) = tmp_path.glob("people-*.json")
+    memory.write_text("{")
+    assert [path.name for path in people_free(scenes, tmp_path)] == ["c.jpg"]
+    assert len(looked) == 7
+
+
+def test_a_face_far_away_is_seen(astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
+    small = np.full((256, 256, 3), 128, np.uint8)
+    small[200:232, 30:62] = np.asarray(Image.fromarray(astronaut).resize((32, 32)))
+    for name, image in (("far", small), ("wall", np.full_like(small, 128))):
+        Image.fromarray(image).save(tmp_path / f"{name}.jpg", quality=95)
+    assert [path.name for path in people_free(tmp_path, tmp_path)] == ["wall.jpg"]
+
+
+def test_backgrounds_of_people_alone_are_refused(astronaut: NDArray[np.uint8], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no backgrounds"):
+        people_free(tmp_path, tmp_path)
+    Image.fromarray(astronaut).save(tmp_path / "portrait.jpg")
+    with pytest.raises(DataError, match="all 1 pictures"):
+        people_free(tmp_path, tmp_path)

@@ -1,6 +1,5 @@
 """Pictures that augmentation draws from: backgrounds, cut-out occluders and textures of masks, split by file."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from fpan_training.data.cutout import Cutout, Role, read_rgba, role_of
 from fpan_training.data.folder import DataError, read_rgb
+from fpan_training.data.people import people_free
 
 Split = Literal["train", "val", "heldout"]
 HELDOUT_FAMILY = "wearables"
@@ -40,23 +40,23 @@ class Assets:
         backgrounds: Path | None,
         occluders: Path | None,
         split: Split = "train",
-        people_free: Collection[str] | None = None,
+        cache: Path | None = None,
     ) -> "Assets":
         """Reads folders of pictures; only what belongs to the split.
 
         Args:
-            backgrounds: folder of ``.jpg``.
+            backgrounds: folder of ``.jpg``. Those that show people are left out: what is put behind a labelled face is
+                labelled background.
             occluders: folder of families, one folder each, of cut-outs (``.webp`` or ``.png`` with alpha), and of
                 textures of surgical masks (``.jpg``) beside them. Cut-outs that lie beside the families are one, too.
             split: ``train`` and ``val`` share every family but one; ``heldout`` is that one, :data:`HELDOUT_FAMILY`,
                 and nothing else, not even shapes drawn in code, which training has seen.
-            people_free: names of the backgrounds to use; None: all. See :func:`fpan_training.data.people.people_free`.
+            cache: folder that keeps which backgrounds show people, see :func:`fpan_training.data.people.people_free`.
 
         Raises:
-            DataError: a file is not readable, or there is nothing held out.
+            DataError: a file is not readable, there is nothing held out, or no background is left.
         """
-        scenes = [] if backgrounds is None else sorted(backgrounds.glob("*.jpg"))
-        scenes = [path for path in scenes if people_free is None or path.name in people_free]
+        scenes = [] if backgrounds is None else people_free(backgrounds, cache)
         textures = [] if occluders is None else sorted(occluders.glob("*.jpg"))
         cutouts = [] if occluders is None else _read_family_files(occluders, split)
         if split == "heldout" and not cutouts:

@@ -1,5 +1,6 @@
 """`fpan-train align`: cuts faces and their masks out of photos as training wants them, aligned like CelebA-HQ."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fpan_training.taxonomy import TAXONOMY
 
 LEFT_OUT = "left_out.txt"
 """Names of the photos in which no face was found, one a line."""
+_SETTINGS = "align.json"
 _SHOWN = 20
 """Names in a message at most."""
 _JPEG_QUALITY = 95
@@ -101,13 +103,11 @@ class Align:
         self, photos: list[Path], teacher: Teacher, template: AlignmentTemplate, outcome: "_Outcome"
     ) -> None:
         about = derived(self.photos, "aligned", labels=None, frame=self.frame)
-        file, splits, space = self.out / DATASET_FILE, read_splits(self.photos), LabelSpace.of_folder(self.photos)
-        if file.is_file() and DatasetFile.read(file) != about:
-            raise DataError(f"{file} tells of another data set, or of another frame: name another folder")
+        splits, space = read_splits(self.photos), LabelSpace.of_folder(self.photos)
+        self._check_settings(about)
         images, masks = self.out / "images", self.out / "masks"
         for part in (images, masks):
             part.mkdir(parents=True, exist_ok=True)
-        write_dataset_file(file, about)
         folder = FaceFolder(self.photos, tuple(path.stem for path in photos), tuple(photos))
         palette = np.asarray(space.coded.palette[space.table], np.uint8).tobytes()
         written = set()
@@ -116,7 +116,7 @@ class Align:
             if not image.is_file() or not mask.is_file():
                 try:
                     sample = folder[index]
-                except (DataError, OSError) as error:
+                except DataError as error:
                     outcome.broken.append(str(error))
                     continue
                 points = find_face(sample, space, teacher, template)
@@ -134,9 +134,21 @@ class Align:
                 _write_jpeg(image, cut_image(sample.image, matrix, self.size, cv2.BORDER_CONSTANT))
             outcome.faces += 1
             written.add(path.stem)
+        if outcome.broken:
+            return
         if splits is not None:
             kept = {split: [name for name in names if name in written] for split, names in splits.items()}
             write_splits(self.out, kept)
+        # Last: a folder that has it is whole.
+        write_dataset_file(self.out / DATASET_FILE, about)
+
+    def _check_settings(self, about: DatasetFile) -> None:
+        """Keeps what the folder is made with, so that a command that was killed is gone on with by the same alone."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        file, content = self.out / _SETTINGS, f"{json.dumps({'size': self.size} | about.model_dump(), indent=1)}\n"
+        if file.is_file() and file.read_text(encoding="utf-8") != content:
+            raise DataError(f"{file} tells of another data set, size or frame: name another folder")
+        write_whole(file, content.encode())
 
 
 @dataclass
@@ -227,4 +239,5 @@ def _parts(space: LabelSpace, name: str) -> NDArray[np.bool_]:
 
 
 def _write_jpeg(path: Path, rgb: NDArray[np.uint8]) -> None:
-    cv2.imwrite(str(path), cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    write_whole(path, cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))[1].tobytes())

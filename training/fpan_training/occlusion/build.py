@@ -15,7 +15,7 @@ from fpan_training.data.assets import HELDOUT_FAMILY, Assets, Split
 from fpan_training.data.check import check_labelled
 from fpan_training.data.folder import DataError, FaceFolder
 from fpan_training.data.label_space import DATASET_FILE, derived, write_dataset_file
-from fpan_training.data.people import people_free, yunet
+from fpan_training.data.people import people_free
 from fpan_training.engine.progress import track
 from fpan_training.files import write_whole
 from fpan_training.landmarks.store import FaceStore
@@ -25,7 +25,7 @@ from fpan_training.occlusion.variants import LABEL_FOLDERS, BuildKind, CropConfi
 
 Item = tuple[str, dict[Split, int]]
 """A picture's name, and how many variants it gets with each split of occluders."""
-Begin = tuple["BuildOccluded", VariantMaker, FaceFolder, frozenset[str] | None, list[Split]]
+Begin = tuple["BuildOccluded", VariantMaker, FaceFolder, list[Split]]
 """What a process begins with."""
 _CHUNK = 4
 """Pictures handed to a process at a time."""
@@ -55,7 +55,7 @@ class BuildOccluded:
     occluders: Path | None = None
     """Folder of cut-outs, a folder for each family. Without it, shapes drawn in code."""
     backgrounds: Path | None = None
-    """Folder of pictures whose parts are textures of random shapes; those that show a face are left out."""
+    """Folder of pictures whose parts are textures of random shapes; those that show people are left out."""
     variants: int = 3
     """Of each picture, with each split of occluders that it gets."""
     seed: int = 0
@@ -79,9 +79,9 @@ class BuildOccluded:
         for folder in (*_FOLDERS, *(("landmarks",) if self.kind == "faceoccmask" else ())):
             (self.out / folder).mkdir(parents=True, exist_ok=True)
         self._check_settings()
-        scenes = None
         if self.backgrounds is not None:
-            scenes = people_free(self.backgrounds, yunet(), self.out / "people_free.json")
+            # Before there are several processes, each of which would look for them.
+            people_free(self.backgrounds)
         maker = VariantMaker(self.out, self.kind, self.seed, self.occlusion, self.crop)
         # Names of the pictures, the split that they are of, and that of the occluders that they get.
         plans = {name: self._plan(split) for split, names in splits.items() for name in names}
@@ -92,7 +92,7 @@ class BuildOccluded:
             tuple(name for folder in folders.values() for name in folder.names),
             tuple(path for folder in folders.values() for path in folder.paths),
         )
-        begin = (self, maker, whole, scenes, sorted(needed))
+        begin = (self, maker, whole, sorted(needed))
         for _ in track(self._run(work, begin), "pictures", len(work)):
             pass
         self._finish(splits, maker)
@@ -176,11 +176,9 @@ class _Worker:
 _worker: _Worker
 
 
-def _start(
-    build: BuildOccluded, maker: VariantMaker, folder: FaceFolder, scenes: frozenset[str] | None, splits: list[Split]
-) -> None:
+def _start(build: BuildOccluded, maker: VariantMaker, folder: FaceFolder, splits: list[Split]) -> None:
     global _worker
-    assets = {split: Assets.open(build.backgrounds, build.occluders, split, scenes) for split in splits}
+    assets = {split: Assets.open(build.backgrounds, build.occluders, split) for split in splits}
     _worker = _Worker(maker, folder, None if build.faces is None else FaceStore(build.faces), assets)
 
 
