@@ -10,6 +10,7 @@ from fpan.contract import RepositoryError
 from fpan_training.data.check import Check
 from fpan_training.data.folder import DataError
 from fpan_training.data.importers.command import Import
+from fpan_training.data.paste.build import PartsBuild
 from fpan_training.data.shards import Sharding
 from fpan_training.engine.tracking import TrackingError
 from fpan_training.face3d.export import Face3d
@@ -52,6 +53,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "report": Report,
     "import": Import,
     "check": Check,
+    "parts": PartsBuild,
     "shard": Sharding,
     "segm": SegmTraining,
     "finetune": Finetune,
