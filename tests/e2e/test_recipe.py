@@ -46,7 +46,7 @@ def _best_miou(run: Path) -> float:
 @pytest.mark.timeout(600)
 def test_its_product_is_a_version_that_learnt_from_labels_and_teacher(run: Path) -> None:
     card = ModelRepository(run / "models").card("segm", 1)
-    assert [source.pictures for source in card.training_data][:3] == [19, 24, 24]
+    assert [source.pictures for source in card.training_data][:3] == [20, 20, 20]
     config = json.loads((run / "segm-64/config.json").read_text())
     assert (config["soft"], config["start_from"]) == ("soft", "best.pt")
     assert {path.name for path in (run / "soft").iterdir()} == {"full", "wild", "unlabelled"}

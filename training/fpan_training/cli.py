@@ -12,6 +12,7 @@ from fpan_training.data.check import Check
 from fpan_training.data.folder import DataError
 from fpan_training.data.importers.command import Import
 from fpan_training.data.merge import Merge
+from fpan_training.data.paste.build import PartsBuild
 from fpan_training.data.shards import Sharding
 from fpan_training.data.split import Split
 from fpan_training.engine.resume_point import ResumePoint
@@ -62,6 +63,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "check": Check,
     "merge": Merge,
     "split": Split,
+    "parts": PartsBuild,
     "shard": Sharding,
     "segm": SegmTraining,
     "finetune": Finetune,

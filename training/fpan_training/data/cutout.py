@@ -131,6 +131,14 @@ def bleed(rgba: Image) -> Image:
     return np.dstack([rgb.astype(np.uint8), rgba[..., 3]])
 
 
+def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A mask, bool (H, W), with everything inside its outer edges: of glasses, what is behind the glass."""
+    edges, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    out = np.zeros(mask.shape, np.uint8)
+    cv2.drawContours(out, edges, -1, 1, -1)
+    return out.view(np.bool_)
+
+
 def read_rgba(path: Path) -> Image:
     """Reads a cut-out as RGBA, cropped to its alpha, colours as :class:`Cutout` has them.
 

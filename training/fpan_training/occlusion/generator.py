@@ -15,7 +15,7 @@ from fpan.contract import Taxonomy
 from numpy.typing import NDArray
 
 from fpan_training.data.assets import Assets
-from fpan_training.data.cutout import Cutout, Role
+from fpan_training.data.cutout import Cutout, Role, filled
 from fpan_training.occlusion import place, shapes
 from fpan_training.occlusion.frame import FaceFrame, Points, frame_of
 from fpan_training.occlusion.layer import Layer, cast_shadow, move, paste, soften
@@ -304,11 +304,7 @@ class OcclusionGenerator:
 
 def _filled(rgba: Image) -> Image:
     """The cut-out with everything inside its outer edge opaque: lenses, where they are clear."""
-    solid = (rgba[..., 3] > _HALF * 255).astype(np.uint8)
-    edges, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    alpha = np.zeros_like(solid)
-    cv2.drawContours(alpha, edges, -1, 255, -1)
-    return np.dstack([rgba[..., :3], alpha])
+    return np.dstack([rgba[..., :3], filled(rgba[..., 3] > _HALF * 255).view(np.uint8) * np.uint8(255)])
 
 
 def _towards(source: Points, target: Points, frame: FaceFrame) -> Points:

@@ -71,8 +71,14 @@ def microphone(rng: np.random.Generator) -> Cutout:
     return _shaded(np.maximum(alpha, ball), colour, rng, None, "microphone", radius)
 
 
-def glasses(rng: np.random.Generator, dark: bool) -> Cutout:
-    """Glasses seen from the front: a frame with clear lenses, or, ``dark``, with ones that nothing is seen through."""
+def glasses(rng: np.random.Generator, dark: bool, opacity: float | None = None) -> Cutout:
+    """Glasses seen from the front: a frame with clear lenses, or, ``dark``, with ones that nothing is seen through.
+
+    Args:
+        rng: all chance comes from it.
+        dark: lenses of dark glass.
+        opacity: of the lenses, 0 to 1; None: dark ones are opaque, clear ones all but invisible.
+    """
     height, width = _SIDE * 2 // 5, _SIDE
     rim, lenses = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
     half = np.array([rng.uniform(0.19, 0.22) * width, rng.uniform(0.3, 0.44) * height])
@@ -95,7 +101,8 @@ def glasses(rng: np.random.Generator, dark: bool) -> Cutout:
     fade = np.linspace(0, rng.uniform(0, 70), height)[:, None, None]
     tint = rng.uniform(0, 50, 3) + fade if dark else np.full((height, 1, 1), 235.0)
     colour = np.where(rim[..., None] > 127, frame, np.broadcast_to(tint, (height, width, 3)))
-    opacity = 1.0 if dark else rng.uniform(0.04, 0.14)
+    if opacity is None:
+        opacity = 1.0 if dark else float(rng.uniform(0.04, 0.14))
     alpha = np.maximum(rim, (lenses * opacity).astype(np.uint8))
     rgba = np.dstack([colour.clip(0, 255), alpha]).astype(np.uint8)
     return Cutout(rgba, "glasses", f"drawn/{'sunglasses' if dark else 'eyeglasses'}")

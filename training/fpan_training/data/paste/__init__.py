@@ -1,0 +1,1 @@
+"""Worn things pasted on faces: cut out of other pictures, or drawn."""
