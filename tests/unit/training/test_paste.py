@@ -1,5 +1,6 @@
 """Worn things are cut out of labelled pictures and put on other faces, with their labels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -33,7 +34,7 @@ KINDS = tuple(_NONE)
 def only(kind: str) -> PasteConfig:
     """Puts on that kind alone, wherever there is a place for it."""
     p = {**_NONE, kind: 1.0}
-    return PasteConfig(p["earring"], p["necklace"], p["hat"], p["glasses"], p_pair=1, p_shadow=0)
+    return PasteConfig(p["earring"], p["necklace"], p["hat"], p["glasses"], p_pair=1, p_shadow=0, necklace_on_neck=True)
 
 
 def draw(image: Image, labels: Image, name: str, mask: Image, colour: tuple[int, int, int]) -> None:
@@ -269,6 +270,19 @@ def test_necklaces_lie_below_the_chin_behind_hair_and_before_the_neck() -> None:
         assert np.argwhere(where)[:, 0].mean() > head.frame.chin[1]
         assert drawn.layer.alpha.max() <= 1
     assert len(kinds) >= 3
+
+
+def test_a_necklace_is_labelled_beyond_the_neck_and_on_it_only_where_that_is_asked_for(bank: PartBank) -> None:
+    image, labels, _ = person(2)
+    marked = {
+        on_neck: PartPaster(bank, replace(only("necklace"), necklace_on_neck=on_neck))(
+            image, labels, None, np.random.default_rng(1)
+        )[1]
+        for on_neck in (False, True)
+    }
+    necklace = {on_neck: found == IDS["neck_l"] for on_neck, found in marked.items()}
+    assert (labels[necklace[True]] == IDS["neck"]).any()
+    assert np.array_equal(necklace[False], necklace[True] & (labels != IDS["neck"]))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,5 +1,6 @@
 """What happens to a training picture: geometry about the face's centre, background, occluder, light, bad cameras."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -88,6 +89,10 @@ class Augment:
     size: int
     config: AugmentConfig = field(default_factory=AugmentConfig)
     assets: Assets = field(default_factory=Assets)
+    paster: Callable[[Image, Labels, NDArray[np.float32] | None, np.random.Generator], tuple[Image, Labels]] | None = (
+        None
+    )
+    """Puts worn things on faces, see :class:`fpan_training.data.paste.paster.PartPaster`; None: nothing."""
     _generator: OcclusionGenerator = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -121,6 +126,11 @@ class Augment:
             points = np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float32)
         if soft is not None:
             soft = warp_soft(soft, matrix, width, self.size)
+        if self.paster is not None:
+            before = labels
+            image, labels = self.paster(image, labels, points, rng)
+            if soft is not None:
+                soft = overwrite(soft, labels != before, labels)
         if self.assets.backgrounds and rng.random() < self.config.p_background:
             image = self._replace_background(image, labels, rng)
             if soft is not None:

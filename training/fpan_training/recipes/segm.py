@@ -54,6 +54,9 @@ class SegmSchedule:
     """Two processes of one thread each: on two cores half as fast again as one of two threads."""
     rare: float = RARE
 
+    paste: bool = True
+    """Whether worn things are put on faces."""
+
     def run(self, context: Context) -> Path:
         """Folder of the last phase's run."""
         return context.run / self._name(self.phases[-1])
@@ -80,6 +83,7 @@ class SegmSchedule:
             context.run / self._name(phase),
             backgrounds=sets.backgrounds,
             occluders=sets.occluders,
+            parts=part_bank(context) if self.paste else None,
             extra=tuple(str(each) for each in extra),
             extra_share=shares,
             epoch_pictures=self.epoch_pictures,
@@ -91,6 +95,11 @@ class SegmSchedule:
             loss=LossConfig(class_weights=CLASS_WEIGHTS, thin=2),
             loop=loop,
         )
+
+
+def part_bank(context: Context) -> Path:
+    """File of the worn things that are cut out of a run's labelled pictures."""
+    return context.run / "data" / "parts.npz"
 
 
 def soft_labels(context: Context) -> Path:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from fpan_training.data.paste.build import PartsBuild
 from fpan_training.engine.loop import LoopConfig
 from fpan_training.engine.stages import Stage
 from fpan_training.modules.segm.model import SegmConfig
@@ -9,7 +10,7 @@ from fpan_training.modules.segm.soft_labels import SoftLabels
 from fpan_training.nets.lite_fpn import LiteFpnConfig
 from fpan_training.recipes.context import Context
 from fpan_training.recipes.data import RENDERED_SIDE, TrainingSets, prepare
-from fpan_training.recipes.segm import Phase, SegmSchedule, soft_labels
+from fpan_training.recipes.segm import Phase, SegmSchedule, part_bank, soft_labels
 from fpan_training.release.deploy import SMOKE_GATES
 from fpan_training.release.gates import Gates
 from fpan_training.release.register import Register
@@ -61,7 +62,12 @@ class Shipped:
             for data in sets.all:
                 SoftLabels(self.teacher.run(context) / "best.pt", data, soft_labels(context) / data.name, self.looks)()
 
-        stages = [Stage("data", "data sets, merged and aligned", lambda: prepare(context))]
+        stages = [
+            Stage("data", "data sets, merged and aligned", lambda: prepare(context)),
+        ]
+        if self.teacher.paste:
+            cut = PartsBuild((sets.full,), part_bank(context))
+            stages.append(Stage("parts", "worn things, cut out of labelled pictures", cut))
         stages += self.teacher.stages(context)
         stages.append(Stage("soft-labels", "what the teacher says of every picture", look))
         for student in self.students:
@@ -93,4 +99,13 @@ def _small(schedule: SegmSchedule, epochs: tuple[int, int]) -> SegmSchedule:
         replace(phase, size=size, epochs=length, lr=5e-3, batch_size=8)
         for phase, size, length in zip(schedule.phases[:2], sizes, epochs, strict=True)
     )
-    return replace(schedule, network=network, phases=phases, epoch_pictures=SMOKE_PICTURES, loop=loop, rare=0.0)
+    # Rendered people wear nothing that could be cut out.
+    return replace(
+        schedule,
+        network=network,
+        phases=phases,
+        epoch_pictures=SMOKE_PICTURES,
+        loop=loop,
+        rare=0.0,
+        paste=False,
+    )

@@ -46,6 +46,9 @@ class PasteConfig:
     necklace: float = 0.35
     hat: float = 0.05
     glasses: float = 0.06
+    necklace_on_neck: bool = False
+    """Label a necklace where it lies on the neck as well. The maps of CelebAMask-HQ have the neck over it, and only
+    what reaches beyond is necklace: a network that is measured on them is taught the same."""
     p_pair: float = 0.85
     """Both ears rather than one, where both are seen."""
     p_drawn_glasses: float = 0.15
@@ -133,7 +136,9 @@ class PartPaster:
             return image, labels
         image = self._shadow(image, drawn.layer, head.mask("neck", "cloth").view(np.uint8), "necklace", head, rng)
         out = labels.copy()
-        out[drawn.layer.part][drawn.label] = self.taxonomy.id_of("neck_l")
+        shown = out[drawn.layer.part]
+        on_neck = shown == self.taxonomy.id_of("neck")
+        shown[drawn.label if self.config.necklace_on_neck else drawn.label & ~on_neck] = self.taxonomy.id_of("neck_l")
         return paste(image, drawn.layer), out
 
     def _earrings(self, image: Image, labels: Image, head: Head, rng: np.random.Generator) -> tuple[Image, Image]:

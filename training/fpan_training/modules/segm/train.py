@@ -18,6 +18,8 @@ from fpan_training.data.check import check, check_labelled
 from fpan_training.data.label_space import LabelSpace
 from fpan_training.data.loader import repeat_factors
 from fpan_training.data.mixture import MixedData, Part
+from fpan_training.data.paste.part import PartBank
+from fpan_training.data.paste.paster import PartPaster, PasteConfig
 from fpan_training.data.soft_labels import SoftLabelStore
 from fpan_training.engine import plots
 from fpan_training.engine.loop import LoopConfig, Run, fit
@@ -51,6 +53,10 @@ class SegmTraining:
     """Folder of pictures that replace the background."""
     occluders: Path | None = None
     """Folder of cut-outs with alpha that are pasted over faces and labelled ``occlusion``."""
+    parts: Path | None = None
+    """Bank of `fpan-train parts`: worn things that are put on faces whose labels tell every class apart."""
+    paste: PasteConfig = field(default_factory=PasteConfig)
+    """How often which of them."""
     extra: tuple[str, ...] = ()
     """More data sets, whose ``dataset.json`` says what their masks tell apart; they are trained on only."""
     extra_share: tuple[float, ...] = ()
@@ -112,7 +118,7 @@ class SegmTraining:
         train = SegmData(
             allocate(parts, self.extra_share, self.epoch_pictures, repeats),
             size,
-            partial(self._augment, assets=assets),
+            partial(self._augment, assets=assets, bank=None if self.parts is None else PartBank.load(self.parts)),
             self.loop.seed,
             self.weights,
             stores,
@@ -146,8 +152,11 @@ class SegmTraining:
         describe = {"segm": asdict(self.segm)}
         return fit(network, step, train, validate, run, self.loop, collate_segm, describe)
 
-    def _augment(self, taxonomy: Taxonomy, assets: Assets) -> Augment:
-        return Augment(taxonomy, self.segm.input_size, self.augment, assets)
+    def _augment(self, taxonomy: Taxonomy, assets: Assets, bank: PartBank | None) -> Augment:
+        # Where labels merge classes nobody knows what a thing would lie on.
+        told_apart = len(taxonomy) == len(TAXONOMY)
+        paster = None if bank is None or not told_apart else PartPaster(bank, self.paste)
+        return Augment(taxonomy, self.segm.input_size, self.augment, assets, paster)
 
 
 def validate_segm(
