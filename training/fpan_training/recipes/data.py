@@ -22,6 +22,14 @@ FULL = ("celeba19", "celeba19_more")
 UNLABELLED = "celeba_unlabelled"
 """Faces that lie aligned, without labels."""
 BACKGROUNDS, OCCLUDERS = "backgrounds", "occluders"
+LICENCES = {
+    "figaro": "not stated",
+    "facesynthetics100": "research",
+    UNLABELLED: "non-commercial research",
+    BACKGROUNDS: "not stated",
+    OCCLUDERS: "hands: not stated; objects: MIT",
+}
+"""Terms, as their publishers state them, of folders that have no ``dataset.json``."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fpan_training.modules.segm.loss import LossConfig
 from fpan_training.modules.segm.model import SegmConfig
 from fpan_training.modules.segm.train import SegmTraining
 from fpan_training.recipes.context import Context
-from fpan_training.recipes.data import UNLABELLED_SHARE, TrainingSets
+from fpan_training.recipes.data import LICENCES, UNLABELLED_SHARE, TrainingSets
 
 CLASS_WEIGHTS = (1.0, 1.0, 1.0, 1.5, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0, 1.2, 1.2, 1.2, 1.0, 1.5, 2.0, 4.0, 1.0, 1.0, 1.5)
 """Rare and small classes weigh more: glasses, eyes, brows, mouth, hats, earrings, necklaces, occlusion."""
@@ -77,6 +77,7 @@ class SegmSchedule:
         extra, shares = (sets.wild, sets.wild_shares) if phase.wild else ((), ())
         if self.teacher:
             extra, shares = (*extra, sets.unlabelled), (*shares, UNLABELLED_SHARE)
+        used = {folder.name for folder in (sets.full, *extra, sets.backgrounds, sets.occluders) if folder is not None}
         loop = replace(self.loop, epochs=phase.epochs, lr=phase.lr, batch_size=phase.batch_size, seed=context.seed)
         return SegmTraining(
             sets.full,
@@ -84,6 +85,7 @@ class SegmSchedule:
             backgrounds=sets.backgrounds,
             occluders=sets.occluders,
             parts=part_bank(context) if self.paste else None,
+            licences={name: terms for name, terms in LICENCES.items() if name in used},
             extra=tuple(str(each) for each in extra),
             extra_share=shares,
             epoch_pictures=self.epoch_pictures,

@@ -55,7 +55,7 @@ class ReleaseCandidate:
     data_name: str = ""
     """Of the labelled pictures; empty: as their ``dataset.json`` said when they were trained on."""
     data_licence: str = ""
-    """Terms of all data sets that do not say them in their ``dataset.json``."""
+    """Terms of all data sets, backgrounds and occluders of which nothing else tells them."""
     gates: Gates = field(default_factory=Gates)
     """What a version must pass."""
 

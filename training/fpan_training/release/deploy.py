@@ -52,7 +52,7 @@ class Deploy:
     detector_from: str = "model_repository"
     """Where a repository without a face detector gets it from."""
     data_licence: str = ""
-    """Terms of all data sets that do not say them in their ``dataset.json``."""
+    """Terms of all data sets, backgrounds and occluders of which nothing else tells them."""
     gates: Gates = field(default_factory=Gates)
     """What a version must pass; the preset ``smoke`` has looser ones of its own."""
 

@@ -57,6 +57,8 @@ class Finetune:
     """Folder of pictures that replace the background."""
     occluders: Path | None = None
     """Folder of cut-outs with alpha that are pasted over faces and labelled ``occlusion``."""
+    licences: dict[str, str] = field(default_factory=dict)
+    """Terms of folders of pictures that do not say them in a ``dataset.json``, by the folders' names."""
     keep: DistillConfig = field(default_factory=lambda: DistillConfig(weight=1.0, norms=True))
     split: SplitConfig = field(default_factory=SplitConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -101,6 +103,7 @@ class Finetune:
             run=self.run,
             backgrounds=self.backgrounds,
             occluders=self.occluders,
+            licences=self.licences,
             extra=self.extra,
             extra_share=self.extra_share or (share,) * len(self.extra),
             start_from=start.checkpoint,

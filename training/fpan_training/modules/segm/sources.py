@@ -1,7 +1,8 @@
-"""Where a version's weights come from: the data sets of its run, and those of the version that it started from."""
+"""Where a version's weights come from: the pictures of its run, and those of the version that it started from."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fpan.contract import CARD_FILE, ModelCard, TrainingData
@@ -11,28 +12,65 @@ from fpan_training.data.label_space import DATASET_FILE, DatasetFile
 from fpan_training.modules.segm.data import name_of
 
 SOURCES = "sources"
-"""Their name in a run's ``config.json``."""
+"""Their name in a run's configuration."""
+CONFIG_FILE = "config.json"
+"""A run's configuration, beside its checkpoints."""
+
+
+@dataclass(frozen=True)
+class Used:
+    """A folder of pictures that a training draws from."""
+
+    location: str | Path
+    """Path, or URL of shards."""
+    pictures: int
+    """How many of them it may draw."""
+    note: str = ""
+    """What for, if not for their labels."""
 
 
 def sources_of(
-    locations: Sequence[str | Path], pictures: Sequence[int], start_from: Path | None
+    used: Iterable[Used], start_from: Path | None, licences: Mapping[str, str] | None = None
 ) -> tuple[TrainingData, ...]:
-    """What a training learns from, as far as ``dataset.json`` and the card of the version that it starts from say.
+    """What a training learns from, as far as ``dataset.json`` and what it starts from say.
 
     Args:
-        locations: folders or shards of the data sets.
-        pictures: how many each has.
-        start_from: checkpoint that the weights start from; a registered one has its card beside it.
+        used: data sets, backgrounds and occluders.
+        start_from: checkpoint that the weights start from: a registered one has its card beside it, a run's its
+            ``config.json``.
+        licences: terms of folders that have no ``dataset.json`` or do not say them there, by the folders' names.
+
+    Raises:
+        DataError: terms are given for a folder that is not used.
     """
-    own = []
-    for location, count in zip(locations, pictures, strict=True):
-        file = None if is_shards(location) else Path(location) / DATASET_FILE
+    own, given = [], dict(licences or {})
+    for each in used:
+        file = None if is_shards(each.location) else Path(each.location) / DATASET_FILE
         said = DatasetFile.read(file) if file is not None and file.is_file() else DatasetFile()
-        own.append(TrainingData(name=said.name or name_of(location), licence=said.licence, pictures=count))
-    before: tuple[TrainingData, ...] = ()
-    if start_from is not None and (card := start_from.parent / CARD_FILE).is_file():
-        before = ModelCard.model_validate_json(card.read_bytes()).training_data
-    return (*own, *before)
+        folder = name_of(each.location)
+        licence = said.licence or given.get(folder, "")
+        given.pop(folder, None)
+        own.append(TrainingData(name=said.name or folder, licence=licence, pictures=each.pictures, note=each.note))
+    if given:
+        raise DataError(f"--licences names {', '.join(given)}, which this training does not use")
+    return tuple(dict.fromkeys((*own, *_sources_before(start_from))))
+
+
+def _sources_before(start_from: Path | None) -> tuple[TrainingData, ...]:
+    """Those of a checkpoint."""
+    if start_from is None:
+        return ()
+    if (card := start_from.parent / CARD_FILE).is_file():
+        return ModelCard.model_validate_json(card.read_bytes()).training_data
+    return _kept(start_from.parent / CONFIG_FILE)
+
+
+def _kept(config: Path) -> tuple[TrainingData, ...]:
+    """Those that a run has kept; none where it has no such file."""
+    if not config.is_file():
+        return ()
+    content = json.loads(config.read_text(encoding="utf-8"))
+    return tuple(TrainingData.model_validate(source) for source in content.get(SOURCES, ()))
 
 
 def started_from(checkpoint: Path | None) -> str | None:
@@ -52,22 +90,23 @@ def read_sources(run: Path, name: str, licence: str, pictures: int) -> tuple[Tra
     Args:
         run: its folder.
         name: of the main data set, instead of what is known.
-        licence: of every data set that does not say it.
+        licence: of everything that does not say it.
         pictures: of the main data set, for runs that did not keep their sources.
 
     Raises:
-        DataError: the terms of a data set are not known: nobody could tell what the weights may be used for.
+        DataError: the terms of some pictures are not known: nobody could tell what the weights may be used for.
     """
-    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    kept = [TrainingData.model_validate(source) for source in config.get(SOURCES, ())]
-    kept = kept or [TrainingData(name=config["data"], licence="", pictures=pictures)]
+    kept = list(_kept(run / CONFIG_FILE))
+    if not kept:
+        config = json.loads((run / CONFIG_FILE).read_text(encoding="utf-8"))
+        kept = [TrainingData(name=config["data"], licence="", pictures=pictures)]
     kept[0] = kept[0].model_copy(update={"name": name or kept[0].name})
     sources = [source.model_copy(update={"licence": source.licence or licence}) for source in kept]
     unknown = [source.name for source in sources if not source.licence]
     if unknown:
         raise DataError(
-            f"the terms of {', '.join(unknown)} are not known: write `licence` in {DATASET_FILE} before training, or "
-            "say --data-licence"
+            f"the terms of {', '.join(unknown)} are not known: write `licence` in their {DATASET_FILE} or say "
+            "--licences before training, or say --data-licence"
         )
     return tuple(dict.fromkeys(sources))
 

@@ -1,6 +1,7 @@
 """`fpan-train segm`: trains a segmentation network on a folder of labelled faces."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from fpan_training.modules.segm.in_loop import RouteInLoop
 from fpan_training.modules.segm.keep import DistillConfig, Distiller
 from fpan_training.modules.segm.loss import LossConfig
 from fpan_training.modules.segm.model import SegmConfig, build
-from fpan_training.modules.segm.sources import SOURCES, sources_of, started_from
+from fpan_training.modules.segm.sources import CONFIG_FILE, SOURCES, Used, sources_of, started_from
 from fpan_training.modules.segm.step import SegmStep
 from fpan_training.modules.segm.weights import WeightConfig
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
@@ -57,6 +58,9 @@ class SegmTraining:
     """Bank of `fpan-train parts`: worn things that are put on faces whose labels tell every class apart."""
     paste: PasteConfig = field(default_factory=PasteConfig)
     """How often which of them."""
+    licences: dict[str, str] = field(default_factory=dict)
+    """Terms of folders of pictures that do not say them in a ``dataset.json``, by the folders' names: a version tells
+    the terms of all that it was made from."""
     extra: tuple[str, ...] = ()
     """More data sets, whose ``dataset.json`` says what their masks tell apart; they are trained on only."""
     extra_share: tuple[float, ...] = ()
@@ -137,11 +141,11 @@ class SegmTraining:
         bring_resume_point(self.resume_from, {"": run.folder})
         run.folder.mkdir(parents=True, exist_ok=True)
         named: dict[str, object] = {"data": name_of(self.data), "extra": [name_of(location) for location in self.extra]}
-        known = sources_of(locations, [len(part.pictures) for part in parts], self.start_from)
+        known = sources_of(self._used(parts, assets), self.start_from, self.licences)
         named["start_from"] = started_from(self.start_from)
         named |= {SOURCES: [source.model_dump() for source in known]}
         config = json.dumps(asdict(self) | named, indent=2, default=name_of)
-        (run.folder / "config.json").write_text(config + "\n")
+        (run.folder / CONFIG_FILE).write_text(config + "\n")
         step = SegmStep(TAXONOMY, self.loss, Groups(train.mixed.spaces), keeper=keeper)
 
         def validate(average: nn.Module) -> dict[str, float]:
@@ -157,6 +161,15 @@ class SegmTraining:
         told_apart = len(taxonomy) == len(TAXONOMY)
         paster = None if bank is None or not told_apart else PartPaster(bank, self.paste)
         return Augment(taxonomy, self.segm.input_size, self.augment, assets, paster)
+
+    def _used(self, parts: Sequence[Part], assets: Assets) -> Iterator[Used]:
+        """Every folder that pictures are drawn from."""
+        for location, part in zip((self.data, *self.extra), parts, strict=True):
+            yield Used(location, len(part.pictures))
+        if self.backgrounds is not None:
+            yield Used(self.backgrounds, len(assets.backgrounds), "backgrounds")
+        if self.occluders is not None:
+            yield Used(self.occluders, len(assets.occluders) + len(assets.mask_textures), "occluders")
 
 
 def validate_segm(

@@ -23,7 +23,7 @@ class Licence:
     says."""
 
     def __call__(self, trial: GateInputs) -> Iterator[GateResult]:
-        """Number of training sets whose terms are not on the list."""
+        """Number of training sets, backgrounds and occluders whose terms are not on the list."""
         terms = ", ".join(dict.fromkeys(source.licence for source in trial.sources))
         allowed = {term.strip().casefold() for term in next(csv.reader([self.allowed], skipinitialspace=True), [])} - {
             ""
