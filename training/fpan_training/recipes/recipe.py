@@ -10,7 +10,7 @@ import tyro
 
 from fpan_training.data.folder import DataError
 from fpan_training.engine.stages import Stage, run_stages
-from fpan_training.recipes import shipped
+from fpan_training.recipes import learning_curve, shipped
 from fpan_training.recipes.context import Budget, Context
 
 RUNS_VARIABLE, DATA_VARIABLE = "FPAN_RUNS", "FPAN_DATA"
@@ -18,6 +18,7 @@ Stages = Callable[[Context], tuple[Stage, ...]]
 
 RECIPES: Mapping[str, tuple[str, Stages]] = {
     "shipped": ("the weights that are served, from raw folders", shipped.stages),
+    "learning-curve": ("what 50 to 4,500 labels are worth, with the same network and steps", learning_curve.stages),
 }
 """All recipes by name: what each makes, and its stages in order."""
 
