@@ -59,7 +59,7 @@ bench: $(BENCH_ENV)/ready ## measure the gateway against Triton and other server
 	@$(BENCH_ENV)/bin/python -m tests.load $(if $(PARTS),--only $(PARTS))
 
 train: $(TEST_ENV)/ready ## train the paper whole; PRESET=smoke renders its data, else DATA= and UNLABELLED= name it, RUN= the folder
-	@$(TEST_ENV)/bin/fpan-train train $(TRAIN_FLAGS)
+	@$(TEST_ENV)/bin/fpan-train paper $(TRAIN_FLAGS)
 
 train-and-deploy: $(TEST_ENV)/ready ## the same, published in REGISTRY= and answering at URL=, or in a service that is started
 	@$(TEST_ENV)/bin/fpan-train deploy $(TRAIN_FLAGS) --repository $(REGISTRY) $(if $(URL),--url $(URL))

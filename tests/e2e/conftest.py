@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fpan_training.paper.pipeline import Train
+from fpan_training.paper.pipeline import Paper
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.e2e.chromium import Opener
@@ -31,7 +31,7 @@ PATIENCE_MS = 20_000
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make train PRESET=smoke` leaves."""
-    return Train(tmp_path_factory.mktemp("paper") / "smoke", preset="smoke")()
+    return Paper(tmp_path_factory.mktemp("paper") / "smoke", preset="smoke")()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fpan.registry import FolderStore, Registry
 from fpan_training.data.folder import FaceFolder
-from fpan_training.paper.pipeline import Train
+from fpan_training.paper.pipeline import Paper
 from fpan_training.release.deploy import SMOKE_GATES, Deploy
 from fpan_training.release.gates import GateError
 from fpan_training.release.register import Register
@@ -31,7 +31,7 @@ PER_SECOND = 4.0
 def registry(smoke_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A registry of its own, whose champion is version 1: a network that has trained for an epoch."""
     root = tmp_path_factory.mktemp("registry") / "models"
-    Deploy(Train(smoke_run, preset="smoke"), str(root)).prepare()
+    Deploy(Paper(smoke_run, preset="smoke"), str(root)).prepare()
     assert FolderStore(root).aliases("segm").aliases == {"champion": 1}
     return root
 
@@ -87,7 +87,7 @@ def test_a_version_that_learnt_shuffled_labels_is_refused_and_the_champion_stays
         Image.fromarray(np.random.default_rng(0).permutation(labels.ravel()).reshape(labels.shape)).save(path)
     shutil.rmtree(worse / "segm")
     (worse / "done/segm.json").unlink()
-    command = Deploy(Train(worse, preset="smoke"), str(registry), url=(service.url,))
+    command = Deploy(Paper(worse, preset="smoke"), str(registry), url=(service.url,))
     with pytest.raises(GateError, match=r"mIoU: -0\.\d+ \(at least -0\.0200\)"):
         command()
     assert (store.aliases("segm"), store.versions("segm")) == (before, versions)

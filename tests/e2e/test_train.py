@@ -1,4 +1,4 @@
-"""`fpan-train train --preset smoke`: every stage of the paper's figure 2, on people who do not exist."""
+"""`fpan-train paper --preset smoke`: every stage of the paper's figure 2, on people who do not exist."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from fpan.contract import ModelRepository
 from fpan.contract.drift import FACE_SIZE, POSE_ANGLES, quantities
 from fpan_training.data.folder import DataError
 from fpan_training.modules.predictions import PredictionStore
-from fpan_training.paper.pipeline import Train
-from fpan_training.paper.report import Report, published
+from fpan_training.paper.pipeline import Paper
+from fpan_training.paper.report import PaperReport, published
 from fpan_training.paper.stages import Sources, Stages
 from fpan_training.release.gates import Gates
 from fpan_training.release.gates.calibration import CalibrationLimit
@@ -76,14 +76,14 @@ def test_segm_learns_from_covered_routed_and_turned_pictures_with_the_weights_of
 
 def test_a_second_call_does_nothing_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in (run / "segm").iterdir()}
-    Train(run, preset="smoke")()
+    Paper(run, preset="smoke")()
     assert {path: path.stat().st_mtime_ns for path in (run / "segm").iterdir()} == before
     assert capsys.readouterr().out.count("(done)") == len(stages(run))
 
 
 def test_a_run_is_reported_without_its_pictures_of_faces(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "modules.md"
-    Report(run, run / "rendered", run / "unlabelled", (ROOT / "docs/astronaut.jpg",), out)()
+    PaperReport(run, run / "rendered", run / "unlabelled", (ROOT / "docs/astronaut.jpg",), out)()
     for page in (out, *(out.with_suffix("") / f"{name}.md" for name in ("lom", "dom", "uvm", "ppm", "routing"))):
         text = page.read_text()
         assert "|---|" in text
@@ -122,16 +122,16 @@ def test_a_version_says_what_it_was_made_from_and_under_which_terms(run: Path, t
 
 def test_a_run_of_other_data_is_not_gone_on_with(run: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="other data or settings"):
-        Train(run, preset="smoke", seed=7)()
+        Paper(run, preset="smoke", seed=7)()
 
 
 def test_a_run_without_data_is_told_what_to_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--unlabelled"):
-        Train(tmp_path, preset="cpu")()
+        Paper(tmp_path, preset="cpu")()
     with pytest.raises(DataError, match="--data"):
-        Train(tmp_path, data=tmp_path, preset="smoke")()
+        Paper(tmp_path, data=tmp_path, preset="smoke")()
 
 
 def test_an_unknown_last_stage_is_answered_with_those_there_are(run: Path) -> None:
     with pytest.raises(ValueError, match="landmarks, occluded, lom"):
-        Train(run, preset="smoke", until="dessert")()
+        Paper(run, preset="smoke", until="dessert")()

@@ -3,122 +3,90 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
-import tyro
-from fpan.contract import RepositoryError
+from fpan_training.commands import COMMANDS, GROUPS
+from fpan_training.errors import UserError
 
-from fpan_training.data.check import Check
-from fpan_training.data.folder import DataError
-from fpan_training.data.importers.command import Import
-from fpan_training.data.merge import Merge
-from fpan_training.data.paste.build import PartsBuild
-from fpan_training.data.shards import Sharding
-from fpan_training.data.split import Split
-from fpan_training.engine.resume_point import ResumePoint
-from fpan_training.engine.stopping import TrainingStopped
-from fpan_training.engine.tracking import TrackingError
-from fpan_training.face3d.export import Face3d
-from fpan_training.face3d.ict.build import FaceModelBuild
-from fpan_training.face3d.rendered import Render
-from fpan_training.landmarks.align_folder import Align
-from fpan_training.landmarks.alignment import AlignmentFit
-from fpan_training.landmarks.build import LandmarkBuild
-from fpan_training.landmarks.picture import LandmarkScheme
-from fpan_training.modules.dom.report import DomReport
-from fpan_training.modules.dom.train import DomTraining
-from fpan_training.modules.lom.report import LomReport
-from fpan_training.modules.lom.train import LomTraining
-from fpan_training.modules.ppm.report import PpmReport
-from fpan_training.modules.ppm.train import PpmTraining
-from fpan_training.modules.predictions import PredictionsBuild
-from fpan_training.modules.segm.compare import Compare
-from fpan_training.modules.segm.draw_weights import DrawWeights
-from fpan_training.modules.segm.finetune import Finetune
-from fpan_training.modules.segm.soft_labels import SoftLabels
-from fpan_training.modules.segm.train import SegmTraining
-from fpan_training.modules.uvm.pose_folder import PoseAugmentFolder
-from fpan_training.modules.uvm.report import UvmReport
-from fpan_training.modules.uvm.train import UvmTraining
-from fpan_training.occlusion.build import BuildOccluded
-from fpan_training.paper.ablation.ablate import Ablation
-from fpan_training.paper.figures.make import Figures
-from fpan_training.paper.pipeline import Train
-from fpan_training.paper.report import Report
-from fpan_training.paper.routing.route import RouteData
-from fpan_training.recipes.recipe import RunRecipe
-from fpan_training.release.deploy import Deploy
-from fpan_training.release.detector.build import DetectorBuild
-from fpan_training.release.gate import Gate
-from fpan_training.release.gates import GateError
-from fpan_training.release.register import Register
-from fpan_training.release.service import ServiceError
-
-COMMANDS: dict[str, Callable[..., object]] = {
-    "recipe": RunRecipe,
-    "train": Train,
-    "deploy": Deploy,
-    "report": Report,
-    "import": Import,
-    "check": Check,
-    "merge": Merge,
-    "split": Split,
-    "parts": PartsBuild,
-    "shard": Sharding,
-    "segm": SegmTraining,
-    "finetune": Finetune,
-    "resume-point": ResumePoint,
-    "weights": DrawWeights,
-    "ablate": Ablation,
-    "figures": Figures,
-    "align": Align,
-    "landmarks": LandmarkBuild,
-    "build-occluded": BuildOccluded,
-    "landmark-scheme": LandmarkScheme,
-    "lom": LomTraining,
-    "lom-report": LomReport,
-    "dom": DomTraining,
-    "dom-report": DomReport,
-    "ppm": PpmTraining,
-    "ppm-report": PpmReport,
-    "uvm": UvmTraining,
-    "uvm-report": UvmReport,
-    "pose-augment": PoseAugmentFolder,
-    "route": RouteData,
-    "predictions": PredictionsBuild,
-    "soft-labels": SoftLabels,
-    "render": Render,
-    "face3d": Face3d,
-    "face-model": FaceModelBuild,
-    "compare": Compare,
-    "gate": Gate,
-    "register": Register,
-    "detector": DetectorBuild,
-    "alignment": AlignmentFit,
-}
-
-_EXPECTED = (DataError, RepositoryError, GateError, ServiceError, TrackingError, ValueError, FileNotFoundError)
-"""What is wrong with data, options or paths; their messages say what to do."""
+_PROGRAM = "fpan-train"
+_HELP = ("-h", "--help")
 
 
 def main() -> None:
     """Reads the command line and runs what it names; what is wrong with data or options is told in words."""
-    command = tyro.extras.subcommand_cli_from_dict(COMMANDS, description=__doc__)
+    try:
+        _run(sys.argv[1:])
+    except KeyboardInterrupt as stopped:
+        _stop(stopped)
+
+
+def read(words: Sequence[str]) -> Any:
+    """What the words of a command line ask for, as an instance of the command's class.
+
+    Raises:
+        SystemExit: help was asked for and is printed, or the words make no command.
+    """
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in COMMANDS:
+            return _parse(name, words[length:])
+    if not words or words[0] in _HELP:
+        print(overview())
+        sys.exit(0 if words else 2)
+    below = [name for name in COMMANDS if name.split()[0] == words[0]]
+    if below and (len(words) == 1 or words[1] in _HELP):
+        print(overview(below))
+        sys.exit(0 if len(words) > 1 else 2)
+    asked = " ".join(words[:2]) if below else words[0]
+    named = [name for name in COMMANDS if words[0] == name.split()[-1]]
+    alike = named or get_close_matches(asked, below or COMMANDS, n=2)
+    hint = f"did you mean {' or '.join(alike)}? " if alike else ""
+    print(f"{_PROGRAM}: there is no command {asked!r}; {hint}`{_PROGRAM} --help` lists them all", file=sys.stderr)
+    sys.exit(2)
+
+
+def overview(names: Sequence[str] = tuple(COMMANDS)) -> str:
+    """The commands of these names by group, a line each."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"usage: {_PROGRAM} COMMAND [options]", f"       {_PROGRAM} COMMAND --help    tells all of its options"]
+    for title, group in GROUPS.items():
+        shown = [name for name in group if name in names]
+        lines += ["", f"{title}:"] if shown else []
+        lines += [f"  {name:{width}}{group[name].about}" for name in shown]
+    return "\n".join(lines)
+
+
+def _parse(name: str, words: Sequence[str]) -> Any:
+    import tyro
+
+    return tyro.cli(COMMANDS[name].load(), prog=f"{_PROGRAM} {name}", args=list(words))
+
+
+def _run(words: Sequence[str]) -> None:
+    command = read(words)
+    from fpan.contract import RepositoryError
+
     try:
         command()
-    except _EXPECTED as error:
+    except (UserError, RepositoryError, ValueError, FileNotFoundError) as error:
         if os.environ.get("FPAN_TRACEBACK") == "1":
             raise
-        sys.exit(f"fpan-train: {error}")
-    except TrainingStopped as stopped:
-        if not str(stopped):
-            # Of several processes one tells. Fabric kills it where another ends with a status of its own.
-            sys.exit(0)
-        print(f"fpan-train: {stopped}", file=sys.stderr)
-        sys.exit(128 + stopped.number)
-    except KeyboardInterrupt:
-        print("fpan-train: stopped", file=sys.stderr)
+        sys.exit(f"{_PROGRAM}: {error}")
+
+
+def _stop(stopped: KeyboardInterrupt) -> NoReturn:
+    from fpan_training.engine.stopping import TrainingStopped
+
+    if not isinstance(stopped, TrainingStopped):
+        print(f"{_PROGRAM}: stopped", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+    if not str(stopped):
+        # Of several processes one tells. Fabric kills it where another ends with a status of its own.
+        sys.exit(0)
+    print(f"{_PROGRAM}: {stopped}", file=sys.stderr)
+    sys.exit(128 + stopped.number)
 
 
 if __name__ == "__main__":

@@ -98,8 +98,8 @@ def test_what_is_missing_for_a_figure_is_named(tmp_path: Path, capsys: pytest.Ca
     assert Figures((tmp_path / "none.jpg",), tmp_path / "out")() == []
     said = capsys.readouterr().out
     assert all(f"figure {number} needs" in said for number in NEEDS)
-    assert "--dom (fpan-train dom)" in said
-    with pytest.raises(DataError, match=r"figure 6 needs --dom \(fpan-train dom\)"):
+    assert "--dom (fpan-train train dom)" in said
+    with pytest.raises(DataError, match=r"figure 6 needs --dom \(fpan-train train dom\)"):
         Figures((tmp_path / "none.jpg",), tmp_path / "out", only=(6,))()
     with pytest.raises(ValueError, match=r"not 9"):
         Figures((), tmp_path, only=(9,))()

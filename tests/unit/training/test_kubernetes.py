@@ -6,8 +6,8 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
-import tyro
 import yaml
+from fpan_training import cli
 from fpan_training.modules.segm.train import SegmTraining
 from kubeflow_trainer_api.models import JobsetV1alpha2JobSet
 from torch.distributed.run import get_args_parser
@@ -63,8 +63,9 @@ def test_the_command_is_one_that_the_program_takes(jobset: dict[str, Any], job: 
     assert words[0] == "torchrun"
     given = get_args_parser().parse_args(words[1:])
     assert given.module
-    assert (given.training_script, given.training_script_args[0]) == ("fpan_training.cli", "segm")
-    training = tyro.cli(SegmTraining, args=given.training_script_args[1:])
+    assert given.training_script == "fpan_training.cli"
+    training = cli.read(given.training_script_args)
+    assert isinstance(training, SegmTraining)
     assert training.run == Path("/runs/segm")
     machines = job["spec"]["parallelism"]
     assert f"--nnodes={machines}" in words

@@ -316,7 +316,7 @@ def test_both_stages_train_through_the_loop_and_resume(faces: list[MarkedFace], 
 
 def test_another_modules_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"segm": {}, "network": {}}, tmp_path / "best.pt")
-    with pytest.raises(ValueError, match="fpan-train lom"):
+    with pytest.raises(ValueError, match="fpan-train train lom"):
         load(tmp_path / "best.pt")
 
 

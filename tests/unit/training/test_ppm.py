@@ -382,7 +382,7 @@ def test_a_smoke_training_can_be_loaded_and_reported(
 
 def test_a_checkpoint_of_another_module_is_refused(tmp_path: Path) -> None:
     torch.save({"network": {}, "segm": {}}, tmp_path / "best.pt")
-    with pytest.raises(ValueError, match="fpan-train ppm"):
+    with pytest.raises(ValueError, match="fpan-train train ppm"):
         load(tmp_path / "best.pt")
 
 

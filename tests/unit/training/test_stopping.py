@@ -150,7 +150,7 @@ def test_the_command_tells_in_one_line_and_ends_with_the_signals_status(
         def command() -> None:
             raise error
 
-        monkeypatch.setattr(cli.tyro.extras, "subcommand_cli_from_dict", lambda *_, **__: command)
+        monkeypatch.setattr(cli, "read", lambda words: command)
         with pytest.raises(SystemExit) as ended:
             cli.main()
         return ended.value.code, capsys.readouterr().err
@@ -161,7 +161,7 @@ def test_the_command_tells_in_one_line_and_ends_with_the_signals_status(
 
 
 def test_ctrl_c_ends_a_training_and_its_loader_with_one_line(faces_root: Path, tmp_path: Path) -> None:
-    words = ["segm", "--data", str(faces_root), "--run", str(tmp_path / "run"), *_LONG.split()]
+    words = ["train", "segm", "--data", str(faces_root), "--run", str(tmp_path / "run"), *_LONG.split()]
     training = subprocess.Popen(
         [sys.executable, "-m", "fpan_training.cli", *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,

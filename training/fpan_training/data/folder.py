@@ -11,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from fpan_training.errors import UserError
+
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 """Of pictures, in lower case; masks are PNG."""
 SPLIT_FILE = "split.json"
 SHARDS_FILE = "shards.json"
 
 
-class DataError(Exception):
+class DataError(UserError):
     """The data set cannot be used; the message lists everything that is wrong."""
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 from fpan.registry.durable import write_whole
 
+from fpan_training.errors import UserError
+
 URI, EXPERIMENT = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
 PICTURES = "FPAN_MLFLOW_PICTURES"
 """With 1, pictures go to MLflow as well. They show faces, so nobody gets them without having been asked for."""
@@ -41,7 +43,7 @@ _GONE = "RESOURCE_DOES_NOT_EXIST"
 """MLflow's code for a run that is not there."""
 
 
-class TrackingError(Exception):
+class TrackingError(UserError):
     """MLflow was asked for and cannot be used; the message says what to do."""
 
 

@@ -1,4 +1,4 @@
-"""`fpan-train train`: both stages of the paper's figure 2, from pictures to SEGM."""
+"""`fpan-train paper`: both stages of the paper's figure 2, from pictures to SEGM."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from fpan_training.paper.stages import Sources, Stages, render_sources, rendered
 
 
 @dataclass(frozen=True)
-class Train:
+class Paper:
     """Trains the whole paper: LOM, DOM, UVM and PPM, then SEGM on what they make of the pictures (figure 2).
 
     Everything lies in the run's folder, a folder for each stage. Stop it whenever you like: run again, it goes on where

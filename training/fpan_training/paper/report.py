@@ -1,4 +1,4 @@
-"""`fpan-train report`: what every module of a run has learnt, measured, with what of it may be published."""
+"""`fpan-train paper-report`: what every module of a run has learnt, measured, with what of it may be published."""
 
 import json
 import re
@@ -41,15 +41,15 @@ _SHOWN = {
 
 
 @dataclass(frozen=True)
-class Report:
-    """Measures LOM, DOM, UVM and PPM of a run of `fpan-train train` and draws the paper's figures.
+class PaperReport:
+    """Measures LOM, DOM, UVM and PPM of a run of `fpan-train paper` and draws the paper's figures.
 
     The reports with all their pictures lie in the run, in ``reports/``. The page that is written shows faces in the
     figures only, which are drawn of ``pictures``: tables, plots, curves and logs can be published wherever those can.
     """
 
     run: Path
-    """Folder of a run of `fpan-train train`, done up to ``routed`` at least."""
+    """Folder of a run of `fpan-train paper`, done up to ``routed`` at least."""
     data: Path
     """The labelled data set that it was trained on; its ``val`` is measured."""
     unlabelled: Path
@@ -67,9 +67,9 @@ class Report:
     fasseg: Path | None = None
     """For PPM: FASSEG's posed faces."""
     backgrounds: Path | None = None
-    """As for `fpan-train train`."""
+    """As for `fpan-train paper`."""
     occluders: Path | None = None
-    """As for `fpan-train train`."""
+    """As for `fpan-train paper`."""
 
     def __call__(self) -> Path:
         """Measures what is not measured yet, and writes the page."""
@@ -178,8 +178,8 @@ class Report:
         lines = [
             "# The modules of the paper, trained here",
             "",
-            "    fpan-train train --preset cpu --data celeba19 --unlabelled celeba_unlabelled ... --run RUN",
-            "    fpan-train report --run RUN --data celeba19 --unlabelled celeba_unlabelled ...",
+            "    fpan-train paper --preset cpu --data celeba19 --unlabelled celeba_unlabelled ... --run RUN",
+            "    fpan-train paper-report --run RUN --data celeba19 --unlabelled celeba_unlabelled ...",
             "",
             f"On {machine()}. Stages that were trained, and how long each took while other work went on beside them:",
             "",

@@ -10,7 +10,7 @@ from fpan.contract.aliases import CHAMPION
 from fpan.registry import Registry, open_store
 from fpan.registry.replicas import TIMEOUT_S, Replicas, promote_everywhere
 
-from fpan_training.paper.pipeline import Train
+from fpan_training.paper.pipeline import Paper
 from fpan_training.paper.stages import Stages
 from fpan_training.release.gates import Gates
 from fpan_training.release.gates.calibration import CalibrationLimit
@@ -38,7 +38,7 @@ class Deploy:
     to be better than.
     """
 
-    train: Annotated[Train, tyro.conf.arg(name="")]
+    paper: Annotated[Paper, tyro.conf.arg(name="")]
     """The run."""
     repository: str = "model_repository"
     """The model repository: a folder, made where it is missing, or ``s3://BUCKET/PREFIX``."""
@@ -65,7 +65,7 @@ class Deploy:
             NotFollowed: a gateway does not serve it.
         """
         registry = self.prepare()
-        card = self._register(self.train.run / "segm")()
+        card = self._register(self.paper.run / "segm")()
         if self.url:
             self._promote(registry, card, self.url)
             return card
@@ -78,22 +78,22 @@ class Deploy:
 
     def prepare(self) -> Registry:
         """Trains, and sees to it that the repository has what a gateway needs before it can start."""
-        run = self.train()
+        run = self.paper()
         registry = Registry(open_store(self.repository, create=True))
         self._bring_detector(registry)
-        if self.train.preset == "smoke" and not registry.store.versions(self.name):
+        if self.paper.preset == "smoke" and not registry.store.versions(self.name):
             self._publish_first(registry, run)
         return registry
 
     def _register(self, run: Path) -> Register:
-        data = self.train.sources.data
+        data = self.paper.sources.data
         register = Register(run, data, self.repository, self.name, data_licence=self.data_licence, gates=self.gates)
-        if self.train.preset != "smoke":
+        if self.paper.preset != "smoke":
             return register
         return replace(register, gates=SMOKE_GATES, data_licence=self.data_licence or "none: nobody is shown")
 
     def _publish_first(self, registry: Registry, run: Path) -> None:
-        Stages(run, self.train.sources, self.train.preset, self.train.seed).segm(_FIRST, _FIRST_EPOCHS)
+        Stages(run, self.paper.sources, self.paper.preset, self.paper.seed).segm(_FIRST, _FIRST_EPOCHS)
         card = self._register(run / _FIRST)()
         registry.promote(self.name, card.version, CHAMPION, f"{_COMMAND} (the first)")
 
@@ -110,7 +110,7 @@ class Deploy:
             return
         shipped = Registry(open_store(self.detector_from))
         card = shipped.verified(Reference(detector))
-        folder = self.train.run / detector
+        folder = self.paper.run / detector
         folder.mkdir(exist_ok=True)
         for file in card.files:
             (folder / file).write_bytes(shipped.store.read(card, file))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import httpx
 
+from fpan_training.errors import UserError
+
 _START_TIMEOUT_S = 120.0
 _POLL_S = 0.2
 _STOP_TIMEOUT_S = 30.0
@@ -19,7 +21,7 @@ _DEFAULT_PORT = "8000"
 _HOST = "127.0.0.1"
 
 
-class ServiceError(Exception):
+class ServiceError(UserError):
     """The service did not start; it has said why."""
 
 

@@ -1,4 +1,4 @@
-"""`fpan-train dom-report`: what a trained DOM recovers, beside fillings that are told where the occlusion is."""
+"""`fpan-train report dom`: what a trained DOM recovers, beside fillings that are told where the occlusion is."""
 
 import csv
 from collections.abc import Mapping
@@ -75,15 +75,15 @@ class DomReport:
     checkpoint: Path
     """A run's ``best.pt``."""
     data: tuple[Path, ...]
-    """As for `fpan-train dom`: the split ``val`` is measured, and ``train`` gives the mean face."""
+    """As for `fpan-train train dom`: the split ``val`` is measured, and ``train`` gives the mean face."""
     out: Path
     """Folder that is written to."""
     backgrounds: Path | None = None
-    """As for `fpan-train dom`."""
+    """As for `fpan-train train dom`."""
     occluders: Path | None = None
-    """As for `fpan-train dom`."""
+    """As for `fpan-train train dom`."""
     faces: Path | None = None
-    """As for `fpan-train dom`."""
+    """As for `fpan-train train dom`."""
     turns: int = 3
     """How often each picture is occluded, each time in another way."""
     splits: tuple[Split, ...] = tuple(SPLITS)

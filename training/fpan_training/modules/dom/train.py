@@ -1,4 +1,4 @@
-"""`fpan-train dom`: trains the de-occlusion module on aligned faces, in the two stages of Zhao et al."""
+"""`fpan-train train dom`: trains the de-occlusion module on aligned faces, in the two stages of Zhao et al."""
 
 import json
 from collections.abc import Sequence
@@ -170,7 +170,7 @@ def load(checkpoint: Path) -> DomNetwork:
     """
     stored = torch.load(checkpoint, map_location="cpu", weights_only=True)
     if "dom" not in stored:
-        raise DataError(f"{checkpoint} is no checkpoint of DOM: give the best.pt of `fpan-train dom`")
+        raise DataError(f"{checkpoint} is no checkpoint of DOM: give the best.pt of `fpan-train train dom`")
     network = DomNetwork(RlaConfig(**stored["dom"]))
     network.load_state_dict(stored["network"])
     return network.eval()

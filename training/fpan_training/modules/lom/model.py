@@ -157,14 +157,14 @@ def deployed_parameters(network: Lom) -> int:
 
 
 def load(path: Path) -> Lom:
-    """The network of a checkpoint that ``fpan-train lom`` made, in evaluation mode.
+    """The network of a checkpoint that ``fpan-train train lom`` made, in evaluation mode.
 
     Raises:
         ValueError: the checkpoint is another module's.
     """
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     if "lom" not in checkpoint:
-        raise ValueError(f"{path} is no checkpoint of LOM: train one with `fpan-train lom`")
+        raise ValueError(f"{path} is no checkpoint of LOM: train one with `fpan-train train lom`")
     network = Lom(LomConfig(**checkpoint["lom"]))
     network.load_state_dict(checkpoint["network"])
     return network.eval()

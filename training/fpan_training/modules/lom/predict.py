@@ -24,7 +24,7 @@ class FaceLandmarks:
 
     @classmethod
     def load(cls, path: Path) -> "FaceLandmarks":
-        """From a checkpoint that ``fpan-train lom`` made."""
+        """From a checkpoint that ``fpan-train train lom`` made."""
         return cls(load(path))
 
     def __call__(self, image: NDArray[np.uint8], points: NDArray[np.float32]) -> LandmarkPrediction:

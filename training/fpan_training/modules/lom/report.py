@@ -1,4 +1,4 @@
-"""`fpan-train lom-report`: how well a trained LOM places landmarks and tells covered ones; Markdown, CSV, pictures."""
+"""`fpan-train report lom`: how well a trained LOM places landmarks and tells covered ones; Markdown, CSV, pictures."""
 
 import csv
 import time
@@ -47,7 +47,7 @@ class LomReport:
     """Measures a trained LOM against the landmark teacher, against others' labels, and on occluders it never saw."""
 
     checkpoint: Path
-    """``best.pt`` of a run of `fpan-train lom`."""
+    """``best.pt`` of a run of `fpan-train train lom`."""
     data: Path
     """Data set whose ``val`` split is measured."""
     faces: Path

@@ -1,4 +1,4 @@
-"""`fpan-train lom`: trains the landmark and occlusion network in its two stages."""
+"""`fpan-train train lom`: trains the landmark and occlusion network in its two stages."""
 
 import json
 import shutil

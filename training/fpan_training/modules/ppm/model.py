@@ -100,14 +100,14 @@ def rotation_from_6d(six: Tensor) -> Tensor:
 
 
 def load(path: Path) -> PoseNetwork:
-    """The network of a checkpoint that ``fpan-train ppm`` made, in evaluation mode.
+    """The network of a checkpoint that ``fpan-train train ppm`` made, in evaluation mode.
 
     Raises:
         ValueError: the checkpoint is another module's.
     """
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     if "ppm" not in checkpoint:
-        raise ValueError(f"{path} is no checkpoint of PPM: train one with `fpan-train ppm`")
+        raise ValueError(f"{path} is no checkpoint of PPM: train one with `fpan-train train ppm`")
     # Weights come from the checkpoint, not from ImageNet.
     network = PoseNetwork(replace(PpmConfig(**checkpoint["ppm"]), pretrained=False))
     network.load_state_dict(checkpoint["network"])

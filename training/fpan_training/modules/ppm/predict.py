@@ -25,7 +25,7 @@ class HeadPose:
 
     @classmethod
     def load(cls, path: Path) -> "HeadPose":
-        """From a checkpoint that ``fpan-train ppm`` made."""
+        """From a checkpoint that ``fpan-train train ppm`` made."""
         return cls(load(path))
 
     def __call__(self, image: NDArray[np.uint8], points264: NDArray[np.float32]) -> NDArray[np.float32]:

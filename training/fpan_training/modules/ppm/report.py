@@ -1,4 +1,4 @@
-"""`fpan-train ppm-report`: how far a trained PPM is off, on faces of known pose; Markdown, CSV and a picture."""
+"""`fpan-train report ppm`: how far a trained PPM is off, on faces of known pose; Markdown, CSV and a picture."""
 
 import csv
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class PpmReport:
     """Measures a trained PPM by axis and by yaw, against the labels it learnt from and against others' truth."""
 
     checkpoint: Path
-    """``best.pt`` of a run of `fpan-train ppm`."""
+    """``best.pt`` of a run of `fpan-train train ppm`."""
     data: Path
     """Data set whose ``val`` split is measured."""
     faces: Path

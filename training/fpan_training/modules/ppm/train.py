@@ -1,4 +1,4 @@
-"""`fpan-train ppm`: trains the head pose network on faces whose pose is known."""
+"""`fpan-train train ppm`: trains the head pose network on faces whose pose is known."""
 
 import json
 from dataclasses import asdict, dataclass, field, replace

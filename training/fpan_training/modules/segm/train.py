@@ -1,4 +1,4 @@
-"""`fpan-train segm`: trains a segmentation network on a folder of labelled faces."""
+"""`fpan-train train segm`: trains a segmentation network on a folder of labelled faces."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -62,7 +62,7 @@ class Completion:
 
     @classmethod
     def load(cls, checkpoint: Path) -> "Completion":
-        """From a checkpoint of ``fpan-train uvm``.
+        """From a checkpoint of ``fpan-train train uvm``.
 
         Raises:
             ValueError: the checkpoint is another module's.

@@ -75,7 +75,7 @@ class LomFeatures(nn.Module):
 
 
 def lom_identity(checkpoint: Path) -> Identity:
-    """The identity of a checkpoint of ``fpan-train lom``."""
+    """The identity of a checkpoint of ``fpan-train train lom``."""
     lom = load(checkpoint)
     return Identity(LomFeatures(lom), *frontal_view(INPUT_SIZE, lom.config.margin))
 

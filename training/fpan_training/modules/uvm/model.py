@@ -189,14 +189,14 @@ def build(config: UvmConfig) -> UvGan:
 
 
 def load(checkpoint: Path) -> UvGan:
-    """The networks of a checkpoint of ``fpan-train uvm``, in evaluation mode.
+    """The networks of a checkpoint of ``fpan-train train uvm``, in evaluation mode.
 
     Raises:
         ValueError: the checkpoint is another module's.
     """
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     if "uvm" not in state:
-        raise ValueError(f"{checkpoint} is no checkpoint of UVM: train one with `fpan-train uvm`")
+        raise ValueError(f"{checkpoint} is no checkpoint of UVM: train one with `fpan-train train uvm`")
     network = build(UvmConfig(**{**state["uvm"], "centre": tuple(state["uvm"]["centre"])}))
     network.load_state_dict(state["network"])
     return network.eval()

@@ -57,7 +57,7 @@ class PoseAugmentFolder:
     out: Path
     """Folder of the new data set."""
     checkpoint: Path | None = None
-    """``best.pt`` of a run of `fpan-train uvm`. Without one, what a picture does not show is mirrored."""
+    """``best.pt`` of a run of `fpan-train train uvm`. Without one, what a picture does not show is mirrored."""
     split: str = "train"
     """Of ``data``; all new pictures belong to the split of this name."""
     poses: int = 1

@@ -1,4 +1,4 @@
-"""`fpan-train uvm-report`: does a face that is laid flat, completed and shown again keep its parts, colours, pose?"""
+"""`fpan-train report uvm`: does a face that is laid flat, completed and shown again keep its parts, colours, pose?"""
 
 import csv
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ class UvmReport:
     """Measures a trained UVM on a data set's val split and draws pictures like the paper's figure 7."""
 
     checkpoint: Path
-    """``best.pt`` of a run of `fpan-train uvm`."""
+    """``best.pt`` of a run of `fpan-train train uvm`."""
     data: Path
     """Data set whose ``val`` split is measured."""
     faces: Path

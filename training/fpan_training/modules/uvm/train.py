@@ -1,4 +1,4 @@
-"""`fpan-train uvm`: trains the completion of UV maps on near-frontal faces."""
+"""`fpan-train train uvm`: trains the completion of UV maps on near-frontal faces."""
 
 import json
 from collections.abc import Sequence

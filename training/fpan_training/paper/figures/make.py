@@ -34,11 +34,11 @@ NEEDS: dict[int, tuple[str, ...]] = {
 """Options that each figure of the paper needs."""
 _JPEG_QUALITY = 88
 _MADE_BY = {
-    "lom": "fpan-train lom",
-    "dom": "fpan-train dom",
-    "uvm": "fpan-train uvm",
-    "segm": "fpan-train ablate, row +UVM (or fpan-train segm)",
-    "baseline": "fpan-train ablate, row SEGM (or fpan-train segm)",
+    "lom": "fpan-train train lom",
+    "dom": "fpan-train train dom",
+    "uvm": "fpan-train train uvm",
+    "segm": "fpan-train ablate, row +UVM (or fpan-train train segm)",
+    "baseline": "fpan-train ablate, row SEGM (or fpan-train train segm)",
 }
 
 
@@ -56,11 +56,11 @@ class Figures:
     only: tuple[int, ...] = ()
     """Numbers of figures, which then must be possible; empty: all that are."""
     lom: Path | None = None
-    """Checkpoint of `fpan-train lom`."""
+    """Checkpoint of `fpan-train train lom`."""
     dom: Path | None = None
-    """Checkpoint of `fpan-train dom`."""
+    """Checkpoint of `fpan-train train dom`."""
     uvm: Path | None = None
-    """Checkpoint of `fpan-train uvm`."""
+    """Checkpoint of `fpan-train train uvm`."""
     segm: Path | None = None
     """Checkpoint of the whole Mask-FPAN's SEGM."""
     baseline: Path | None = None

@@ -43,15 +43,15 @@ class AlignedDom:
 
 
 def load_lom(path: Path) -> LandmarkModel:
-    """LOM of a checkpoint that ``fpan-train lom`` made."""
+    """LOM of a checkpoint that ``fpan-train train lom`` made."""
     return FaceLandmarks.load(path)
 
 
 def load_dom(path: Path) -> DeOccluder:
-    """DOM of a checkpoint that ``fpan-train dom`` made."""
+    """DOM of a checkpoint that ``fpan-train train dom`` made."""
     return AlignedDom(DeOcclusion.load(path), read_template())
 
 
 def load_ppm(path: Path) -> PoseModel:
-    """PPM of a checkpoint that ``fpan-train ppm`` made."""
+    """PPM of a checkpoint that ``fpan-train train ppm`` made."""
     return HeadPose.load(path)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fpan_training.errors import UserError
 from fpan_training.release.gates.calibration import CalibrationLimit
 from fpan_training.release.gates.int8 import Int8
 from fpan_training.release.gates.latency import Latency
@@ -24,7 +25,7 @@ _WIDE = 160
 _STYLES = {"passed": "green", "failed": "bold red", "not measured": "yellow"}
 
 
-class GateError(Exception):
+class GateError(UserError):
     """A version was refused; the message names every gate that it failed, with figure and limit."""
 
 

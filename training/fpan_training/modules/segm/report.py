@@ -1,4 +1,4 @@
-"""`fpan-train compare`: trained networks side by side on the validation pictures."""
+"""`fpan-train report segm`: trained networks side by side on the validation pictures."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ class _Result:
 
 
 @dataclass(frozen=True)
-class Compare:
+class SegmReport:
     """Evaluates the best checkpoint of every run and writes the table, with logs and curves beside it."""
 
     runs: tuple[Path, ...]
@@ -96,9 +96,10 @@ class Compare:
         return [
             "# SEGM: the networks side by side",
             "",
-            f"`fpan-train compare --runs {names} --data {self.data_name}`: validation pictures, label maps compared at "
-            "the network's input size, intervals by bootstrap over pictures. mIoU over 19 classes with the background, "
-            "mean F1 over the 18 of the foreground. A row's budget is what its run was given, not the same for all.",
+            f"`fpan-train report segm --runs {names} --data {self.data_name}`: validation pictures, label maps "
+            "compared at the network's input size, intervals by bootstrap over pictures. mIoU over 19 classes with the "
+            "background, mean F1 over the 18 of the foreground. A row's budget is what its run was given, not the same "
+            "for all.",
             "",
             f"| {' | '.join(_HEAD)} |",
             "|" + "---|" * len(_HEAD),
