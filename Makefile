@@ -9,6 +9,7 @@ PORT ?= 8000
 GRPC_PORT ?= 50051
 export PORT GRPC_PORT
 PRESET ?= smoke
+BUDGET ?= full
 REGISTRY ?= $(if $(filter smoke,$(PRESET)),$(RUN)/models,model_repository)
 RUN ?= $(or $(FPAN_RUNS),runs)/$(PRESET)
 MODEL ?= segm
@@ -38,6 +39,9 @@ $(foreach e,$(SERVE_ENV) $(TEST_ENV) $(BENCH_ENV),$(if $(filter-out $(CURDIR),$(
 TRAIN_FLAGS = --preset $(PRESET) --run $(RUN) $(if $(DATA),--data $(DATA)) $(if $(UNLABELLED),--unlabelled $(UNLABELLED)) \
   $(if $(BACKGROUNDS),--backgrounds $(BACKGROUNDS)) $(if $(OCCLUDERS),--occluders $(OCCLUDERS))
 
+given = $(if $(filter-out undefined default file,$(firstword $(origin $(1)))),$(2) $($(1)))
+RECIPE_FLAGS = $(RECIPE) --budget $(BUDGET) $(call given,RUN,--run) $(call given,DATA_ROOT,--data-root) $(call given,REGISTRY,--repository)
+
 .PHONY: help serve test verify bench train train-and-deploy engine lint lock proto clean
 
 help: ## show this
@@ -58,11 +62,12 @@ verify: $(TEST_ENV)/ready ## run what takes longer than the tests may: versions 
 bench: $(BENCH_ENV)/ready ## measure the gateway against Triton and other servers (an hour, nothing else may run); PARTS= chooses
 	@$(BENCH_ENV)/bin/python -m tests.load $(if $(PARTS),--only $(PARTS))
 
-train: $(TEST_ENV)/ready ## train the paper whole; PRESET=smoke renders its data, else DATA= and UNLABELLED= name it, RUN= the folder
-	@$(TEST_ENV)/bin/fpan-train paper $(TRAIN_FLAGS)
+train: $(TEST_ENV)/ready ## RECIPE=shipped rebuilds what is served, from DATA_ROOT= (BUDGET=smoke: from nothing); else the paper whole: PRESET=, DATA=, UNLABELLED=
+	@$(TEST_ENV)/bin/fpan-train $(if $(RECIPE),recipe $(RECIPE_FLAGS),paper $(TRAIN_FLAGS))
 
 train-and-deploy: $(TEST_ENV)/ready ## the same, published in REGISTRY= and answering at URL=, or in a service that is started
-	@$(TEST_ENV)/bin/fpan-train deploy $(TRAIN_FLAGS) --repository $(REGISTRY) $(if $(URL),--url $(URL))
+	@$(TEST_ENV)/bin/fpan-train $(if $(RECIPE),recipe $(RECIPE_FLAGS) --deploy,deploy $(TRAIN_FLAGS) --repository $(REGISTRY)) \
+	  $(if $(URL),--url $(URL))
 
 engine: $(SERVE_ENV)/ready ## build TensorRT plans, in NVIDIA's image; MODEL=, PRECISION=, PICTURES= and PLANS= choose
 	@failed=0; for each in $(PRECISION); do \

@@ -86,9 +86,8 @@ def test_what_is_missing_is_named_at_once(tmp_path: Path, monkeypatch: pytest.Mo
         RunRecipe("shipped", tmp_path / "run")()
     with pytest.raises(DataError, match="shipped: the weights that are served"):
         RunRecipe("shopped", tmp_path / "run")()
-    monkeypatch.delenv("FPAN_RUNS", raising=False)
-    with pytest.raises(DataError, match="--run"):
-        RunRecipe("shipped")()
+    with pytest.raises(DataError, match="registers nothing"):
+        RunRecipe("learning-curve", tmp_path / "run", budget="smoke", deploy=True)()
 
 
 def test_raw_folders_that_are_at_hand_become_data_sets(tmp_path: Path, fpan_data: Path) -> None:

@@ -7,20 +7,34 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from fpan.registry import Registry, open_store
 
 from fpan_training.data.folder import DataError
 from fpan_training.engine.stages import Stage, run_stages
 from fpan_training.recipes import learning_curve, shipped
 from fpan_training.recipes.context import Budget, Context
+from fpan_training.release.traffic import Traffic, bring_detector
 
 RUNS_VARIABLE, DATA_VARIABLE = "FPAN_RUNS", "FPAN_DATA"
-Stages = Callable[[Context], tuple[Stage, ...]]
 
-RECIPES: Mapping[str, tuple[str, Stages]] = {
-    "shipped": ("the weights that are served, from raw folders", shipped.stages),
-    "learning-curve": ("what 50 to 4,500 labels are worth, with the same network and steps", learning_curve.stages),
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run."""
+
+    about: str
+    """What it makes, in a line."""
+    stages: Callable[[Context], tuple[Stage, ...]]
+    """Its stages in order."""
+    models: tuple[str, ...] = ()
+    """Models of which it registers a version."""
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "shipped": Recipe("the weights that are served, from raw folders", shipped.stages, shipped.MODELS),
+    "learning-curve": Recipe("what 50 to 4,500 labels are worth, same network and steps", learning_curve.stages),
 }
-"""All recipes by name: what each makes, and its stages in order."""
+"""All recipes by name."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +47,23 @@ class RunRecipe:
     name: Annotated[str, tyro.conf.Positional]
     """Of the recipe."""
     run: Path | None = None
-    """Folder of the run; without it, the recipe's name in the folder that FPAN_RUNS names."""
+    """Folder of the run; without it, one of the recipe's name in the folder that FPAN_RUNS names, or in ``runs``."""
     data_root: Path | None = None
     """Folder of the raw data sets; without it, the one that FPAN_DATA names."""
     budget: Budget = "full"
     """``smoke`` goes through every stage within a minute or two, on faces that it renders itself."""
-    repository: str = "model_repository"
-    """The model repository: a folder, or ``s3://BUCKET/PREFIX``. Under ``smoke`` one in the run's folder."""
+    repository: str = ""
+    """The model repository: a folder, or ``s3://BUCKET/PREFIX``. Without it ``model_repository``, and under ``smoke``
+    one in the run's folder."""
     until: str = ""
     """Stop after the stage of this name."""
+    deploy: bool = False
+    """Bring what was registered into traffic."""
+    url: tuple[str, ...] = ()
+    """With ``deploy``: running gateways that serve the repository. Without any, one is started, and runs until it is
+    stopped."""
+    detector_from: str = "model_repository"
+    """Where a repository without a face detector gets it from."""
     seed: int = 0
 
     def __call__(self) -> Path:
@@ -49,24 +71,29 @@ class RunRecipe:
 
         Raises:
             DataError: there is no such recipe, raw folders are missing, or the run was begun with other settings.
+            NotFollowed: a gateway does not serve what is deployed.
             ValueError: no stage is called ``until``.
         """
         if self.name not in RECIPES:
-            listed = "; ".join(f"{name}: {about}" for name, (about, _) in RECIPES.items())
+            listed = "; ".join(f"{name}: {recipe.about}" for name, recipe in RECIPES.items())
             raise DataError(f"there is no recipe {self.name!r}; there are: {listed}")
-        context = self._context()
-        run_stages(context.run, RECIPES[self.name][1](context), context.plan, self.until)
+        context, recipe = self._context(), RECIPES[self.name]
+        if self.deploy and not recipe.models:
+            raise DataError(f"the recipe {self.name!r} registers nothing that could be deployed")
+        run_stages(context.run, recipe.stages(context), context.plan, self.until)
+        if self.deploy and not self.until:
+            registry = Registry(open_store(context.repository))
+            bring_detector(registry, self.detector_from, context.run)
+            cards = [registry.store.card(name, max(registry.store.versions(name))) for name in recipe.models]
+            Traffic("fpan-train recipe", context.repository, self.url).bring(cards)
         return context.run
 
     def _context(self) -> Context:
-        run = self.run
-        if run is None:
-            if RUNS_VARIABLE not in os.environ:
-                raise DataError(f"name the folder of the run with --run, or that of all runs in {RUNS_VARIABLE}")
-            run = Path(os.environ[RUNS_VARIABLE]) / (self.name if self.budget == "full" else f"{self.name}-smoke")
+        name = self.name if self.budget == "full" else f"{self.name}-smoke"
+        run = self.run or Path(os.environ.get(RUNS_VARIABLE, "runs")) / name
         if self.budget == "smoke":
-            return Context(run, None, self.budget, str(run / "models"), self.seed)
+            return Context(run, None, self.budget, self.repository or str(run / "models"), self.seed)
         root = self.data_root or (Path(os.environ[DATA_VARIABLE]) if DATA_VARIABLE in os.environ else None)
         if root is None:
             raise DataError(f"name the folder of the raw data sets with --data-root or in {DATA_VARIABLE}")
-        return Context(run, root, self.budget, self.repository, self.seed)
+        return Context(run, root, self.budget, self.repository or "model_repository", self.seed)

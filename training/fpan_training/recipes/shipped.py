@@ -23,6 +23,7 @@ TEACHER = SegmSchedule(
 """1.8 times the work of the network that is served."""
 STUDENTS = (SegmSchedule("segm", SegmConfig(), (Phase(128, 40, 3e-3), Phase(256, 24, 1.5e-3)), teacher=True),)
 """What is served: one look at one size."""
+MODELS = tuple(student.name for student in STUDENTS)
 LOOKS = (256, 384)
 """Sides in pixels at which the teacher looks at each picture, from both sides."""
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from fpan.contract import Change, ModelCard, Reference
+from fpan.contract import ModelCard
 from fpan.contract.aliases import CHAMPION
 from fpan.registry import Registry, open_store
-from fpan.registry.replicas import TIMEOUT_S, Replicas, promote_everywhere
+from fpan.registry.replicas import TIMEOUT_S
 
 from fpan_training.paper.pipeline import Paper
 from fpan_training.paper.stages import Stages
@@ -17,7 +17,7 @@ from fpan_training.release.gates.calibration import CalibrationLimit
 from fpan_training.release.gates.int8 import Int8
 from fpan_training.release.gates.metrics import Metrics
 from fpan_training.release.register import Register
-from fpan_training.release.service import started
+from fpan_training.release.traffic import Traffic, bring_detector
 
 _COMMAND = "fpan-train deploy"
 _FIRST, _FIRST_EPOCHS = "segm_first", 1
@@ -64,23 +64,16 @@ class Deploy:
             GateError: a gate was failed.
             NotFollowed: a gateway does not serve it.
         """
-        registry = self.prepare()
+        self.prepare()
         card = self._register(self.paper.run / "segm")()
-        if self.url:
-            self._promote(registry, card, self.url)
-            return card
-        if CHAMPION not in registry.store.aliases(self.name).aliases:
-            registry.promote(self.name, card.version, CHAMPION, _COMMAND)
-        with started(self.repository) as service:
-            self._promote(registry, card, (service.url,))
-            service.wait()
+        Traffic(_COMMAND, self.repository, self.url, self.timeout_s).bring([card])
         return card
 
     def prepare(self) -> Registry:
         """Trains, and sees to it that the repository has what a gateway needs before it can start."""
         run = self.paper()
         registry = Registry(open_store(self.repository, create=True))
-        self._bring_detector(registry)
+        bring_detector(registry, self.detector_from, run)
         if self.paper.preset == "smoke" and not registry.store.versions(self.name):
             self._publish_first(registry, run)
         return registry
@@ -96,22 +89,3 @@ class Deploy:
         Stages(run, self.paper.sources, self.paper.preset, self.paper.seed).segm(_FIRST, _FIRST_EPOCHS)
         card = self._register(run / _FIRST)()
         registry.promote(self.name, card.version, CHAMPION, f"{_COMMAND} (the first)")
-
-    def _promote(self, registry: Registry, card: ModelCard, urls: tuple[str, ...]) -> Change:
-        replicas = Replicas(urls, self.timeout_s)
-        change = promote_everywhere(registry, self.name, card.version, CHAMPION, _COMMAND, replicas)
-        print(f"{self.name} version {card.version} is champion, and answers at {', '.join(urls)}")
-        return change
-
-    def _bring_detector(self, registry: Registry) -> None:
-        """Gateways need one beside what they segment with."""
-        detector = "detector"
-        if registry.store.versions(detector):
-            return
-        shipped = Registry(open_store(self.detector_from))
-        card = shipped.verified(Reference(detector))
-        folder = self.paper.run / detector
-        folder.mkdir(exist_ok=True)
-        for file in card.files:
-            (folder / file).write_bytes(shipped.store.read(card, file))
-        registry.publish(card, {file: folder / file for file in card.files})
