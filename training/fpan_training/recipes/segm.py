@@ -46,6 +46,8 @@ class SegmSchedule:
     phases: tuple[Phase, ...]
     teacher: bool = False
     """Whether it learns from soft labels too, and so from pictures without any other."""
+    soft: float = 0.5
+    """Share of the soft labels in the cross-entropy."""
     epoch_pictures: int = 4500
     """Pictures of an epoch: about 5 minutes at 256 pixels on two cores for a network of 1 GMAC."""
     loop: LoopConfig = field(
@@ -94,7 +96,7 @@ class SegmSchedule:
             rare=self.rare,
             segm=replace(self.network, input_size=phase.size),
             augment=AUGMENT,
-            loss=LossConfig(class_weights=CLASS_WEIGHTS, thin=2),
+            loss=LossConfig(class_weights=CLASS_WEIGHTS, soft=self.soft, thin=2),
             loop=loop,
         )
 

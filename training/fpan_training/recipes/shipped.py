@@ -107,6 +107,7 @@ def _small(schedule: SegmSchedule, epochs: tuple[int, int]) -> SegmSchedule:
         phases=phases,
         epoch_pictures=SMOKE_PICTURES,
         loop=loop,
+        soft=0.1,  # of a teacher that has seen next to nothing
         rare=0.0,
         paste=False,
     )
