@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fpan_training.engine.machine import machine
+from fpan_training.engine.page import write_page
 from fpan_training.files import write_whole
 from fpan_training.landmarks.build import LandmarkBuild
 from fpan_training.modules.dom.report import DomReport
@@ -90,8 +91,7 @@ class PaperReport:
         self._publish_page(self.run / "routed" / "routing.md")
         shutil.copyfile(self.run / "routed" / "counts.json", self._folder / "routing.json")
         figures = self._figures()
-        write_whole(self.out, ("\n".join(self._lines(figures)) + "\n").encode())
-        return self.out
+        return write_page(self.out, "The modules of the paper, trained here", self._lines(figures))
 
     @property
     def _folder(self) -> Path:
@@ -176,8 +176,6 @@ class PaperReport:
     def _lines(self, figures: list[int]) -> list[str]:
         folder = self._folder.name
         lines = [
-            "# The modules of the paper, trained here",
-            "",
             "    fpan-train paper --preset cpu --data celeba19 --unlabelled celeba_unlabelled ... --run RUN",
             "    fpan-train paper-report --run RUN --data celeba19 --unlabelled celeba_unlabelled ...",
             "",
