@@ -89,6 +89,7 @@ class SegmSchedule:
             extra=tuple(str(each) for each in extra),
             extra_share=shares,
             epoch_pictures=self.epoch_pictures,
+            decoded_side=phase.size * 3 // 2,
             start_from=start,
             soft=soft_labels(context) if self.teacher else None,
             rare=self.rare,
