@@ -1,5 +1,6 @@
 """The documented layout of labelled pictures: ``images/NAME.jpg``, ``masks/NAME.png`` and ``split.json``."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -98,6 +99,12 @@ class FaceFolder:
     def labels(self, index: int) -> NDArray[np.uint8]:
         """The mask of a picture alone, uint8 (H, W); DataError if it is not readable."""
         return read_labels(self.root / "masks" / f"{self.names[index]}.png")
+
+    def state(self) -> str:
+        """Text that changes when a picture or mask is written anew: a digest of their sizes and times of change."""
+        files = (*self.paths, *(self.root / "masks" / f"{name}.png" for name in self.names))
+        status = [path.stat() for path in files]
+        return hashlib.sha256(repr([(each.st_size, each.st_mtime_ns) for each in status]).encode()).hexdigest()
 
 
 def is_shards(location: str | Path) -> bool:

@@ -91,6 +91,7 @@ class SegmSchedule:
             extra=tuple(str(each) for each in extra),
             extra_share=shares,
             epoch_pictures=self.epoch_pictures,
+            decoded_side=0 if context.data_root is None else phase.size * 3 // 2,
             start_from=start,
             soft=soft_labels(context) if self.teacher else None,
             rare=self.rare,

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from fpan_training.data import Augment, AugmentConfig, FaceFolder, SegmentationData
 from fpan_training.data.assets import Assets
 from fpan_training.data.check import check, check_labelled
+from fpan_training.data.decoded import decode_once
 from fpan_training.data.label_space import LabelSpace
 from fpan_training.data.loader import repeat_factors
 from fpan_training.data.mixture import MixedData, Part
@@ -23,7 +24,7 @@ from fpan_training.data.paste.part import PartBank
 from fpan_training.data.paste.paster import PartPaster, PasteConfig
 from fpan_training.data.soft_labels import SoftLabelStore
 from fpan_training.engine import plots
-from fpan_training.engine.loop import LoopConfig, Run, fit
+from fpan_training.engine.loop import CONFIG_FILE, LoopConfig, Run, fit
 from fpan_training.engine.resume_point import bring_resume_point
 from fpan_training.evaluate import Confusion
 from fpan_training.evaluate.grouped import Grouping
@@ -34,7 +35,7 @@ from fpan_training.modules.segm.in_loop import RouteInLoop
 from fpan_training.modules.segm.keep import DistillConfig, Distiller
 from fpan_training.modules.segm.loss import LossConfig
 from fpan_training.modules.segm.model import SegmConfig, build
-from fpan_training.modules.segm.sources import CONFIG_FILE, SOURCES, Used, sources_of, started_from
+from fpan_training.modules.segm.sources import SOURCES, Used, sources_of, started_from
 from fpan_training.modules.segm.step import SegmStep
 from fpan_training.modules.segm.weights import WeightConfig
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
@@ -78,6 +79,10 @@ class SegmTraining:
     """Routing in the loop; `fpan-train route` does the same ahead of training."""
     resume_from: Path | None = None
     """A resume point (`fpan-train resume-point`) that a new run goes on from."""
+    decoded_side: int = 0
+    """Side in pixels at which pictures are decoded once for all epochs, and kept in ``$FPAN_RUNS/cache``; those that
+    show a wider frame than the aligned face's are kept that much larger. 1.5 times the input's side is all that
+    augmentation shows. 0: they are decoded whenever they are read."""
     start_from: Path | None = None
     """Checkpoint whose weights a new run starts from."""
     keep: DistillConfig = field(default_factory=DistillConfig)
@@ -109,6 +114,8 @@ class SegmTraining:
         size, locations = self.segm.input_size, (self.data, *self.extra)
         if self.loss.class_weights and len(self.loss.class_weights) != self.segm.classes:
             raise ValueError(f"{len(self.loss.class_weights)} class weights for {self.segm.classes} classes")
+        if self.decoded_side and (self.route.wanted or not self.weights.plain):
+            raise ValueError("--decoded-side is not for routing and weights, which know places in whole pictures")
         stores: tuple[PredictionStore, ...] = ()
         if not self.weights.plain:
             if self.predictions is None:
@@ -119,6 +126,8 @@ class SegmTraining:
             [Part.open(location, "train") for location in locations], [name_of(each) for each in locations], self.run
         )
         repeats = repeat_factors(cast(FaceFolder, parts[0].pictures), self.rare, self.labelled_classes)
+        if self.decoded_side:
+            parts = [decode_once(part, self.decoded_side) for part in parts]
         train = SegmData(
             allocate(parts, self.extra_share, self.epoch_pictures, repeats),
             size,
