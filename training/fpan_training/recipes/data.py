@@ -25,6 +25,7 @@ BACKGROUNDS, OCCLUDERS = "backgrounds", "occluders"
 LICENCES = {
     "figaro": "not stated",
     "facesynthetics100": "research",
+    "fasseg_posed": "citation asked",
     UNLABELLED: "non-commercial research",
     BACKGROUNDS: "not stated",
     OCCLUDERS: "hands: not stated; objects: MIT",
@@ -54,6 +55,7 @@ WILD = (
     Wild("maskedface500", 1.5, 320, 0.06),
     Wild("figaro", 2.0, 320, 0.04),
     Wild("facesynthetics100", 1.5, 512, 0.03),
+    Wild("fasseg_posed", 1.2, 384, 0.03, "personne0[67]"),
 )
 """What SEGM learns from beside the fully labelled faces."""
 UNLABELLED_SHARE = 0.1
