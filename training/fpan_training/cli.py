@@ -43,6 +43,7 @@ from fpan_training.release.deploy import Deploy
 from fpan_training.release.detector.build import DetectorBuild
 from fpan_training.release.gate import Gate
 from fpan_training.release.gates import GateError
+from fpan_training.release.quality import CardPage, Measure
 from fpan_training.release.register import Register
 from fpan_training.release.service import ServiceError
 
@@ -78,6 +79,8 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "face-model": FaceModelBuild,
     "compare": Compare,
     "gate": Gate,
+    "measure": Measure,
+    "card-page": CardPage,
     "register": Register,
     "detector": DetectorBuild,
     "alignment": AlignmentFit,
