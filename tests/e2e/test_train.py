@@ -103,7 +103,7 @@ def test_a_picture_that_may_not_be_published_is_named_in_words() -> None:
 def test_a_version_says_what_it_was_made_from_and_under_which_terms(run: Path, tmp_path: Path) -> None:
     # A minute of training makes no network that is fit to be served: what is asked here is where it comes from.
     gates = Gates(calibration=CalibrationLimit(1), int8=Int8(margin=1))
-    register = Register(run / "segm", run / "rendered", str(tmp_path / "models"), gates=gates)
+    register = Register(run / "segm", run / "rendered", str(tmp_path / "models"), gates=gates, allow_unmeasured=True)
     with pytest.raises(DataError, match=r"the terms of unlabelled, occlusion by DOM are not known.*--data-licence"):
         register()
     card = replace(register, data_licence="none: nobody is shown")()

@@ -87,7 +87,15 @@ class Portrait:
 
         classes = self._training(context, 0, first, rendered, (photos, wide), None)
         refined = self._training(context, 1, last, photos, (wide, rendered), first / "best.pt")
-        register = Register(last, photos, context.repository, MODEL, mirrored=False, gates=self.gates)
+        register = Register(
+            last,
+            photos,
+            context.repository,
+            MODEL,
+            mirrored=False,
+            gates=self.gates,
+            allow_unmeasured=context.budget == "smoke",
+        )
         return (
             Stage("data", "photos, imported and aligned; faces, rendered", data),
             Stage(first.name, "every class, of rendered faces", classes),

@@ -91,6 +91,7 @@ class Shipped:
                 mirrored=False,
                 data_licence=self.data_licence,
                 gates=self.gates,
+                allow_unmeasured=context.budget == "smoke",
             )
             stages.append(Stage(f"register-{student.name}", "gates, and a version in the repository", register))
         return tuple(stages)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from fpan_training.data.assets import HELDOUT_FAMILY, Assets, Split
 from fpan_training.data.folder import FaceFolder
-from fpan_training.data.people import people_free, yunet
 from fpan_training.evaluate.bootstrap import bootstrap
 from fpan_training.evaluate.confusion import Confusion, Scores, mean_of_known
 from fpan_training.evaluate.quality.network import parse
@@ -75,8 +74,7 @@ class Occluders:
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
         maker = VariantMaker(self.folder, "celebamaskocc", SEED, OcclusionConfig(), CropConfig())
         if not all(maker.record(name).is_file() for name in self.pictures.names):
-            scenes = people_free(self.backgrounds, yunet(), self.folder / "people_free.json")
-            assets = {split: Assets.open(self.backgrounds, self.occluders, split, scenes) for split in _SPLITS}
+            assets = {split: Assets.open(self.backgrounds, self.occluders, split) for split in _SPLITS}
             for sample in self.pictures.tracked(f"{self.name}, covering"):
                 if not maker.record(sample.name).is_file():
                     maker.make(sample, None, assets, dict.fromkeys(_SPLITS, 1))
