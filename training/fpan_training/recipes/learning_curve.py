@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -44,10 +45,14 @@ def stages(context: Context) -> tuple[Stage, ...]:
     stages = [Stage("data", "data sets, merged and aligned", lambda: prepare(context))]
     for run in runs:
         about = f"{run.labels} labels, seed {run.seed}"
-        stages.append(Stage(run.name, about, lambda run=run: _training(context, run)()))  # type: ignore[misc]
+        stages.append(Stage(run.name, about, partial(_train, context, run), 1 if smoke else 2))
     page = context.run / PAGE.name if smoke else PAGE
     stages.append(Stage("page", "table and plot", lambda: report(context.run, runs, page)))
     return tuple(stages)
+
+
+def _train(context: Context, run: _Run) -> None:
+    _training(context, run)()
 
 
 def _training(context: Context, run: _Run) -> SegmTraining:

@@ -98,8 +98,8 @@ class Portrait:
         )
         return (
             Stage("data", "photos, imported and aligned; faces, rendered", data),
-            Stage(first.name, "every class, of rendered faces", classes),
-            Stage(last.name, "what photos tell apart", refined),
+            Stage(first.name, "every class, of rendered faces", classes, self.loop.devices),
+            Stage(last.name, "what photos tell apart", refined, self.loop.devices),
             Stage("register", "gates, and a version in the repository", register),
         )
 

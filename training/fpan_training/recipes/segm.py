@@ -68,7 +68,8 @@ class SegmSchedule:
         before: Path | None = None
         for phase in self.phases:
             about = f"{self.name} at {phase.size} pixels, {phase.epochs} x {self.epoch_pictures} pictures"
-            yield Stage(self._name(phase), about, self._training(context, phase, before))
+            training = self._training(context, phase, before)
+            yield Stage(self._name(phase), about, training, training.loop.devices)
             before = context.run / self._name(phase) / "best.pt"
 
     def _name(self, phase: Phase) -> str:
