@@ -18,7 +18,7 @@ from fpan_training.release.register import Register
 TEACHER = SegmSchedule(
     "teacher",
     SegmConfig(lite_fpn=LiteFpnConfig((48, 96, 128, 128, 192), encoder="lite2")),
-    (Phase(128, 24, 3e-3, wild=False), Phase(256, 24, 1.5e-3), Phase(384, 6, 5e-4, batch_size=8)),
+    (Phase(128, 16, 3e-3, wild=False), Phase(256, 24, 1.5e-3), Phase(384, 6, 5e-4, batch_size=8)),
 )
 """1.8 times the work of the network that is served."""
 STUDENTS = (
