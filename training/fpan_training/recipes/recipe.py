@@ -10,13 +10,14 @@ import tyro
 
 from fpan_training.data.folder import DataError
 from fpan_training.engine.stages import Stage, run_stages
-from fpan_training.recipes import shipped
+from fpan_training.recipes import portrait, shipped
 from fpan_training.recipes.context import Budget, Context
 
 RUNS_VARIABLE, DATA_VARIABLE = "FPAN_RUNS", "FPAN_DATA"
 Stages = Callable[[Context], tuple[Stage, ...]]
 
 RECIPES: Mapping[str, tuple[str, Stages]] = {
+    "portrait": ("weights that may be sold, from EasyPortrait and rendered faces", portrait.stages),
     "shipped": ("the weights that are served, from raw folders", shipped.stages),
 }
 """All recipes by name: what each makes, and its stages in order."""
