@@ -75,6 +75,8 @@ def card_lines(card: ModelCard, aliases: Sequence[str], sizes: dict[str, int]) -
     inputs = ", ".join(f"{height} x {width}" for height, width in card.input_sizes)
     yield f"task       {card.task}, input {inputs}, {classes}"
     yield f"cost       {amount(card.parameters, '')} parameters, {amount(card.macs, 'MAC')} a picture"
+    cooled = f", its logits divided by {card.temperature:.3g}" if card.temperature != 1 else ""
+    yield f"precision  {card.precision}{cooled}"
     yield f"licences   weights: {card.weights_licence}; code: {card.code_licence}"
     for data in card.training_data:
         note = f" ({data.note})" if data.note else ""
