@@ -227,6 +227,7 @@ def occluders(tmp_path: Path) -> Occluders:
             rgba = np.full((30, 40, 4), (_ID["occlusion"] * STEP,) * 3 + (255,), np.uint8)
             cv2.imwrite(str(tmp_path / "occluders" / family / f"thing_{i}.png"), rgba)
     (tmp_path / "backgrounds").mkdir()
+    cv2.imwrite(str(tmp_path / "backgrounds" / "grey.jpg"), np.full((32, 32, 3), 128, np.uint8))
     faces = PictureSet.open("val", tmp_path / "faces")
     return Occluders(faces, tmp_path / "occluders", tmp_path / "backgrounds", tmp_path / "covered")
 
