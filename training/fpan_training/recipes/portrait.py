@@ -94,7 +94,8 @@ class Portrait:
             MODEL,
             mirrored=False,
             gates=self.gates,
-            allow_unmeasured=context.budget == "smoke",
+            # Which of the photos show occluded or turned faces is not known, and there is nothing to be worse than.
+            allow_unmeasured=True,
         )
         return (
             Stage("data", "photos, imported and aligned; faces, rendered", data),
