@@ -1,6 +1,7 @@
 """The recipe of the served networks: a teacher on all that is labelled, and students that learn from both."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from fpan_training.data.paste.build import PartsBuild
 from fpan_training.engine.loop import LoopConfig
@@ -9,10 +10,11 @@ from fpan_training.modules.segm.model import SegmConfig
 from fpan_training.modules.segm.soft_labels import SoftLabels
 from fpan_training.nets.lite_fpn import LiteFpnConfig
 from fpan_training.recipes.context import Context
-from fpan_training.recipes.data import RENDERED_SIDE, TrainingSets, prepare
+from fpan_training.recipes.data import RENDERED_SIDE, GateSets, TrainingSets, prepare
 from fpan_training.recipes.segm import Phase, SegmSchedule, part_bank, soft_labels
 from fpan_training.release.deploy import SMOKE_GATES
 from fpan_training.release.gates import Gates
+from fpan_training.release.gates.strata import Strata
 from fpan_training.release.register import Register
 
 TEACHER = SegmSchedule(
@@ -37,6 +39,8 @@ MODELS = tuple(student.name for student in STUDENTS)
 LOOKS = (256, 384)
 """Sides in pixels at which the teacher looks at each picture, from both sides."""
 
+TURNED_DEG = 12.0
+"""Yaw from which on a validation face counts as turned: 107 of the 333 do, and gates ask for 100."""
 SMOKE_PICTURES = 60
 """Of an epoch under the budget ``smoke``: so many that a network with wrong labels is told from one with right ones."""
 
@@ -56,7 +60,9 @@ class Shipped:
     def under(cls, context: Context) -> "Shipped":
         """The networks in full, or small ones that go through the same stages."""
         if context.budget == "full":
-            return cls(TEACHER, STUDENTS, LOOKS, Gates())
+            sets = GateSets.of(context)
+            strata = Strata(occluded=sets.covered, faces=sets.faces, least_yaw_deg=TURNED_DEG)
+            return cls(TEACHER, STUDENTS, LOOKS, Gates(strata=strata))
         return cls(
             _small(TEACHER, (1, 1)),
             tuple(_small(student, epochs) for student, epochs in zip(STUDENTS, ((2, 12), (1, 1)), strict=True)),
@@ -81,6 +87,9 @@ class Shipped:
             stages.append(Stage("parts", "worn things, cut out of labelled pictures", cut))
         stages += self.teacher.stages(context)
         stages.append(Stage("soft-labels", "what the teacher says of every picture", look))
+        if context.budget == "full":
+            make = partial(GateSets.of(context).make, context)
+            stages.append(Stage("gate-sets", "validation pictures, covered, and their poses", make))
         for student in self.students:
             stages += student.stages(context)
             register = Register(
