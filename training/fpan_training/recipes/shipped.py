@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from fpan_training.data.paste.build import PartsBuild
-from fpan_training.engine.loop import LoopConfig
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.engine.stages import Stage
 from fpan_training.modules.segm.model import SegmConfig
 from fpan_training.modules.segm.soft_labels import SoftLabels
