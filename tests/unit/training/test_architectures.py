@@ -11,7 +11,8 @@ import pytest
 import torch
 from fpan.serve.triton.engine.supported import findings
 from fpan.serve.triton.engine.typed import typed
-from fpan_training.engine.loop import LoopConfig, parameter_groups
+from fpan_training.engine.optimizer import parameter_groups
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm import ARCHITECTURES, SegmConfig, SegmNetwork, build
 from fpan_training.modules.segm.loss import LossConfig, segm_loss
 from fpan_training.nets.bisenet import BiSeNetConfig

@@ -18,9 +18,10 @@ from fpan_training.data.folder import DataError
 from fpan_training.data.label_space import LabelSpace
 from fpan_training.data.mixture import Part
 from fpan_training.data.shards import Sharding
-from fpan_training.engine.loop import LoopConfig
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm import SegmConfig
 from fpan_training.modules.segm.in_loop import RouteInLoop
+from fpan_training.modules.segm.settings import SegmSettings
 from fpan_training.modules.segm.train import SegmTraining
 from fpan_training.nets.unet import UNetConfig
 
@@ -164,11 +165,14 @@ def test_a_training_decodes_its_pictures_once(
     read_rgb = folder.read_rgb
     monkeypatch.setattr(folder, "read_rgb", count)
     training = SegmTraining(
-        faces_root,
+        (faces_root,),
         tmp_path / "run",
+        tmp_path,
+        settings=SegmSettings(
+            segm=SegmConfig("unet", input_size=SIDE, unet=UNetConfig(width=4)),
+            loop=LoopConfig.smoke(epochs=2, lr=1e-3, batch_size=16),
+        ),
         decoded_side=SIDE,
-        segm=SegmConfig("unet", input_size=SIDE, unet=UNetConfig(width=4)),
-        loop=LoopConfig(epochs=2, batch_size=16, validate_every=2, workers=0, precision="32-true", accelerator="cpu"),
     )
     training.fit()
     train = json.loads((faces_root / "split.json").read_text())["train"]
@@ -177,4 +181,4 @@ def test_a_training_decodes_its_pictures_once(
     assert sum(read.count(name) for name in train) <= len(train) + 16
     assert len(folders(tmp_path / "runs" / "cache")) == 1
     with pytest.raises(ValueError, match="--decoded-side"):
-        replace(training, route=RouteInLoop(lom=tmp_path, dom=tmp_path, faces=tmp_path)).fit()
+        replace(training, route=RouteInLoop(lom=tmp_path, dom=tmp_path)).fit()

@@ -36,7 +36,7 @@ def test_nothing_of_other_terms_plays_a_part(tmp_path: Path) -> None:
     _, first, last, register = stages(context)
     for stage in (first, last):
         training = cast(SegmTraining, stage.work)
-        names = {Path(str(each)).name for each in (training.data, *training.extra)}
+        names = {Path(str(each)).name for each in training.data}
         assert names == {"easyportrait", "easyportrait_wide", "rendered"}
         assert training.backgrounds is training.occluders is training.parts is training.soft is None
     assert cast(SegmTraining, last.work).start_from == cast(SegmTraining, first.work).run / "best.pt"

@@ -24,6 +24,11 @@ class DataError(UserError):
     """The data set cannot be used; the message lists everything that is wrong."""
 
 
+def name_of(location: str | Path) -> str:
+    """The last part of a path or URL: where a data set lies on one machine is of no use on another."""
+    return str(location).rstrip("/").rpartition("/")[2]
+
+
 @dataclass(frozen=True)
 class Sample:
     """A picture and its label map."""

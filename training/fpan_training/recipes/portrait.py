@@ -14,11 +14,12 @@ from fpan_training.data.folder import SPLIT_FILE
 from fpan_training.data.importers import Import
 from fpan_training.data.importers.easyportrait import IMAGES, MASKS
 from fpan_training.data.label_space import DATASET_FILE, LabelSpace
-from fpan_training.engine.loop import LoopConfig
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.engine.stages import Stage
 from fpan_training.face3d.rendered import Render, render_face
 from fpan_training.landmarks.align_folder import Align
 from fpan_training.modules.segm.model import SegmConfig
+from fpan_training.modules.segm.settings import SegmSettings
 from fpan_training.modules.segm.train import SegmTraining
 from fpan_training.nets.lite_fpn import LiteFpnConfig
 from fpan_training.recipes.context import Context
@@ -108,15 +109,17 @@ class Portrait:
         self, context: Context, number: int, run: Path, data: Path, extra: tuple[Path, Path], start: Path | None
     ) -> SegmTraining:
         return SegmTraining(
-            data,
+            (data, *extra),
             run,
-            extra=tuple(map(str, extra)),
-            extra_share=self.shares[number],
+            seed=context.seed,
+            settings=SegmSettings(
+                segm=replace(self.network, input_size=self.sizes[number]),
+                augment=AugmentConfig(p_context=0.25, p_large_rotation=0.1),
+                loop=replace(self.loop, epochs=self.epochs[number]),
+            ),
+            share=self.shares[number],
             epoch_pictures=self.epoch_pictures,
             start_from=start,
-            segm=replace(self.network, input_size=self.sizes[number]),
-            augment=AugmentConfig(p_context=0.25, p_large_rotation=0.1),
-            loop=replace(self.loop, epochs=self.epochs[number], seed=context.seed),
         )
 
 

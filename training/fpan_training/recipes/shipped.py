@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from fpan_training.data.paste.build import PartsBuild
-from fpan_training.engine.loop import LoopConfig
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.engine.stages import Stage
 from fpan_training.modules.segm.model import SegmConfig
 from fpan_training.modules.segm.soft_labels import SoftLabels

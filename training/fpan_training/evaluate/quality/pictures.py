@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fpan_training.data.folder import FaceFolder, Sample
 from fpan_training.data.label_space import LabelSpace
-from fpan_training.engine.plots import contact_sheet
+from fpan_training.engine.plots import contact_sheet, labelled
 from fpan_training.engine.progress import track
 from fpan_training.evaluate.quality.results import Figure, RowResult
 
@@ -109,9 +109,9 @@ def draw_sheet(
         sample = pictures[i]
         maps = (sample.image, table[sample.labels], label(sample.image))
         picture, truth, said = (_square(each) for each in maps)
-        shown.append((picture, truth, said))
+        shown.append(labelled(picture, truth, said, taxonomy=taxonomy))
     if shown:
-        contact_sheet(shown, taxonomy, path)
+        contact_sheet(shown, path)
 
 
 def _largest(values: Iterable[float], count: int) -> list[int]:

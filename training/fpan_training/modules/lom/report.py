@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from fpan_training.data.assets import Split
 from fpan_training.data.folder import read_rgb
-from fpan_training.landmarks import SCHEME, FaceStore
+from fpan_training.engine.page import table
+from fpan_training.engine.plots import contact_sheet, some
+from fpan_training.landmarks import SCHEME
 from fpan_training.modules.lom.data import EYE_CORNERS, LomData, marked_faces
 from fpan_training.modules.lom.evaluate import (
     FAILURE,
@@ -28,9 +29,10 @@ from fpan_training.modules.lom.evaluate import (
 from fpan_training.modules.lom.export import DeployedLom, export_lom
 from fpan_training.modules.lom.model import INPUT_SIZE, Lom, deployed_parameters, load
 from fpan_training.modules.lom.occluders import open_occluder
-from fpan_training.modules.lom.pictures import draw_landmarks, sheet
+from fpan_training.modules.lom.pictures import draw_landmarks
 from fpan_training.modules.lom.predict import FaceLandmarks
 from fpan_training.modules.lom.youtube import read_youtube
+from fpan_training.modules.report import Report
 from fpan_training.modules.segm.cost import macs
 from fpan_training.release.export.onnx_file import INPUT, open_session
 
@@ -38,22 +40,16 @@ _SEED = 11
 """Of the occluders that are put before the validation faces."""
 _TIMED = 100
 """Faces that are timed, after a tenth of them that are not."""
-_SHOWN = 18
+_SHOWN, _PER_ROW = 18, 6
 _GROUPS = ("brows", "eyes", "irises", "nose", "lips_outer", "lips_inner", "cheeks", "forehead", "outline", "ears")
 
 
 @dataclass(frozen=True)
-class LomReport:
-    """Measures a trained LOM against the landmark teacher, against others' labels, and on occluders it never saw."""
+class LomReport(Report):
+    """Measures a trained LOM against the landmark teacher, against others' labels, and on occluders it never saw. The
+    network as an ONNX file, which is timed, lies beside the page.
+    """
 
-    checkpoint: Path
-    """``best.pt`` of a run of `fpan-train train lom`."""
-    data: Path
-    """Data set whose ``val`` split is measured."""
-    faces: Path
-    """Folder of stores of `fpan-train landmarks`, one by the name of each data set."""
-    out: Path
-    """Folder for ``lom.md``, ``lom.csv``, ``lom-points.csv``, ``lom.png`` and ``lom.onnx``."""
     youtube: Path | None = None
     """Face crops with the usual 68 landmarks: ``images/`` and ``landmarks.csv``."""
     backgrounds: Path | None = None
@@ -67,7 +63,7 @@ class LomReport:
         """Writes the report and returns the path of its page."""
         network = load(self.checkpoint)
         self.out.mkdir(parents=True, exist_ok=True)
-        faces = marked_faces(self.data, "val", FaceStore(self.faces / self.data.name))
+        faces = marked_faces(self.data, "val", self.store(self.data))
         margin = network.config.margin
         clean = predict_crops(network, LomData(faces, margin))
         splits: tuple[Split, ...] = ("val",) if self.occluders is None else ("val", "heldout")
@@ -101,7 +97,7 @@ class LomReport:
     def _youtube(self, network: Lom) -> tuple[list[PointErrors], str]:
         """The errors on the public 68, of LOM and of its teacher, and what has been left out."""
         assert self.youtube is not None
-        store, model = FaceStore(self.faces / self.youtube.name), FaceLandmarks(network)
+        store, model = self.store(self.youtube), FaceLandmarks(network)
         truth, said, taught = [], [], []
         labelled = read_youtube(self.youtube)
         for path, points in labelled.items():
@@ -173,11 +169,10 @@ def _part(errors: PointErrors, chosen: NDArray[np.bool_], name: str) -> PointErr
 
 def _picture(clean: CropPredictions, occluded: CropPredictions, path: Path) -> None:
     """The same faces without and with occluders."""
-    step = max(1, len(clean.images) // _SHOWN)
     tiles = []
-    for i in list(range(0, len(clean.images), step))[:_SHOWN]:
+    for i in some(range(len(clean.images)), _SHOWN):
         tiles += [draw_landmarks(said.images[i], said.points[i], said.visibility[i]) for said in (clean, occluded)]
-    cv2.imwrite(str(path), cv2.cvtColor(sheet(tiles), cv2.COLOR_RGB2BGR))
+    contact_sheet(tiles, path, _PER_ROW)
 
 
 def _write_errors(errors: Sequence[PointErrors], path: Path) -> None:
@@ -221,7 +216,7 @@ def _lines(
         "",
     ]
     head = ("faces", "n", "mean", "median", f"above {FAILURE * 100:.0f}", "mean, by box", "median, by box")
-    page += _table(
+    page += table(
         head,
         [
             (
@@ -244,7 +239,7 @@ def _lines(
         f"counts as visible. On the faces without occluders, {alarms * 100:.1f} % of the landmarks are called covered.",
         "",
     ]
-    page += _table(
+    page += table(
         ("occluders", "covered", "AUC", "mean AUC of a landmark", "F1", "mean F1 of a landmark", "false alarms"),
         [
             (
@@ -257,7 +252,7 @@ def _lines(
         ],
     )
     page += ["", "Means of the landmarks' own figures by group; every landmark is in `lom-points.csv`.", ""]
-    page += _table(
+    page += table(
         ("group", *(f"{name}, {split}" for split in figures for name in ("AUC", "F1"))),
         [
             (
@@ -272,7 +267,7 @@ def _lines(
         ],
     )
     page += ["", "## Time", "", f"Milliseconds a face on {threads} threads, crops one by one.", ""]
-    page += _table(
+    page += table(
         ("run by", "median", "90 % within"),
         [(t.name, f"{np.median(t.milliseconds):.1f}", f"{np.percentile(t.milliseconds, 90):.1f}") for t in times],
     )
@@ -281,7 +276,3 @@ def _lines(
 
 def _percent(value: float) -> str:
     return f"{value * 100:.2f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(row)} |" for row in rows)]
