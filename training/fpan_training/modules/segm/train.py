@@ -13,10 +13,11 @@ from fpan.contract import Taxonomy
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from fpan_training.data import Augment, AugmentConfig, FaceFolder, SegmentationData
+from fpan_training.data import Augment, AugmentConfig, SegmentationData
 from fpan_training.data.assets import Assets
 from fpan_training.data.check import check, check_labelled
 from fpan_training.data.decoded import decode_once
+from fpan_training.data.ignored import trusted
 from fpan_training.data.label_space import LabelSpace
 from fpan_training.data.loader import repeat_factors
 from fpan_training.data.mixture import MixedData, Part
@@ -79,6 +80,9 @@ class SegmTraining:
     """Routing in the loop; `fpan-train route` does the same ahead of training."""
     resume_from: Path | None = None
     """A resume point (`fpan-train resume-point`) that a new run goes on from."""
+    ignore_list: tuple[Path, ...] = ()
+    """Lists of faulty labels in the form of `fpan-train audit`, as far as people agree: pictures that they name without
+    a box are left out of training, and boxes are unknown."""
     decoded_side: int = 0
     """Side in pixels at which pictures are decoded once for all epochs, and kept in ``$FPAN_RUNS/cache``; those that
     show a wider frame than the aligned face's are kept that much larger. 1.5 times the input's side is all that
@@ -121,13 +125,12 @@ class SegmTraining:
             if self.predictions is None:
                 raise ValueError("weights other than 0 need --predictions, which `fpan-train predictions` makes")
             stores = open_stores(self.predictions, locations)
-        assets = Assets.open(self.backgrounds, self.occluders)
-        parts, counts = self.route(
-            [Part.open(location, "train") for location in locations], [name_of(each) for each in locations], self.run
-        )
-        repeats = repeat_factors(cast(FaceFolder, parts[0].pictures), self.rare, self.labelled_classes)
+        assets, names = Assets.open(self.backgrounds, self.occluders), [name_of(each) for each in locations]
+        parts = [Part.open(location, "train") for location in locations]
         if self.decoded_side:
             parts = [decode_once(part, self.decoded_side) for part in parts]
+        parts, counts = self.route(trusted(parts, names, self.ignore_list), names, self.run)
+        repeats = repeat_factors(parts[0].pictures, self.rare, self.labelled_classes)
         train = SegmData(
             allocate(parts, self.extra_share, self.epoch_pictures, repeats),
             size,
