@@ -78,10 +78,16 @@ class DecodedPictures:
     def __getitem__(self, index: int) -> Sample:
         """A picture with the values of its mask: copies, not views of the file."""
         height, width = self.shapes[index]
-        pixels = _mapped(self.folder / _PIXELS)[self.offsets[index] : self.offsets[index + 1]]
-        split = height * width * (_CHANNELS - 1)
-        image = np.array(pixels[:split]).reshape(height, width, _CHANNELS - 1)
-        return Sample(self.names[index], image, np.array(pixels[split:]).reshape(height, width))
+        image = np.array(self._pixels(index)[: -height * width]).reshape(height, width, _CHANNELS - 1)
+        return Sample(self.names[index], image, self.labels(index))
+
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """The mask of a picture alone, uint8 (H, W)."""
+        height, width = self.shapes[index]
+        return np.array(self._pixels(index)[-height * width :]).reshape(height, width)
+
+    def _pixels(self, index: int) -> Bytes:
+        return _mapped(self.folder / _PIXELS)[self.offsets[index] : self.offsets[index + 1]]
 
 
 def decode_once(part: Part, side: int, cache: Path | None = None) -> Part:

@@ -62,6 +62,8 @@ class Finetune:
     """Folder of cut-outs with alpha that are pasted over faces and labelled ``occlusion``."""
     licences: dict[str, str] = field(default_factory=dict)
     """Terms of folders of pictures that do not say them in a ``dataset.json``, by the folders' names."""
+    ignore_list: tuple[Path, ...] = ()
+    """Lists of faulty labels in the form of `fpan-train audit`, as far as people agree."""
     keep: DistillConfig = field(default_factory=lambda: DistillConfig(weight=1.0, norms=True))
     split: SplitConfig = field(default_factory=SplitConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -110,6 +112,7 @@ class Finetune:
             occluders=self.occluders,
             licences=self.licences,
             share=self.extra_share or (share,) * len(self.extra),
+            ignore_list=self.ignore_list,
             start_from=start.checkpoint,
             keep=self.keep,
             labelled_classes=len(train.space.declared) if plain else CELEBA19_CLASSES,

@@ -4,18 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar
 
 import torch
 import tyro
 from fpan.contract import Taxonomy
 from torch import nn
 
-from fpan_training.data import Augment, FaceFolder
+from fpan_training.data import Augment
 from fpan_training.data.assets import Assets
 from fpan_training.data.check import check, check_labelled
 from fpan_training.data.decoded import decode_once
 from fpan_training.data.folder import name_of
+from fpan_training.data.ignored import trusted
 from fpan_training.data.loader import repeat_factors
 from fpan_training.data.mixture import MixedData, Part
 from fpan_training.data.paste.part import PartBank
@@ -67,6 +68,9 @@ class SegmTraining(CoveredTraining):
     """Eq. 2 of the paper: what LOM and PPM do for SEGM."""
     route: RouteInLoop = field(default_factory=RouteInLoop)
     """Routing in the loop, which needs ``faces``; `fpan-train route` does the same ahead of training."""
+    ignore_list: tuple[Path, ...] = ()
+    """Lists of faulty labels in the form of `fpan-train audit`, as far as people agree: pictures that they name without
+    a box are left out of training, and boxes are unknown."""
     decoded_side: int = 0
     """Side in pixels at which pictures are decoded once for all epochs, and kept in ``$FPAN_RUNS/cache``; those that
     show a wider frame than the aligned face's are kept that much larger. 1.5 times the input's side is all that
@@ -106,12 +110,12 @@ class SegmTraining(CoveredTraining):
             if self.predictions is None:
                 raise ValueError("weights other than 0 need --predictions, which `fpan-train predictions` makes")
             stores = open_stores(self.predictions, self.data)
-        assets = Assets.open(self.backgrounds, self.occluders)
-        opened, names = [Part.open(location, "train") for location in self.data], [name_of(each) for each in self.data]
-        parts, counts = self.route(opened, names, self.faces, self.run)
-        repeats = repeat_factors(cast(FaceFolder, parts[0].pictures), settings.rare, self.labelled_classes)
+        assets, names = Assets.open(self.backgrounds, self.occluders), [name_of(each) for each in self.data]
+        parts = [Part.open(location, "train") for location in self.data]
         if self.decoded_side:
             parts = [decode_once(part, self.decoded_side) for part in parts]
+        parts, counts = self.route(trusted(parts, names, self.ignore_list), names, self.faces, self.run)
+        repeats = repeat_factors(parts[0].pictures, settings.rare, self.labelled_classes)
         train = SegmData(
             allocate(parts, self.share, self.epoch_pictures, repeats),
             size,
