@@ -1,13 +1,18 @@
 """The command `fpan-train`: what it lists, what it says to words that it does not know, and that all of it is there."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from fpan_training import cli
 from fpan_training.commands import COMMANDS, GROUPS
 from fpan_training.data.check import Check
+
+from tests.service import ROOT
 
 
 def _said(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:
@@ -75,3 +80,41 @@ def test_options_are_read_and_what_is_wrong_is_told_in_one_line(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert str(ended.value).startswith("fpan-train: these data sets cannot be merged:")
+
+
+def _documented() -> Iterator[tuple[str, str, list[str]]]:
+    """Commands of the pages: where, the command's words, the options that it is given."""
+    for page in sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]):
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"^\s{4,}(?:\S+=\S+ )*(?:\S*/)?fpan-train (.*)$", text, flags=re.M):
+            words = line.split("#")[0].split()
+            name = next((" ".join(words[:n]) for n in (2, 1) if " ".join(words[:n]) in COMMANDS), "")
+            options = [word for word in words if word.startswith("--")]
+            yield f"{page.relative_to(ROOT)}: {line}", name, options
+
+
+def _options(kind: Any) -> set[str]:
+    """The options of a command's class, up to a dot; a member that is called nothing gives its own."""
+    found: set[str] = set()
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        given = [each.name for each in getattr(hint, "__metadata__", ()) if getattr(each, "name", None) is not None]
+        called = given[0] if given else name.replace("_", "-")
+        found |= {called} if called else _options(get_args(hint)[0])
+    return found
+
+
+def test_pages_name_commands_and_options_that_there_are() -> None:
+    known: dict[str, set[str]] = {}
+    wrong = []
+    for where, name, options in _documented():
+        if not name:
+            wrong.append(where)
+            continue
+        if name not in known:
+            known[name] = _options(COMMANDS[name].load()) | {"preset", "help"}
+        for option in options:
+            first = option.removeprefix("--").split(".")[0]
+            if not {first, first.removeprefix("no-")} & known[name]:
+                wrong.append(f"{where}: {option}")
+    assert not wrong, "\n".join(wrong)
+    assert len(known) > 12
