@@ -166,7 +166,16 @@ def test_the_run_is_registered_with_the_terms_of_all_pictures_and_trained_on(
     assert card.weights_licence == "mine (from own); CC0 (from tiny faces)"
     assert len(card.evaluations[0].iou) == len(_LABELS)
     assert card.evaluations[0].iou["hair"] > 0.5
+    assert sorted(card.files) == ["config.json", "golden.npz", "model.onnx", "resume.npz"]
     assert len(_tuning(tmp_path / "models", own, tmp_path / "next", replace(_TUNING, epochs=1))().history) == 1
+    # The weights stand in model.onnx alone, the norms folded in; what training goes on from is what was trained.
+    first, last = (
+        torch.load(path, weights_only=True)["network"]
+        for path in (tmp_path / "next" / "start" / "checkpoint_fp16.pt", tuned.best)
+    )
+    assert first.keys() == last.keys()
+    for name, value in last.items():
+        assert torch.allclose(first[name].float(), value.float(), rtol=0, atol=2e-3 * float(value.abs().max())), name
 
 
 def test_a_resumed_run_goes_on_from_where_it_began_though_the_champion_has_moved(

@@ -7,10 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from fpan.contract import GOLDEN_FILE, GateResult, GoldenPictures, ModelCard, ModelRepository, RepositoryError
 from fpan.contract.gate import Verdict
+from fpan.contract.network import full, quantised_nodes
 from fpan.registry import FolderStore, Registry
 from fpan_training.data.folder import FaceFolder
 from fpan_training.modules.segm import SegmConfig, build
@@ -30,6 +32,7 @@ from fpan_training.release.gates.parity import Parity
 from fpan_training.release.gates.size import Size
 from fpan_training.release.gates.strata import Strata, open_set
 from fpan_training.release.gates.taxonomy import taxonomy
+from fpan_training.release.quantise import Quantise
 from fpan_training.release.register import Register
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
@@ -47,7 +50,7 @@ _LOOSE = Gates(
 _ALL = (
     *("mIoU", "mean F1", "mIoU, occluded faces", "mean F1, occluded faces", "mIoU, turned faces"),
     *("mean F1, turned faces", "export parity", "int8 loss", "latency", "latency ratio", "size", "taxonomy"),
-    *("calibration", "licence"),
+    *("calibration", "licence", "temperature"),
 )
 
 
@@ -275,9 +278,34 @@ def test_int8_is_quantised_with_training_pictures_alone(trial: GateInputs) -> No
     found = only(Int8(margin=0.5, pictures=4)(trial))
     assert found.verdict == "passed"
     assert "ranges from 4 training pictures" in found.evidence
-    assert (trial.work / "int8.onnx").stat().st_size < trial.candidate.path.stat().st_size
+    assert quantised_nodes(onnx.load(trial.work / "int8.onnx"))
     assert only(Int8(margin=-1, pictures=4)(trial)).verdict == "failed"
     assert only(Int8()(replace(trial, train=trial.train.only(())))).verdict == "not measured"
+
+
+def test_a_version_in_int8_says_what_that_costs_and_gives_float32_again(
+    first: ModelCard, register: Register, weights: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    gates = replace(_LOOSE, int8=Int8(served_margin=0.5))
+    run, models = write_run(tmp_path / "run", weights), str(tmp_path / "models")
+    quantise = Quantise(pictures=8, judged=4, least_agreement=0.5)
+    card = replace(register, run=run, repository=models, precision="int8", quantise=quantise, gates=gates)()
+    said = {gate.name: gate for gate in card.gates}
+    assert (card.precision, said["int8 loss"].verdict) == ("int8", "passed")
+    assert "in int8 against" in said["int8 loss"].evidence
+    agreement = said["labels in int8"].figure
+    assert agreement is not None
+    assert 0.9 < agreement < 1
+    assert said["export parity"].figure is not None
+    assert said["export parity"].figure >= 0.999
+    assert (card.temperature, said["temperature"].figure) == (first.temperature, first.temperature)
+    # The weights stand once: the same as those of the version in float32, which the file gives again.
+    again, plain = (full(onnx.load(Path(root) / "segm/1/model.onnx")) for root in (models, register.repository))
+    assert sorted(map(str, again.graph.node)) == sorted(map(str, plain.graph.node))
+    assert sorted(i.SerializeToString() for i in again.graph.initializer) == sorted(
+        i.SerializeToString() for i in plain.graph.initializer
+    )
+    assert len(quantised_nodes(onnx.load(Path(models) / "segm/1/model.onnx"))) > 5
 
 
 def test_latency_has_a_budget_and_a_ratio(trial: GateInputs, tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 import torch
 from fpan.contract import GateResult
+from fpan.contract.card import Precision
+from fpan.contract.network import halved
 from torch import nn
 
 from fpan_training.data.augment import resize_pair
-from fpan_training.data.folder import FaceFolder
+from fpan_training.data.folder import DataError, FaceFolder
 from fpan_training.engine.loop import batches_of
 from fpan_training.modules.segm.checkpoint import load_network, read_config
 from fpan_training.modules.segm.mirrored import Mirrored
@@ -21,6 +24,8 @@ from fpan_training.release.gates.contender import MODEL_FILE, EvaluatedModel, fi
 from fpan_training.release.gates.gates import Gates, refuse_failed, show
 from fpan_training.release.gates.strata import TEST_SPLIT, open_set
 from fpan_training.release.gates.trial import GateInputs
+from fpan_training.release.quantise import Quantise, Quantised
+from fpan_training.release.temperature import Temperature, fit_temperature
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
 _BATCH = 8
@@ -36,6 +41,10 @@ class Exported(NamedTuple):
     stored: dict[str, Any]
     """The configuration as the checkpoint has it."""
     trial: GateInputs
+    temperature: Temperature | None
+    """None where there were too few pictures to fit one."""
+    quantised: Quantised | None
+    """How it was quantised, if it is served in int8."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,11 @@ class ReleaseCandidate:
     """Of the labelled pictures; empty: as their ``dataset.json`` said when they were trained on."""
     data_licence: str = ""
     """Terms of all data sets, backgrounds and occluders of which nothing else tells them."""
+    precision: Precision = "fp32"
+    """What the version is computed in: ``int8`` is quantised with training pictures; ``bf16`` is computed where the
+    processor has it, in fp32 elsewhere."""
+    quantise: Quantise = field(default_factory=Quantise)
+    """How ``int8`` is made."""
     gates: Gates = field(default_factory=Gates)
     """What a version must pass."""
     allow_unmeasured: bool = False
@@ -75,23 +89,35 @@ class ReleaseCandidate:
         network = load_network(config, checkpoint["network"])
         if self.mirrored:
             network = Mirrored(network, TAXONOMY)
-        size, path = config.input_size, work / MODEL_FILE
-        export_segm(network, size, path)
+        size, path, whole = config.input_size, work / MODEL_FILE, work / "float32.onnx"
         test = open_set(f"{sources[0].name}, {TEST_SPLIT}", self.data, CELEBA19_CLASSES)
         val = test.folder
+        fitted = fit_temperature(network, size, test) if len(val) >= max(2, self.gates.min_pictures) else None
+        temperature = 1.0 if fitted is None else fitted.value
+        export_segm(network, size, whole, temperature)
+        onnx.save(halved(onnx.load(whole)), whole)
         pictures = (resize_pair(val[i].image, val[i].labels, size)[0] for i in range(len(val)))
         held_out = set(val.names)  # where there are no splits, all pictures are in each
+        kept = train.only(i for i, name in enumerate(train.names) if name not in held_out)
+        quantised = None
+        if self.precision == "int8":
+            if not len(kept):
+                raise DataError(f"{self.data} has no training pictures beside those of val to take int8's ranges from")
+            quantised = self.quantise(whole, path, kept, size)
+        else:
+            path.write_bytes(whole.read_bytes())
         trial = GateInputs(
             model=self.name,
-            candidate=EvaluatedModel("the candidate", path, size, TAXONOMY),
+            candidate=EvaluatedModel("the candidate", path, size, TAXONOMY, self.precision),
             champion=find_champion(self.repository, self.name, work),
-            agreement=label_agreement(network, path, map(np.stack, batches_of(pictures, _BATCH))),
+            agreement=label_agreement(network, whole, map(np.stack, batches_of(pictures, _BATCH)), temperature),
             val=test,
-            train=train.only(i for i, name in enumerate(train.names) if name not in held_out),
+            train=kept,
             sources=sources,
             work=work,
+            whole=None if self.precision == "fp32" else EvaluatedModel("the same in float32", whole, size, TAXONOMY),
         )
-        return Exported(network, config, checkpoint["network"], checkpoint["segm"], trial)
+        return Exported(network, config, checkpoint["network"], checkpoint["segm"], trial, fitted, quantised)
 
     def judged(self, candidate: Exported) -> tuple[GateResult, ...]:
         """What every gate says of the candidate, printed as a table.
@@ -100,6 +126,8 @@ class ReleaseCandidate:
             GateError: a gate was failed, or could not be measured.
         """
         results = self.gates(candidate.trial)
+        if candidate.temperature is not None:
+            results += (candidate.temperature.result(candidate.trial.val.name),)
         show(results)
         refuse_failed(results, allow_unmeasured=self.allow_unmeasured)
         return results

@@ -7,27 +7,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-import torch
 from fpan.contract import GOLDEN_FILE, Evaluation, GateResult, ModelCard, sha256_of
 from fpan.contract.card import Tensor as CardTensor
 from fpan.registry import Registry, open_store
-from numpy.typing import NDArray
-from torch import nn
 
-from fpan_training.data.folder import FaceFolder
-from fpan_training.data.label_space import LabelSpace
-from fpan_training.evaluate.grouped import Grouping
 from fpan_training.evaluate.segmentation import evaluate
+from fpan_training.evaluate.test_set import TestSet
 from fpan_training.landmarks.aligned import read_template
+from fpan_training.modules.segm.checkpoint import load_network
 from fpan_training.modules.segm.cost import macs
 from fpan_training.modules.segm.sources import terms_of
-from fpan_training.modules.segm.step import SegmStep
+from fpan_training.modules.segm.stored import RESUME, write_rest
 from fpan_training.nets.interface import SegmNetwork
 from fpan_training.release.candidate import Exported, ReleaseCandidate
 from fpan_training.release.export.golden import golden_pictures
 from fpan_training.release.export.onnx_file import OUTPUTS
-from fpan_training.release.gates.contender import MODEL_FILE
+from fpan_training.release.gates.contender import MODEL_FILE, EvaluatedModel
 from fpan_training.release.reference import measure_reference
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
@@ -67,14 +62,15 @@ class Register(ReleaseCandidate):
             work = Path(folder)
             candidate = self.exported(work)
             gates = self.judged(candidate)
-            halved = {k: v.half() if v.is_floating_point() else v for k, v in candidate.weights.items()}
-            torch.save({"network": halved, "segm": candidate.stored}, work / "checkpoint_fp16.pt")
+            plain = load_network(candidate.config, candidate.weights)
+            rest = write_rest(plain, candidate.stored, (work / MODEL_FILE).read_bytes())
+            (work / RESUME).write_bytes(rest)
             (work / "config.json").write_text((self.run / "config.json").read_text())
             size = candidate.config.input_size
             golden_pictures(candidate.trial.candidate.path, size).write(work / GOLDEN_FILE)
             val = candidate.trial.val
-            evaluations = tuple(_evaluate(candidate.network, size, val.folder, val.name, side) for side in (size, 0))
-            files = {name: work / name for name in (MODEL_FILE, "checkpoint_fp16.pt", "config.json", GOLDEN_FILE)}
+            evaluations = tuple(_evaluate(candidate.trial.candidate, val, side) for side in (size, 0))
+            files = {name: work / name for name in (MODEL_FILE, RESUME, "config.json", GOLDEN_FILE)}
             registry.settle(self.name, "fpan-train register (what answered before)")
             card = self._card(candidate, evaluations, gates)
             reference = measure_reference(work / MODEL_FILE, val.folder, card, val.name)
@@ -84,12 +80,20 @@ class Register(ReleaseCandidate):
         return card
 
     def _written(self, registry: Registry, checkpoint: str) -> ModelCard | None:
-        """The version that a checkpoint was written as before, mirrored or not as it is to be now."""
+        """The version that a checkpoint was written as before, mirrored or not and as precise as it is to be now."""
         if not registry.store.versions(self.name):
             return None
         cards = (version.card for version in registry.versions(self.name) if not version.fault)
         return next(
-            (c for c in cards if c and c.checkpoint == checkpoint and (_MIRRORED in c.title) == self.mirrored), None
+            (
+                card
+                for card in cards
+                if card
+                and card.checkpoint == checkpoint
+                and card.precision == self.precision
+                and (_MIRRORED in card.title) == self.mirrored
+            ),
+            None,
         )
 
     def _card(
@@ -111,6 +115,8 @@ class Register(ReleaseCandidate):
             ),
             on_demand=OUTPUTS[2:],
             input_size=size,
+            precision=self.precision,
+            temperature=1.0 if candidate.temperature is None else candidate.temperature.value,
             taxonomy=TAXONOMY,
             alignment=read_template(),
             weights_licence=self.weights_licence or terms_of(sources),
@@ -125,14 +131,8 @@ class Register(ReleaseCandidate):
         )
 
 
-def _evaluate(network: nn.Module, input_size: int, val: FaceFolder, name: str, size: int) -> Evaluation:
-    step, space = SegmStep(TAXONOMY), LabelSpace.of_folder(val.root)
-    grouping = None if space.plain else Grouping(space)
-
-    def label(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return step.label(network, image, input_size)
-
-    return evaluate(label, val, name, size, CELEBA19_CLASSES, TAXONOMY, grouping)[0]
+def _evaluate(candidate: EvaluatedModel, val: TestSet, size: int) -> Evaluation:
+    return evaluate(candidate.label, val.folder, val.name, size, CELEBA19_CLASSES, TAXONOMY, val.grouping)[0]
 
 
 def _git_commit() -> str:

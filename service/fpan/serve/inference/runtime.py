@@ -180,9 +180,7 @@ class _OpenVinoPart:
 
 
 class _OpenVinoGraph:
-    """OpenVINO on the CPU, in float32 unless the card asks for bfloat16: the default on some CPUs is bfloat16, which
-    changes label maps.
-    """
+    """OpenVINO on the CPU, in float32 unless bfloat16 is asked for: that is some CPUs' default, and changes maps."""
 
     def __init__(self, path: Path, precision: Precision) -> None:
         import openvino as ov

@@ -14,7 +14,10 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
+import onnx
+
 from fpan.contract import ModelCard, ModelRepository
+from fpan.contract.network import full
 from fpan.serve.inference import runtime
 from fpan.serve.triton.engine.plans import NoPlan, Plans
 from fpan.serve.triton.profiles import MODEL_FILE, PLAN_FILE, ServingOptions, config_of
@@ -78,7 +81,13 @@ def _model(
     for card in cards:
         version = folder / str(card.version)
         version.mkdir(parents=True, exist_ok=True)
-        _place(repository.folder(card.name, card.version) / MODEL_FILE, version / MODEL_FILE, copy)
+        network = repository.folder(card.name, card.version) / MODEL_FILE
+        if options.profile == "ngc-tensorrt" and card.precision == "int8":
+            # TensorRT takes no bytes without a sign: it makes of float32 what it wants.
+            (version / MODEL_FILE).unlink(missing_ok=True)
+            onnx.save(full(onnx.load(network)), version / MODEL_FILE)
+        else:
+            _place(network, version / MODEL_FILE, copy)
         if found:
             _place(found[card.version], version / PLAN_FILE, copy)
         else:

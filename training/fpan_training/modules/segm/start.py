@@ -2,17 +2,21 @@
 
 import json
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import torch
 from fpan.contract import CARD_FILE, ModelCard, Reference, RepositoryError, read_card
 from fpan.contract.aliases import CHAMPION
 from fpan.registry import Registry, open_store
 
 from fpan_training.files import write_whole
+from fpan_training.modules.segm.stored import RESUME, read_checkpoint
 
 CHECKPOINT, CONFIG = "checkpoint_fp16.pt", "config.json"
-"""Files of a version that training goes on from."""
+"""Files of a version that training goes on from. Versions from before ``resume.npz`` have the checkpoint whole."""
+MODEL = "model.onnx"
 FOLDER = "start"
 """In a run's folder."""
 
@@ -25,7 +29,7 @@ class Start:
 
     @property
     def checkpoint(self) -> Path:
-        """Its weights, in half precision."""
+        """Its weights, rounded to half precision."""
         return self.folder / CHECKPOINT
 
     @property
@@ -64,14 +68,21 @@ def take_start(repository: str, name: str, version: str, run: Path) -> Start:
         return start
     registry = Registry(open_store(repository))
     card = registry.verified(_reference(name, version))
-    if missing := sorted({CHECKPOINT, CONFIG} - set(card.files)):
+    checkpoint = {CHECKPOINT} if CHECKPOINT in card.files else {MODEL, RESUME}
+    if missing := sorted({*checkpoint, CONFIG} - set(card.files)):
         raise RepositoryError(
             f"{name} version {card.version} has no {' and no '.join(missing)}: only versions that "
             "`fpan-train register` wrote can be trained on"
         )
     start.folder.mkdir(parents=True, exist_ok=True)
     # The card comes last: with it the copy is whole.
-    for file in (CHECKPOINT, CONFIG, CARD_FILE):
+    if CHECKPOINT in card.files:
+        write_whole(start.checkpoint, registry.store.read(card, CHECKPOINT))
+    else:
+        made = BytesIO()
+        torch.save(read_checkpoint(registry.store.read(card, MODEL), registry.store.read(card, RESUME)), made)
+        write_whole(start.checkpoint, made.getvalue())
+    for file in (CONFIG, CARD_FILE):
         write_whole(start.folder / file, registry.store.read(card, file))
     print(f"starting from {name} version {card.version} of {registry.store.address}")
     return start

@@ -35,14 +35,21 @@ class Agreement:
         return 1 - self.differing / self.pixels
 
 
-def export_segm(network: nn.Module, input_size: int, path: Path) -> None:
-    """Writes the served graph of a segmentation network as one self-contained ONNX file."""
+def export_segm(network: nn.Module, input_size: int, path: Path, temperature: float = 1.0) -> None:
+    """Writes the served graph of a segmentation network as one self-contained ONNX file.
+
+    Args:
+        network: what is exported, in float32.
+        input_size: side of its input in pixels.
+        path: the file, in float32.
+        temperature: the graph divides its logits by it.
+    """
     example = torch.zeros(_EXAMPLE_BATCH, input_size, input_size, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
         # The exporter warns of its own deprecated helpers; nothing of that can be acted on here.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            Deployed(network),
+            Deployed(network, temperature),
             (example,),
             input_names=[INPUT],
             output_names=list(OUTPUTS),
@@ -73,17 +80,20 @@ def strip_traces(model: onnx.ModelProto) -> None:
             node.doc_string = ""
 
 
-def open_session(path: Path, threads: int = 2) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the processor."""
+def open_session(model: Path | bytes, threads: int = 2) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session on the processor, of a file or of its bytes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
 
-def label_agreement(network: nn.Module, path: Path, batches: Iterable[NDArray[np.uint8]]) -> Agreement:
+def label_agreement(
+    network: nn.Module, path: Path, batches: Iterable[NDArray[np.uint8]], temperature: float = 1.0
+) -> Agreement:
     """Compares PyTorch (fp32) with the file in ONNX Runtime on batches of pictures, uint8 (B, H, W, 3)."""
     session = open_session(path)
-    deployed = Deployed(network)
+    deployed = Deployed(network, temperature)
     pixels = differing = 0
     largest = 0.0
     with torch.inference_mode():

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from fpan.contract import GateResult
 
-from fpan_training.release.export.onnx_file import INPUT, open_session
 from fpan_training.release.gates.contender import SERVED_OUTPUTS, EvaluatedModel
 from fpan_training.release.gates.trial import GateInputs
 
@@ -18,7 +17,7 @@ _MS = 1000
 
 @dataclass(frozen=True)
 class Latency:
-    """How slow a candidate may be: one picture, one thread, ONNX Runtime.
+    """How slow a candidate may be: one picture, one thread, ONNX Runtime (bfloat16: OpenVINO).
 
     What is counted is the time of the processor, which is that of the clock where nothing else runs: a machine that has
     more to do refuses no version that another day it would let through.
@@ -36,7 +35,7 @@ class Latency:
         contenders = [who for who in (trial.candidate, trial.champion) if who is not None]
         medians = medians_ms(contenders, self.rounds)
         side = trial.candidate.input_size
-        how = f"median of {self.rounds} runs, one picture of {side} x {side}, one thread of ONNX Runtime"
+        how = f"median of {self.rounds} runs, one picture of {side} x {side}, one thread"
         yield GateResult.of("latency", medians[0], "at most", self.budget_ms, how, "ms")
         if trial.champion is None:
             yield GateResult.unopposed("latency ratio", f"{trial.model} has no champion to compare with")
@@ -51,11 +50,11 @@ def medians_ms(contenders: list[EvaluatedModel], rounds: int) -> list[float]:
     runs = []
     for who in contenders:
         picture = rng.integers(0, 256, (1, who.input_size, who.input_size, 3), dtype=np.uint8)
-        runs.append((open_session(who.path, threads=1), {INPUT: picture}))
+        runs.append((who.runner(threads=1), picture))
     times = np.zeros((_WARM_UP + rounds, len(contenders)))
     for row in times:
-        for i, (session, inputs) in enumerate(runs):
-            begin = time.thread_time()
-            session.run(list(SERVED_OUTPUTS), inputs)
-            row[i] = time.thread_time() - begin
+        for i, (run, picture) in enumerate(runs):
+            begin = time.process_time()
+            run(SERVED_OUTPUTS, picture)
+            row[i] = time.process_time() - begin
     return [float(median) for median in np.median(times[_WARM_UP:], axis=0) * _MS]

@@ -22,7 +22,7 @@ class GateInputs:
     champion: EvaluatedModel | None
     """What predictions under that name now; None where nothing does."""
     agreement: Agreement
-    """Of the candidate's file with PyTorch."""
+    """Of the candidate's file, in float32, with PyTorch."""
     val: TestSet
     """The pictures that figures are of."""
     train: FaceFolder
@@ -31,6 +31,8 @@ class GateInputs:
     """What the weights were made from."""
     work: Path
     """Folder for files that are not kept."""
+    whole: EvaluatedModel | None = None
+    """The candidate in float32, where it is served in another precision."""
     _counts: dict[tuple[Path, str], Measured] = field(default_factory=dict, repr=False, compare=False)
 
     @property

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fpan.contract import ModelCard, ModelRepository, sha256_of
 from fpan.contract.card import Tensor
+from fpan.contract.network import full
 from fpan.registry.durable import sync
 from fpan.serve.inference.runtime import Network
 from fpan.serve.triton.engine.errors import EngineError
@@ -27,7 +28,7 @@ from fpan.serve.triton.profiles import MODEL_FILE, PLAN_FILE
 MIN_AGREEMENT = 0.995
 """Least share of the pictures' pixels that a plan must give the label of ONNX Runtime; below it none is kept."""
 _LABELS = "labels"
-_TYPED_FILE = "typed.onnx"
+_TYPED_FILE, _FULL_FILE = "typed.onnx", "float32.onnx"
 _BUILDING, _REPLACED = ".building-", ".replaced-"
 _FOLDER_MODE = 0o755
 
@@ -69,7 +70,7 @@ def check_network(wanted: Wanted) -> None:
         RepositoryError: a file of the version is missing or was changed.
     """
     wanted.repository.verify(wanted.card)
-    _refuse_findings(wanted.card, onnx.load(wanted.network))
+    _refuse_findings(wanted.card, full(onnx.load(wanted.network)))
 
 
 def rehearse(wanted: Wanted, pictures: NDArray[np.uint8]) -> float:
@@ -89,8 +90,8 @@ def rehearse(wanted: Wanted, pictures: NDArray[np.uint8]) -> float:
     with tempfile.TemporaryDirectory(prefix="fpan-engine-") as folder:
         path = Path(folder) / _TYPED_FILE
         _write_typed(wanted, pictures, path)
-        expected, got = (_by_runtime(each, wanted.card, output, pictures) for each in (wanted.network, path))
-        return float(np.mean(expected == got))
+        expected = _in_float32(wanted, output, pictures, Path(folder))
+        return float(np.mean(expected == _by_runtime(path, wanted.card, output, pictures)))
 
 
 def build(wanted: Wanted, pictures: NDArray[np.uint8], plans: Path, say: Callable[[str], None]) -> Manifest:
@@ -123,7 +124,7 @@ def build(wanted: Wanted, pictures: NDArray[np.uint8], plans: Path, say: Callabl
         tool.build(network, plan, wanted.card.inputs, profile)
         network.unlink()
         say(f"comparing with ONNX Runtime on {len(pictures)} pictures")
-        expected = _by_runtime(wanted.network, wanted.card, output, pictures)
+        expected = _in_float32(wanted, output, pictures, beside)
         agreement = float(np.mean(expected == _by_plan(tool, plan, wanted.card, output, pictures, profile)))
         _refuse_disagreement(agreement, wanted.precision)
         manifest = _manifest(wanted, plan, device, target, profile, agreement, len(pictures))
@@ -156,6 +157,15 @@ def _write_typed(wanted: Wanted, pictures: NDArray[np.uint8], path: Path) -> Non
     model = typed(wanted.network, wanted.precision, pictures)
     _refuse_findings(wanted.card, model)
     onnx.save(model, path)
+
+
+def _in_float32(wanted: Wanted, output: Tensor, pictures: NDArray[np.uint8], folder: Path) -> NDArray[np.generic]:
+    """What the version says in float32, whatever it is served in: what every plan is held against."""
+    path = folder / _FULL_FILE
+    onnx.save(full(onnx.load(wanted.network)), path)
+    found = _by_runtime(path, wanted.card, output, pictures)
+    path.unlink()
+    return found
 
 
 def _by_runtime(network: Path, card: ModelCard, output: Tensor, pictures: NDArray[np.uint8]) -> NDArray[np.generic]:

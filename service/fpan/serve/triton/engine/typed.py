@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
+from fpan.contract.network import full
 from fpan.serve.triton.engine.fold import fold
 from fpan.serve.triton.engine.manifest import Precision
 
@@ -32,7 +33,7 @@ _FLOAT_INPUTS = {"Resize": (1, 2)}
 
 
 def typed(network: Path, precision: Precision, pictures: NDArray[np.uint8] | None = None) -> onnx.ModelProto:
-    """The network in a precision, with the same inputs and outputs.
+    """The network in a precision, with the same inputs and outputs; one that is served in int8 in float32 first.
 
     Args:
         network: the ONNX file.
@@ -43,7 +44,7 @@ def typed(network: Path, precision: Precision, pictures: NDArray[np.uint8] | Non
     Raises:
         ValueError: there are no pictures to calibrate ``int8`` with.
     """
-    model = fold(onnx.load(network))
+    model = fold(full(onnx.load(network)))
     if precision == "fp16":
         return _half(model)
     if pictures is None:
