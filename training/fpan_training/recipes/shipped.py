@@ -98,6 +98,7 @@ class Shipped:
                 context.repository,
                 student.name,
                 mirrored=False,
+                precision="int8",
                 data_licence=self.data_licence,
                 gates=self.gates,
                 allow_unmeasured=context.budget == "smoke",
