@@ -125,3 +125,26 @@ def test_raw_folders_that_are_at_hand_become_data_sets(tmp_path: Path, fpan_data
     out = Merge(tuple(fpan_data / name for name in FULL), tmp_path / "celeba")()
     splits = json.loads((out / "split.json").read_text())
     assert {split: len(names) for split, names in splits.items()} == {"train": 4513, "val": 333}
+
+
+def test_a_snapshot_is_all_that_another_machine_needs_of_the_trainings(run: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    half = tmp_path / "half"
+    shutil.copytree(run, half)
+    (half / "done/segm-64.json").unlink()
+    RunRecipe("shipped", half, budget="smoke", keep=kept)()
+    assert {path.name for path in kept.glob("*.pt")} >= {"teacher-32.best.pt", "segm-32.best.pt", "segm-64.resume.pt"}
+    assert (
+        max(path.stat().st_size for path in kept.glob("*.best.pt")) < 0.6 * (run / "teacher-32/best.pt").stat().st_size
+    )
+    new = tmp_path / "new"
+    RunRecipe("shipped", new, budget="smoke", snapshot=kept, until="data")()
+    done = {path.stem for path in (new / "done").iterdir()}
+    assert done >= {"data", "teacher-32", "teacher-64", "segm-32"}
+    assert "segm-64" not in done
+    assert (new / "segm-64/resume_fp16.pt").is_file()
+    weights = torch.load(new / "teacher-64/best.pt", weights_only=True)["network"]
+    whole = torch.load(run / "teacher-64/best.pt", weights_only=True)["network"]
+    assert all(torch.allclose(weights[name].float(), value.float(), atol=1e-2) for name, value in whole.items())
+    with pytest.raises(DataError, match="is no snapshot"):
+        RunRecipe("shipped", tmp_path / "newer", budget="smoke", snapshot=tmp_path)()

@@ -55,7 +55,12 @@ def resume_point(stored: dict[str, Any]) -> dict[str, Any]:
     prefix = "module."
     weights = {name[len(prefix) :]: value for name, value in stored["average"].items() if name.startswith(prefix)}
     kept = {name: value for name, value in stored.items() if name not in _LEFT_OUT}
-    return {**kept, "network": {name: _small(value) for name, value in weights.items()}, "kind": _KIND}
+    return {**kept, "network": halved(weights), "kind": _KIND}
+
+
+def halved(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with matrices and kernels in float16."""
+    return {name: _small(value) for name, value in weights.items()}
 
 
 def bring_resume_point(file: Path | None, folders: Mapping[str, Path]) -> None:

@@ -49,19 +49,34 @@ def run_stages(
     if until and until not in names:
         raise ValueError(f"no stage is called {until!r}: they are {', '.join(names)}")
     keep_plan(run, plan)
-    (run / _DONE).mkdir(parents=True, exist_ok=True)
     for number, stage in enumerate(stages, 1):
-        mark = run / _DONE / f"{stage.name}.json"
-        print(f"{number}/{len(stages)} {stage.name}: {stage.about}{' (done)' if mark.is_file() else ''}", flush=True)
-        if not mark.is_file():
+        done = is_done(run, stage.name)
+        print(f"{number}/{len(stages)} {stage.name}: {stage.about}{' (done)' if done else ''}", flush=True)
+        if not done:
             began = time.monotonic()
             if apart is not None and stage.processes > 1:
                 apart(stage)
             else:
                 stage.work()
-            write_whole(mark, json.dumps({"seconds": round(time.monotonic() - began, 1)}).encode())
+            mark_done(run, stage.name, time.monotonic() - began)
         if stage.name == until:
             break
+
+
+def is_done(run: Path, stage: str) -> bool:
+    """Whether a run has done a stage."""
+    return _mark(run, stage).is_file()
+
+
+def mark_done(run: Path, stage: str, seconds: float) -> None:
+    """Remembers that a run has done a stage, and how long that took."""
+    mark = _mark(run, stage)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(mark, json.dumps({"seconds": round(seconds, 1)}).encode())
+
+
+def _mark(run: Path, stage: str) -> Path:
+    return run / _DONE / f"{stage}.json"
 
 
 def keep_plan(run: Path, plan: Mapping[str, object]) -> None:

@@ -17,6 +17,7 @@ from fpan_training.data.folder import DataError
 from fpan_training.engine.stages import Stage, run_stages
 from fpan_training.recipes import learning_curve, portrait, shipped
 from fpan_training.recipes.context import Budget, Context
+from fpan_training.recipes.snapshot import take_snapshot, write_snapshot
 from fpan_training.release.traffic import Traffic, bring_detector
 
 PROGRAM = (sys.executable, "-m", "fpan_training.cli")
@@ -68,6 +69,11 @@ class RunRecipe:
     """Stop after the stage of this name."""
     only: str = ""
     """Do the stage of this name and nothing else: how a stage that several processes share is started."""
+    snapshot: Path | None = None
+    """A snapshot of a run of this recipe that an own run goes on from: `--keep` on another machine."""
+    keep: Path | None = None
+    """Write the run's snapshot into this folder and do nothing else: a few small files that a machine which has nothing
+    else of it goes on from. What trains may go on meanwhile."""
     deploy: bool = False
     """Bring what was registered into traffic."""
     url: tuple[str, ...] = ()
@@ -92,9 +98,13 @@ class RunRecipe:
         if self.deploy and not recipe.models:
             raise DataError(f"the recipe {self.name!r} registers nothing that could be deployed")
         stages = recipe.stages(context)
+        if self.keep is not None:
+            return write_snapshot(context.run, stages, self.keep)
         if self.only:
             self._stage(stages).work()
             return context.run
+        if self.snapshot is not None:
+            take_snapshot(context.run, stages, self.snapshot)
         run_stages(context.run, stages, context.plan, self.until, partial(self._apart, context))
         if self.deploy and not self.until:
             registry = Registry(open_store(context.repository))
