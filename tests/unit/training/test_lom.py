@@ -14,6 +14,7 @@ from fpan_training.landmarks import SCHEME, FaceStore
 from fpan_training.landmarks.canonical import canonical_mesh
 from fpan_training.landmarks.teacher import record_of
 from fpan_training.modules.lom import INPUT_SIZE, Lom, LomConfig, load
+from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
 from fpan_training.modules.lom.data import (
     CLASSES,
     EYE_CORNERS,
@@ -91,7 +92,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> list[MarkedFace]:
         record = record_of(mesh.astype(np.float32))
         Image.fromarray(draw(record.points264)).save(root / "data" / f"{i:02d}.png")
         store.put(f"{i:02d}", record)
-    return list(marked_faces(root / "data", "train", store))
+    return list(CleanFaces(CleanConfig(clean_data=("data",))).faces(root / "data", "train", store))
 
 
 def a_batch(faces: list[MarkedFace], occluder: _Patch | None = None) -> LomBatch:
@@ -347,7 +348,7 @@ def test_the_exported_file_says_what_pytorch_says(overfitted: Lom, faces: list[M
 
 
 def test_presets_are_there_by_name(tmp_path: Path) -> None:
-    for preset in ("smoke", "cpu", "paper"):
+    for preset in ("smoke", "cpu", "full", "paper"):
         training = LomTraining((tmp_path,), tmp_path, tmp_path, preset=preset, epochs=7, seed=3)
         settings = training.settings()
         assert settings.loop.epochs == 7

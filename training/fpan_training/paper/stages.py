@@ -10,6 +10,7 @@ from fpan_training.face3d.rendered import Render
 from fpan_training.landmarks import FaceStore
 from fpan_training.landmarks.build import LandmarkBuild
 from fpan_training.modules.dom.train import DomTraining
+from fpan_training.modules.lom.clean import CleanConfig
 from fpan_training.modules.lom.train import LomTraining
 from fpan_training.modules.ppm.train import PpmTraining
 from fpan_training.modules.predictions import PredictionsBuild
@@ -88,7 +89,7 @@ class Stages:
         inherit_landmarks(out / "manifest.jsonl", store, FaceStore(self._faces / out.name))
 
     def lom(self) -> None:
-        """On labelled and unlabelled faces."""
+        """On labelled faces, which count as clean, and for the landmarks on unlabelled ones too."""
         s = self.sources
         LomTraining(
             (s.data, s.unlabelled),
@@ -96,16 +97,18 @@ class Stages:
             self.folder("lom"),
             backgrounds=s.backgrounds,
             occluders=s.occluders,
+            clean=CleanConfig(clean_data=(s.data.name,)),
             preset=self.preset,
             seed=self.seed,
         )()
 
     def dom(self) -> None:
-        """On labelled and unlabelled faces."""
+        """On labelled faces, and on unlabelled ones that LOM finds clean."""
         s = self.sources
         data, run = (s.data, s.unlabelled), self.folder("dom")
         chosen = {"smoke": DomTraining.smoke, "cpu": DomTraining, "paper": DomTraining.paper}[self.preset](data, run)
-        assets = replace(chosen, backgrounds=s.backgrounds, occluders=s.occluders, faces=self._faces)
+        clean = CleanConfig(clean_by=self.folder("lom") / "best.pt", clean_data=(s.data.name,))
+        assets = replace(chosen, backgrounds=s.backgrounds, occluders=s.occluders, faces=self._faces, clean=clean)
         loops = {name: replace(getattr(chosen, name), seed=self.seed) for name in ("stage1", "stage2")}
         replace(assets, **loops)()
 

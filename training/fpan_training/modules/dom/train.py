@@ -4,14 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import tyro
 from torch import nn
 from torch.utils.data import DataLoader
 
 from fpan_training.data.assets import Assets, Split
-from fpan_training.data.check import check_labelled
+from fpan_training.data.check import check
 from fpan_training.data.folder import DataError
 from fpan_training.engine.loop import LoopConfig, Run, fit
 from fpan_training.engine.resume_point import bring_resume_point
@@ -21,6 +23,7 @@ from fpan_training.modules.dom.loss import LossConfig
 from fpan_training.modules.dom.model import RLA_PAPER, RLA_SMALL, RLA_SMOKE, DomNetwork, RlaConfig
 from fpan_training.modules.dom.plots import curve, sheet
 from fpan_training.modules.dom.step import DomStep, to_input, validate
+from fpan_training.modules.lom.clean import CleanConfig
 from fpan_training.occlusion.generator import OcclusionConfig, OcclusionGenerator
 from fpan_training.taxonomy import TAXONOMY
 
@@ -51,6 +54,8 @@ class DomTraining:
     """Folder of cut-outs with alpha. Without one, occluders are drawn."""
     faces: Path | None = None
     """Folder of landmark stores, one a data set and of its name, as `fpan-train landmarks` makes them."""
+    clean: Annotated[CleanConfig, tyro.conf.arg(name="")] = field(default_factory=CleanConfig)
+    """Which faces are clean, where labels cannot tell; others are left out."""
     rla: RlaConfig = RLA_SMALL
     """The autoencoder."""
     occlusion: OcclusionConfig = NO_GLASSES
@@ -82,7 +87,7 @@ class DomTraining:
 
     def __call__(self) -> Run:
         """Trains both stages to the end and returns the second's run."""
-        check_labelled(*self.data)
+        check(*(folder for folder in self.data if (folder / "masks").is_dir()))
         network, train, val = self.prepare(
             generator(self.occlusion, self.backgrounds, self.occluders, "train"),
             generator(self.occlusion, self.backgrounds, self.occluders, "val"),
@@ -97,9 +102,10 @@ class DomTraining:
         """
         stores = stores_of(self.faces, self.data)
         size = self.rla.size
-        faces = Faces.open(self.data, "train", size, stores)
+        faces = Faces.open(self.data, "train", size, stores, self.clean)
         train = OcclusionData(faces, size, occlude, TAXONOMY, self.crop, self.stage1.seed)
-        val = OcclusionData(Faces.open(self.data, "val", size, stores), size, occlude_val, TAXONOMY, seed=VAL_SEED)
+        val_faces = Faces.open(self.data, "val", size, stores, self.clean)
+        val = OcclusionData(val_faces, size, occlude_val, TAXONOMY, seed=VAL_SEED)
         if len(faces) < self.stage1.batch_size:
             raise DataError(f"{len(faces)} pictures do not fill a batch of {self.stage1.batch_size}: add folders")
         torch.manual_seed(self.stage1.seed)

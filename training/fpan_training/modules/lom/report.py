@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from fpan_training.data.assets import Split
 from fpan_training.data.folder import read_rgb
 from fpan_training.landmarks import SCHEME, FaceStore
-from fpan_training.modules.lom.data import EYE_CORNERS, LomData, marked_faces
+from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
+from fpan_training.modules.lom.data import EYE_CORNERS, LomData
 from fpan_training.modules.lom.evaluate import (
     FAILURE,
     CropPredictions,
@@ -67,7 +68,8 @@ class LomReport:
         """Writes the report and returns the path of its page."""
         network = load(self.checkpoint)
         self.out.mkdir(parents=True, exist_ok=True)
-        faces = marked_faces(self.data, "val", FaceStore(self.faces / self.data.name))
+        every = CleanFaces(CleanConfig(clean_data=(self.data.name,)))
+        faces = every.faces(self.data, "val", FaceStore(self.faces / self.data.name))
         margin = network.config.margin
         clean = predict_crops(network, LomData(faces, margin))
         splits: tuple[Split, ...] = ("val",) if self.occluders is None else ("val", "heldout")

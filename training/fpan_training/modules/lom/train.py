@@ -3,20 +3,25 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+import tyro
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from torch import nn
 
 from fpan_training.data.assets import Split
-from fpan_training.data.check import check_labelled
+from fpan_training.data.check import check
+from fpan_training.data.folder import DataError
+from fpan_training.data.mixture import pictures_of_an_epoch
 from fpan_training.engine.loop import LoopConfig, Run, fit
 from fpan_training.engine.resume_point import bring_resume_point
 from fpan_training.landmarks import FaceStore
+from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
 from fpan_training.modules.lom.data import (
     EYE_CORNERS,
     LomAugmentConfig,
@@ -25,7 +30,6 @@ from fpan_training.modules.lom.data import (
     Occluder,
     class_flags,
     collate,
-    marked_faces,
     mean_shape,
 )
 from fpan_training.modules.lom.evaluate import point_errors, predict_crops, visibility_figures
@@ -35,7 +39,7 @@ from fpan_training.modules.lom.occluders import open_occluder
 from fpan_training.modules.lom.settings import LomSettings
 from fpan_training.modules.lom.step import LomStep
 
-Preset = Literal["smoke", "cpu", "paper"]
+Preset = Literal["smoke", "cpu", "full", "paper"]
 _FIRST_WEIGHTS = 0.01
 """Of the landmarks' layer, against its usual ones: the network starts from the mean face."""
 
@@ -50,7 +54,8 @@ class LomTraining:
     """
 
     data: tuple[Path, ...]
-    """Data sets or plain folders of pictures; the first one's ``val`` is validated on."""
+    """Data sets, whose masks may tell any classes apart, or plain folders of pictures; the first one's ``val`` is
+    validated on."""
     faces: Path
     """Folder of stores of `fpan-train landmarks`, one by the name of each data set."""
     run: Path
@@ -59,8 +64,15 @@ class LomTraining:
     """Pictures whose parts become textures of occluders."""
     occluders: Path | None = None
     """Cut-outs with alpha; without them, occluders are drawn."""
+    shares: tuple[float, ...] = ()
+    """What part of an epoch's faces each data set but the first makes up; empty: every face once."""
+    epoch_faces: int = 0
+    """Faces of an epoch; 0: every face of the first data set once."""
+    clean: Annotated[CleanConfig, tyro.conf.arg(name="")] = field(default_factory=CleanConfig)
+    """Which faces teach that landmarks are visible; all teach where landmarks are."""
     preset: Preset = "cpu"
-    """``smoke``: seconds; ``cpu``: about 20 minutes on two cores; ``paper``: PFLD's width and schedule."""
+    """``smoke``: seconds; ``cpu``: about 20 minutes on two cores; ``full``: hours, twice the width; ``paper``: PFLD's
+    width and schedule."""
     epochs: int | None = None
     """Of stage 1, in place of the preset's."""
     seed: int = 0
@@ -69,7 +81,13 @@ class LomTraining:
 
     def settings(self) -> LomSettings:
         """The preset with what was asked for besides."""
-        chosen = {"smoke": LomSettings.smoke, "cpu": LomSettings.cpu, "paper": LomSettings.paper}[self.preset]()
+        presets = {
+            "smoke": LomSettings.smoke,
+            "cpu": LomSettings.cpu,
+            "full": LomSettings.full,
+            "paper": LomSettings.paper,
+        }
+        chosen = presets[self.preset]()
         epochs = chosen.loop.epochs if self.epochs is None else self.epochs
         return replace(
             chosen,
@@ -78,13 +96,26 @@ class LomTraining:
         )
 
     def __call__(self) -> Run:
-        """Trains both stages to the end and returns the second's run."""
-        check_labelled(*self.data)
-        settings = self.settings()
-        faces: list[MarkedFace] = []
-        for folder in self.data:
-            faces += marked_faces(folder, "train", FaceStore(self.faces / folder.name))
-        val = marked_faces(self.data[0], "val", FaceStore(self.faces / self.data[0].name))
+        """Trains both stages to the end and returns the second's run.
+
+        Raises:
+            DataError: something is wrong with the data, or nobody tells of any face that nothing covers it.
+            ValueError: shares that do not fit the data sets.
+        """
+        check(*(folder for folder in self.data if (folder / "masks").is_dir()))
+        settings, clean = self.settings(), CleanFaces(self.clean)
+        sets = [clean.faces(folder, "train", FaceStore(self.faces / folder.name)) for folder in self.data]
+        val = clean.faces(self.data[0], "val", FaceStore(self.faces / self.data[0].name))
+        faces = [face for part in sets for face in part]
+        for part, name in ((faces, "train"), (val, "val")):
+            if all(face.covered is None for face in part):
+                raise DataError(
+                    f"nobody tells which faces of {name} are clean, so that none teaches which landmarks are visible: "
+                    "name a LOM with --clean-by, data sets with --clean-data, or pictures with --clean-list"
+                )
+        counts = [len(part) for part in sets]
+        wanted = pictures_of_an_epoch(counts, self.shares, self.epoch_faces)
+        repeats = np.repeat(np.array(wanted) / counts, counts)
         bring_resume_point(self.resume_from, {stage: self.run / stage for stage in ("landmarks", "visibility")})
         self.run.mkdir(parents=True, exist_ok=True)
         described = {**asdict(self), **asdict(settings), "faces_seen": len(faces)}
@@ -93,7 +124,7 @@ class LomTraining:
         def occluder(split: Split) -> Occluder:
             return open_occluder(self.backgrounds, self.occluders, split)
 
-        run = train_stages(settings, faces, val, occluder, self.run)
+        run = train_stages(settings, faces, val, occluder, self.run, None if (repeats == 1).all() else repeats)
         shutil.copyfile(run.best, self.run / "best.pt")
         return run
 
@@ -104,6 +135,7 @@ def train_stages(
     val: tuple[MarkedFace, ...],
     occluder: Callable[[Split], Occluder],
     folder: Path,
+    repeats: NDArray[np.float64] | None = None,
 ) -> Run:
     """Trains both stages in folders of their own and returns the second's run. The first is left out where the second
     has begun.
@@ -114,6 +146,8 @@ def train_stages(
         val: to choose by: stage 1 by NME, stage 2 by the AUC of covered landmarks.
         occluder: makes the generator for ``train`` and ``val``.
         folder: of the run.
+        repeats: how often each face comes in an epoch, float (faces,); None: each once. Stage 2 leaves out those whose
+            visibility nobody tells.
     """
     margin, seed = settings.lom.margin, settings.loop.seed
     torch.manual_seed(seed)
@@ -125,7 +159,9 @@ def train_stages(
         step: LomStep, augment: LomAugmentConfig, loop: LoopConfig, validate: Callable[..., dict[str, float]]
     ) -> Run:
         run = Run(folder / step.stage)
-        data = LomData(faces, margin, training, augment, seed)
+        used = [i for i, face in enumerate(faces) if step.stage == "landmarks" or face.covered is not None]
+        often = None if repeats is None else repeats[used]
+        data = LomData([faces[i] for i in used], margin, training, augment, seed, often)
 
         def validated(average: nn.Module) -> dict[str, float]:
             draw_curve(run.history, run.folder / "curve.png")
@@ -155,7 +191,7 @@ def train_stages(
     return stage(LomStep("visibility", settings.loss), second, settings.visibility, by_auc)
 
 
-def start_from_mean(network: Lom, shape: np.typing.NDArray[np.float32]) -> None:
+def start_from_mean(network: Lom, shape: NDArray[np.float32]) -> None:
     """Makes an untrained network say the mean landmarks, float32 (264, 2) in shares of the crop's side."""
     with torch.no_grad():
         network.landmarks.weight.mul_(_FIRST_WEIGHTS)
