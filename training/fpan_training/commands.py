@@ -57,6 +57,7 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
         "gate": Command("release.gate:Gate", "measure a run against the gates, and publish nothing"),
         "register": Command("release.register:Register", "publish a run as the next version, if it passes its gates"),
         "deploy": Command("release.deploy:Deploy", "train the paper, publish its SEGM, bring it into traffic"),
+        "cost": Command("release.cost:Cost", "processor time of exported networks, beside each other"),
         "detector": Command("release.detector.build:DetectorBuild", "a version of the face detector"),
     },
     "Paper": {
