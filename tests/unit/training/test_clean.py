@@ -15,7 +15,7 @@ from fpan_training.landmarks import FaceStore
 from fpan_training.landmarks.canonical import canonical_mesh
 from fpan_training.landmarks.teacher import record_of
 from fpan_training.modules.dom.data import Faces
-from fpan_training.modules.lom import Lom, LomConfig
+from fpan_training.modules.lom import Lom, LomConfig, clean
 from fpan_training.modules.lom.clean import CleanConfig, CleanFaces, Known, certainty
 from fpan_training.modules.lom.data import CLASSES, LomAugmentConfig, LomData
 from fpan_training.modules.lom.train import LomTraining
@@ -83,11 +83,11 @@ def test_masks_that_know_no_occlusion_tell_nothing(tmp_path: Path) -> None:
 def test_masks_that_mark_occlusions_tell_which_landmarks_they_cover(tmp_path: Path) -> None:
     store = write_faces(tmp_path, "masked", [_skin(60), _skin()])
     write_dataset_file(tmp_path / "masked" / DATASET_FILE, DatasetFile(labels=_MARKS))
-    covered, clean = CleanFaces().faces(tmp_path / "masked", "train", store)
+    covered, bare = CleanFaces().faces(tmp_path / "masked", "train", store)
     assert covered.covered is not None
     assert np.array_equal(covered.covered == 1, np.rint(covered.points[:, 1]) >= 60)
-    assert clean.covered is not None
-    assert not clean.covered.any()
+    assert bare.covered is not None
+    assert not bare.covered.any()
     # Its values are not our ids, so that DOM needs the landmarks, and what is covered is no face to recover.
     assert Faces.open([tmp_path / "masked"], "train", 32, [store]).names == ("1",)
 
@@ -135,7 +135,18 @@ def test_lom_tells_of_faces_when_it_is_certain_enough(
     assert "train of unlabelled: 3 faces: 3 clean by LOM at 0.9\n" in capsys.readouterr().out
     stricter = CleanFaces(CleanConfig(judge, 0.99)).faces(data, "train", store)
     assert [face.covered for face in stricter] == [None] * 3
-    assert len(Faces.open([data], "train", 32, [store], CleanConfig(judge, 0.9))) == 3
+    assert len(Faces.open([data], "train", 32, [store], CleanFaces(CleanConfig(judge, 0.9)))) == 3
+
+
+def test_a_run_that_goes_on_learns_from_the_same_faces(
+    tmp_path: Path, judge: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_faces(tmp_path, "unlabelled", [None] * 3)
+    judged = CleanFaces(CleanConfig(judge), tmp_path / "run" / "clean.json")
+    before = judged.faces(tmp_path / "unlabelled", "train", store)
+    monkeypatch.setattr(clean, "certainty", lambda *_: pytest.fail("LOM is asked again"))
+    after = judged.faces(tmp_path / "unlabelled", "train", store)
+    assert [face.covered is None for face in after] == [face.covered is None for face in before] == [False] * 3
 
 
 def test_a_list_tells_of_faces_but_labels_know_better(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

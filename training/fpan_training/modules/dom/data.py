@@ -23,7 +23,7 @@ from fpan_training.data.label_space import LabelSpace, read_dataset_file
 from fpan_training.landmarks.crop import warp_points
 from fpan_training.landmarks.scheme import SCHEME
 from fpan_training.landmarks.store import FaceStore
-from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
+from fpan_training.modules.lom.clean import CleanFaces
 from fpan_training.modules.lom.data import MarkedFace
 from fpan_training.occlusion.generator import Occluded
 
@@ -77,7 +77,7 @@ class Faces:
         split: str,
         size: int,
         stores: Sequence[FaceStore | None] | None = None,
-        clean: CleanConfig | None = None,
+        clean: CleanFaces | None = None,
     ) -> "Faces":
         """Reads the clean pictures of a split, cut to the aligned frame and shrunk to ``OVERSAMPLING * size``.
 
@@ -98,7 +98,7 @@ class Faces:
                 not square, or none can be used.
         """
         side = OVERSAMPLING * size
-        judge = CleanFaces(clean or CleanConfig())
+        judge = clean or CleanFaces()
         names: list[str] = []
         images: list[Image] = []
         labels: list[Image | None] = []

@@ -21,7 +21,7 @@ from fpan_training.modules.dom.model import DomNetwork, compose
 from fpan_training.modules.dom.plots import to_bytes, write_rows
 from fpan_training.modules.dom.step import to_input
 from fpan_training.modules.dom.train import NO_GLASSES, VAL_SEED, generator, load, mean_face, stores_of
-from fpan_training.modules.lom.clean import CleanConfig
+from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
 from fpan_training.occlusion.generator import OcclusionConfig
 from fpan_training.taxonomy import TAXONOMY
 
@@ -97,7 +97,7 @@ class DomReport:
         stores = stores_of(self.faces, self.data)
         size = load(self.checkpoint).rla.config.size
         # All are measured, as before anybody told which are clean.
-        every = CleanConfig(clean_data=tuple(data.name for data in self.data))
+        every = CleanFaces(CleanConfig(clean_data=tuple(data.name for data in self.data)))
         val = Faces.open(self.data, "val", size, stores, every)
         train = Faces.open(self.data, "train", size, clean=every)
         splits = [split for split in self.splits if split != "heldout" or self.occluders is not None]

@@ -23,7 +23,7 @@ from fpan_training.modules.dom.loss import LossConfig
 from fpan_training.modules.dom.model import RLA_PAPER, RLA_SMALL, RLA_SMOKE, DomNetwork, RlaConfig
 from fpan_training.modules.dom.plots import curve, sheet
 from fpan_training.modules.dom.step import DomStep, to_input, validate
-from fpan_training.modules.lom.clean import CleanConfig
+from fpan_training.modules.lom.clean import CLEAN_FILE, CleanConfig, CleanFaces
 from fpan_training.occlusion.generator import OcclusionConfig, OcclusionGenerator
 from fpan_training.taxonomy import TAXONOMY
 
@@ -102,9 +102,10 @@ class DomTraining:
         """
         stores = stores_of(self.faces, self.data)
         size = self.rla.size
-        faces = Faces.open(self.data, "train", size, stores, self.clean)
+        clean = CleanFaces(self.clean, self.run / CLEAN_FILE)
+        faces = Faces.open(self.data, "train", size, stores, clean)
         train = OcclusionData(faces, size, occlude, TAXONOMY, self.crop, self.stage1.seed)
-        val_faces = Faces.open(self.data, "val", size, stores, self.clean)
+        val_faces = Faces.open(self.data, "val", size, stores, clean)
         val = OcclusionData(val_faces, size, occlude_val, TAXONOMY, seed=VAL_SEED)
         if len(faces) < self.stage1.batch_size:
             raise DataError(f"{len(faces)} pictures do not fill a batch of {self.stage1.batch_size}: add folders")

@@ -4,6 +4,8 @@ Faces of which nobody tells that are no examples of visible landmarks, nor of fa
 covered.
 """
 
+import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from fpan_training.data.folder import DataError, read_labels
 from fpan_training.data.label_space import LabelSpace
 from fpan_training.engine.progress import track
+from fpan_training.files import write_whole
 from fpan_training.landmarks import FaceStore
 from fpan_training.landmarks.scheme import POINTS
 from fpan_training.modules.lom.data import LomData, MarkedFace, marked_faces, sample_at
@@ -24,6 +27,8 @@ from fpan_training.modules.lom.evaluate import predict_crops
 from fpan_training.modules.lom.model import load
 from fpan_training.taxonomy import TAXONOMY
 
+CLEAN_FILE = "clean.json"
+"""In a run's folder: how sure LOM was of each face."""
 _OCCLUSION = TAXONOMY.id_of("occlusion")
 _QUANTILE = 0.02
 """Share of a face's landmarks (5 of 264) that may be less certain: single ones at the outline often are."""
@@ -69,6 +74,9 @@ class CleanFaces:
     """Answers for data sets, one after the other."""
 
     config: CleanConfig = field(default_factory=CleanConfig)
+    memory: Path | None = None
+    """JSON file that keeps how sure LOM was of each face. A run that goes on, and each of its processes, learns from
+    the same faces then, also where another number of threads rounds in another way. None: LOM is asked each time."""
 
     def faces(self, data: Path, split: str, store: FaceStore) -> tuple[MarkedFace, ...]:
         """The faces of a split with what is known of their landmarks' visibility, as far as somebody tells.
@@ -103,8 +111,7 @@ class CleanFaces:
             known[path.stem] = answer
         if self.config.clean_by is not None:
             asked = [faces[name] for name, answer in known.items() if answer is Known.UNKNOWN and name in faces]
-            sure = certainty(self.config.clean_by, asked)
-            for face, value in zip(asked, sure.tolist(), strict=True):
+            for face, value in zip(asked, self._certainty(self.config.clean_by, data.name, asked), strict=True):
                 if value >= self.config.clean_certainty:
                     known[face.name] = Known.CLEAN_LOM
         return known
@@ -117,6 +124,22 @@ class CleanFaces:
         told = ", ".join(f"{counts[each]:,} {each}" for each in Known if counts[each])
         sure = f"{Known.CLEAN_LOM} at {self.config.clean_certainty:g}"
         print(f"{name}: {len(known):,} faces: {told.replace(Known.CLEAN_LOM, sure)}", flush=True)
+
+    def _certainty(self, checkpoint: Path, data: str, faces: Sequence[MarkedFace]) -> list[float]:
+        """How sure LOM is of each face, as remembered or else as it says now."""
+        known: dict[str, float] = {}
+        if self.memory is not None and self.memory.is_file():
+            known = json.loads(self.memory.read_text(encoding="utf-8"))
+        by = hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:16]
+        keys = [f"{by}/{data}/{face.name}" for face in faces]
+        new = [face for face, key in zip(faces, keys, strict=True) if key not in known]
+        if new:
+            said = zip(new, certainty(checkpoint, new).tolist(), strict=True)
+            known |= {f"{by}/{data}/{face.name}": value for face, value in said}
+            if self.memory is not None:
+                self.memory.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(self.memory, json.dumps(known, indent=0).encode())
+        return [known[key] for key in keys]
 
     def _listed(self) -> set[str]:
         try:

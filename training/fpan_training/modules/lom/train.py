@@ -21,7 +21,7 @@ from fpan_training.data.mixture import pictures_of_an_epoch
 from fpan_training.engine.loop import LoopConfig, Run, fit
 from fpan_training.engine.resume_point import bring_resume_point
 from fpan_training.landmarks import FaceStore
-from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
+from fpan_training.modules.lom.clean import CLEAN_FILE, CleanConfig, CleanFaces
 from fpan_training.modules.lom.data import (
     EYE_CORNERS,
     LomAugmentConfig,
@@ -103,7 +103,7 @@ class LomTraining:
             ValueError: shares that do not fit the data sets.
         """
         check(*(folder for folder in self.data if (folder / "masks").is_dir()))
-        settings, clean = self.settings(), CleanFaces(self.clean)
+        settings, clean = self.settings(), CleanFaces(self.clean, self.run / CLEAN_FILE)
         sets = [clean.faces(folder, "train", FaceStore(self.faces / folder.name)) for folder in self.data]
         val = clean.faces(self.data[0], "val", FaceStore(self.faces / self.data[0].name))
         faces = [face for part in sets for face in part]
