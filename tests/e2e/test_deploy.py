@@ -76,7 +76,14 @@ def test_a_version_that_learnt_shuffled_labels_is_refused_and_the_champion_stays
     smoke_run: Path, registry: Path, service: services.Service, tmp_path: Path
 ) -> None:
     store = FolderStore(registry)
-    Register(smoke_run / "segm", smoke_run / "rendered", str(registry), data_licence="none", gates=SMOKE_GATES)()
+    Register(
+        smoke_run / "segm",
+        smoke_run / "rendered",
+        str(registry),
+        data_licence="none",
+        gates=SMOKE_GATES,
+        allow_unmeasured=True,
+    )()
     Registry(store).promote("segm", 2, "champion", "test")
     wait_for_champion(service.url, 2)
     before, versions, answering = store.aliases("segm"), store.versions("segm"), champion(service.url)

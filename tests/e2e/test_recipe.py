@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 from fpan.contract import ModelRepository
 from fpan_training.data.folder import DataError
 from fpan_training.data.merge import Merge
+from fpan_training.engine.stages import Stage
+from fpan_training.recipes import recipe
 from fpan_training.recipes.context import Context
 from fpan_training.recipes.data import FULL, TrainingSets, prepare
 from fpan_training.recipes.recipe import RunRecipe
@@ -74,6 +77,34 @@ def test_a_second_call_does_nothing_again(run: Path, capsys: pytest.CaptureFixtu
     assert (run / "segm-64/last.pt").stat().st_mtime_ns == before
     out = capsys.readouterr().out
     assert out.count("(done)") == len(Shipped.under(_context(run)).stages(_context(run)))
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_stage_of_several_processes_is_a_program_of_its_own(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe is told here that one stage wants two processes, and starts `fpan-train recipe ... --only` for it."""
+    done: list[str] = []
+    stages = (
+        Stage("first", "", lambda: done.append("first")),
+        Stage("both", "", lambda: done.append("here"), processes=2),
+        Stage("last", "", lambda: done.append("last")),
+    )
+    monkeypatch.setitem(recipe.RECIPES, "shipped", recipe.Recipe("", lambda _: stages))
+    seen = tmp_path / "seen"
+    program = f"import sys; open({str(seen)!r}, 'w').write(' '.join(sys.argv[1:])); sys.exit({status})"
+    monkeypatch.setattr(recipe, "PROGRAM", (sys.executable, "-c", program))
+    command = RunRecipe("shipped", tmp_path / "run", budget="smoke")
+    if status:
+        with pytest.raises(SystemExit):
+            command()
+    else:
+        command()
+    assert done == (["first"] if status else ["first", "last"])
+    assert seen.read_text().startswith(f"recipe shipped --run {tmp_path / 'run'}")
+    assert seen.read_text().endswith("--budget smoke --seed 0 --only both")
+    assert replace(command, only="first")() == tmp_path / "run"
+    assert done[-1] == "first"
 
 
 def test_what_is_missing_is_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,7 @@ async def test_whoever_answers_and_what_it_is_called_is_in_the_name():
         roster(),
         roster(other),
         roster(CARD.model_copy(update={"taxonomy": reordered})),  # the same network, other words
+        roster(CARD.model_copy(update={"precision": "bf16"})),
         roster(alias="champion"),
         roster(finder=CARD),
         roster(finder=other),

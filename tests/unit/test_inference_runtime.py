@@ -8,6 +8,7 @@ from typing import get_args
 
 import numpy as np
 import onnx
+import openvino
 import pytest
 from fpan.serve.inference.runtime import Network, RuntimeName, version_of
 
@@ -57,6 +58,20 @@ def test_what_only_an_unwanted_output_needs_is_not_computed(tmp_path: Path, runt
     np.testing.assert_array_equal(outputs["labels"], echoed(images)["labels"])
     with pytest.raises(Exception, match=r"MatMul|shape"):
         net.run({"images": images}, ALL)
+
+
+def test_bf16_is_computed_where_it_is_asked_for_alone(tmp_path: Path, runtime: RuntimeName) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(convolutions(), path)
+    images = {"images": pictures(1)}
+    plain, full, half = (
+        Network(path, runtime, 1, precision=precision).run(images, ["logits"])["logits"]
+        for precision in ("fp32", "int8", "bf16")
+    )
+    np.testing.assert_array_equal(plain, full)  # int8 is written into a graph, and this one has none
+    has = runtime == "openvino" and "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert (np.abs(plain - half).max() > 0) == has
+    np.testing.assert_allclose(half, plain, atol=0.05 * np.abs(plain).max())
 
 
 def test_results_are_not_overwritten_by_the_next_run(tmp_path: Path, runtime: RuntimeName) -> None:

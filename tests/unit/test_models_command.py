@@ -35,7 +35,8 @@ def test_the_default_repository_is_the_gateways(fpan, root, monkeypatch):
     status, out, _ = fpan("list")
     assert status == 0
     assert Settings().model_repository == Path("model_repository")
-    assert re.search(r"segm +2 .*0\.708 +0\.799 +21\.\d MB +20\d\d-\d\d-\d\d \d\d:\d\d +non-commercial", out)
+    figures = r"0\.708 +0\.799 +CelebAMask-HQ, celeba19 subset, val, 83 pictures at 256 +21\.\d MB"
+    assert re.search(rf"segm +2 .*{figures} +20\d\d-\d\d-\d\d \d\d:\d\d +non-commercial", out)
     assert re.search(r"detector +2 .*MIT", out)
 
 
@@ -49,6 +50,22 @@ def test_list_tells_aliases_and_data(fpan, root):
     listed = json.loads(fpan("list", "--json")[1])
     assert [(v["version"], v["aliases"], v["fault"]) for v in listed] == [
         *((1, [], None), (2, ["champion"], None), (3, ["shadow"], None))
+    ]
+
+
+def test_list_says_what_each_figure_was_measured_on(fpan, root):
+    registry = Registry(FolderStore(root))
+    card, network = registry.store.card("segm", 1), root / "segm/1/model.onnx"
+    for miou, data in ((0.5, "easy set, val"), (0.4, "hard set, val")):
+        made = evaluated(card, miou, ("none", "skin"))
+        evaluations = (made.evaluations[0].model_copy(update={"data": data}),)
+        registry.publish(made.model_copy(update={"evaluations": evaluations}), {"model.onnx": network})
+    out = fpan("list", "segm")[1]
+    assert re.search(r"segm +4 +0\.500 +0\.500 +easy set, val, 9 pictures at 32 ", out)
+    assert re.search(r"segm +5 +0\.400 +0\.500 +hard set, val, 9 pictures at 32 ", out)
+    listed = json.loads(fpan("list", "segm", "--json")[1])
+    assert [v["measured_on"] for v in listed[-3:]] == [
+        *(None, "easy set, val, 9 pictures at 32", "hard set, val, 9 pictures at 32")
     ]
 
 

@@ -65,7 +65,16 @@ def test_the_embedded_tree_has_its_python_model_beside_every_network(
     assert written.backend == "python"
     assert list(written.version_policy.specific.versions) == [1, 2]
     parameters = {name: value.string_value for name, value in written.parameters.items()}
-    assert parameters == {"runtime": "onnxruntime", "threads": "3", "on_demand": "logits", "model_file": "model.onnx"}
+    assert parameters == {
+        **{"runtime": "onnxruntime", "threads": "3", "on_demand": "logits", "model_file": "model.onnx"},
+        "bf16_versions": "",
+    }
+
+
+def test_versions_in_bf16_are_named_to_the_embedded_server(repository: ModelRepository, tmp_path: Path) -> None:
+    cards = [repository.card("segm", 1), repository.card("segm", 2).model_copy(update={"precision": "bf16"})]
+    written = text_format.Parse(config_of(cards, ServingOptions()), ModelConfig())
+    assert written.parameters["bf16_versions"].string_value == "2"
 
 
 def test_a_second_tree_in_the_same_folder_leaves_nothing_of_the_first_in_traffic(

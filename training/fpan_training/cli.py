@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from fpan_training.commands import COMMANDS, GROUPS
@@ -61,7 +62,12 @@ def overview(names: Sequence[str] = tuple(COMMANDS)) -> str:
 def _parse(name: str, words: Sequence[str]) -> Any:
     import tyro
 
-    return tyro.cli(COMMANDS[name].load(), prog=f"{_PROGRAM} {name}", args=list(words))
+    kind = COMMANDS[name].load()
+    given = dict(pairwise(words)) | dict(word.split("=", 1) for word in words if "=" in word)
+    settings = getattr(kind, "presets", {}).get(given.get("--preset"))
+    # All options of a training start from its preset; what is not given here and has no default is asked for.
+    default = {} if settings is None else {"default": kind(tyro.MISSING, tyro.MISSING, settings=settings)}
+    return tyro.cli(kind, prog=f"{_PROGRAM} {name}", args=list(words), **default)
 
 
 def _run(words: Sequence[str]) -> None:

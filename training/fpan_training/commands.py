@@ -56,6 +56,8 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
     "Release": {
         "gate": Command("release.gate:Gate", "measure a run against the gates, and publish nothing"),
         "register": Command("release.register:Register", "publish a run as the next version, if it passes its gates"),
+        "measure": Command("release.quality:Measure", "every row of the table of quality, of a served version"),
+        "card-page": Command("release.quality:CardPage", "the model card as a page, from card and figures"),
         "deploy": Command("release.deploy:Deploy", "train the paper, publish its SEGM, bring it into traffic"),
         "cost": Command("release.cost:Cost", "processor time of exported networks, beside each other"),
         "detector": Command("release.detector.build:DetectorBuild", "a version of the face detector"),

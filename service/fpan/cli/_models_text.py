@@ -21,10 +21,11 @@ _KILO = 1000
 
 
 def versions_table(versions: Iterable[Version]) -> Table:
-    """One row a version, with the figures of its first evaluation."""
+    """One row a version, with the figures of its first evaluation and what they were measured on."""
     table = Table(title_justify="left", box=None, pad_edge=False)
     numbers = ("version", "mIoU", "F1", "size")
-    for column in ("model", "version", "aliases", "mIoU", "F1", "size", "created", "licence of the weights"):
+    columns = ("model", "version", "aliases", "mIoU", "F1", "measured on", "size", "created", "licence of the weights")
+    for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     for each in versions:
         card = each.card
@@ -32,11 +33,12 @@ def versions_table(versions: Iterable[Version]) -> Table:
         aliases = (alias + share if alias == CHALLENGER else alias for alias in each.aliases)
         head = (escape(each.name), str(each.version), ", ".join(aliases))
         if card is None or each.fault:
-            table.add_row(*head, "", "", amount(each.size, "B"), "", "[bold red]broken[/]")
+            table.add_row(*head, "", "", "", amount(each.size, "B"), "", "[bold red]broken[/]")
             continue
-        figures = ("", "")
+        figures = ("", "", "")
         if card.evaluations:
-            figures = (f"{card.evaluations[0].miou:.3f}", f"{card.evaluations[0].mean_f1:.3f}")
+            first = card.evaluations[0]
+            figures = (f"{first.miou:.3f}", f"{first.mean_f1:.3f}", escape(measured_on(first)))
         created = card.created[:16].replace("T", " ")
         table.add_row(*head, *figures, amount(each.size, "B"), created, escape(card.weights_licence))
     return table
@@ -54,6 +56,7 @@ def versions_data(versions: Iterable[Version]) -> list[dict[str, Any]]:
             "fault": each.fault or None,
             "miou": each.card.evaluations[0].miou if each.card and each.card.evaluations else None,
             "mean_f1": each.card.evaluations[0].mean_f1 if each.card and each.card.evaluations else None,
+            "measured_on": measured_on(each.card.evaluations[0]) if each.card and each.card.evaluations else None,
             "created": each.card.created if each.card else None,
             "weights_licence": each.card.weights_licence if each.card else None,
             "sha256": each.card.sha256 if each.card else None,
@@ -72,6 +75,8 @@ def card_lines(card: ModelCard, aliases: Sequence[str], sizes: dict[str, int]) -
     inputs = ", ".join(f"{height} x {width}" for height, width in card.input_sizes)
     yield f"task       {card.task}, input {inputs}, {classes}"
     yield f"cost       {amount(card.parameters, '')} parameters, {amount(card.macs, 'MAC')} a picture"
+    cooled = f", its logits divided by {card.temperature:.3g}" if card.temperature != 1 else ""
+    yield f"precision  {card.precision}{cooled}"
     yield f"licences   weights: {card.weights_licence}; code: {card.code_licence}"
     for data in card.training_data:
         note = f" ({data.note})" if data.note else ""
@@ -94,12 +99,17 @@ def reference_lines(reference: Iterable[ReferenceHistogram]) -> Iterator[str]:
         yield f"{source}, {faces} faces: {', '.join(shown)}"
 
 
+def measured_on(evaluation: Evaluation) -> str:
+    """The test set of a figure: figures of different sets are not compared."""
+    return f"{evaluation.data}, {evaluation.pictures} pictures at {evaluation.size}"
+
+
 def evaluations_table(evaluations: Sequence[Evaluation]) -> Table:
     """The figures, a column each."""
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for e in evaluations:
-        table.add_column(f"{e.data}, {e.pictures} pictures at {e.size}", justify="right", overflow="fold")
+        table.add_column(measured_on(e), justify="right", overflow="fold")
     for title, name in (("mIoU", "miou"), ("mean F1", "mean_f1")):
         row = []
         for e in evaluations:

@@ -147,7 +147,9 @@ def _result(body: Mapping[str, Any]) -> Result:
         width=width,
         height=height,
         taxonomy=str(body["taxonomy"]),
-        model=ModelVersion(str(model["name"]), int(model["version"]), str(model["sha256"]), model.get("alias")),
+        model=ModelVersion(
+            str(model["name"]), int(model["version"]), str(model["sha256"]), model.get("alias"), model.get("precision")
+        ),
         faces=faces,
         reason=body.get("reason"),
         notes=tuple(body.get("notes", ())),

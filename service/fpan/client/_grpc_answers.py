@@ -138,7 +138,7 @@ def _result(answer: pb.ParseResponse, pictures: Collection[Drawing], shapes: Col
         width=width,
         height=height,
         taxonomy=answer.taxonomy,
-        model=ModelVersion(model.name, model.version, model.sha256, model.alias or None),
+        model=ModelVersion(model.name, model.version, model.sha256, model.alias or None, model.precision or None),
         faces=tuple(_face(face, height, width, pictures, shapes) for face in answer.faces),
         reason=answer.reason or None,
         notes=tuple(answer.notes),

@@ -21,6 +21,8 @@ class ModelVersion:
     sha256: str
     alias: str | None = None
     """champion, challenger or shadow, as it was asked for; None where it has no alias."""
+    precision: str | None = None
+    """What it is computed in: fp32, int8 or bf16; None where the server is older than that."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,10 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+Precision = Literal["fp32", "int8", "bf16"]
+"""What a network is computed in. ``int8`` is written into its graph (QuantizeLinear, DequantizeLinear) and the same on
+every processor. ``bf16`` is computed where the processor has it and OpenVINO is the runtime, in fp32 elsewhere."""
+
 ANY = -1
 """A dimension of a tensor that the card leaves open."""
 
@@ -90,6 +94,11 @@ class ModelCard(BaseModel):
     sizes: tuple[tuple[int, int], ...] = ()
     """Heights and widths, in pixels, of the inputs that it takes where their dimensions are open; no others. The first
     is a square, and the largest in both; the last is the smallest."""
+    precision: Precision = "fp32"
+    """What the version is computed in: its answers and its figures are of that. Weights are stored once, as
+    ``model.onnx`` has them."""
+    temperature: float = 1.0
+    """The graph divides its logits by it, so that confidences are as often right as they say (Guo et al. 2017)."""
     taxonomy: Taxonomy | None = None
     alignment: AlignmentTemplate | None = None
     code_licence: str = "Apache-2.0"

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from fpan_training.engine.loop import LoopConfig, Run, fit, launch
+from fpan_training.engine.loop import fit, launch
+from fpan_training.engine.run import Run
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm import SegmOutput
 from fpan_training.modules.segm.step import SegmStep
 from fpan_training.taxonomy import TAXONOMY

@@ -28,7 +28,8 @@ from fpan_training.modules.segm.groups import Groups
 from fpan_training.modules.segm.step import SegmBatch, SegmStep
 from fpan_training.modules.uvm.data import collate as collate_uvm
 from fpan_training.modules.uvm.identity import Identity, frontal_view
-from fpan_training.modules.uvm.model import UvGan, UvmConfig
+from fpan_training.modules.uvm.model import UvGan
+from fpan_training.modules.uvm.settings import PRESETS as UVM_PRESETS
 from fpan_training.modules.uvm.step import UvBatch, UvmStep
 from fpan_training.nets.lite_fpn import LiteFpnConfig
 from fpan_training.taxonomy import TAXONOMY
@@ -119,7 +120,7 @@ def _dom(joint: bool) -> Small:
 
 
 def _uvm() -> Small:
-    config = UvmConfig.smoke()
+    config = UVM_PRESETS["smoke"].uvm
     identity = Identity(lambda faces: faces.flatten(1), *frontal_view(32, 0.1))
 
     def draw(draw: Generator, known: float) -> UvBatch:

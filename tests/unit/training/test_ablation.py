@@ -54,8 +54,7 @@ def test_every_preset_gives_all_networks_one_size_that_they_take() -> None:
         assert {config.input_size for config in budget.networks.values()} == {budget.input_size}
         assert budget.epoch_pictures >= budget.loop.batch_size
         assert budget.augment.p_occluder == 0
-        assert budget.loop_of(2).seed == 2
-        assert budget.loop_of(2).validate_every == budget.loop_of(2).epochs == budget.epochs
+        assert budget.training_loop.validate_every == budget.training_loop.epochs == budget.epochs
 
 
 def test_the_papers_figures_are_those_of_its_text() -> None:
@@ -244,7 +243,7 @@ def test_the_whole_command_goes_on_where_it_was_stopped_and_reports_every_row(
     assert {r["stratum"] for r in found if r["table"] == "hidden"} == {"0%", "0% to 5%"}
     assert {r["stratum"] for r in found if r["table"] == "yaw"} == {"all", "50° to 90°"}
     config = json.loads((tmp_path / "runs" / "uvm-lite_fpn-seed0" / "config.json").read_text())
-    assert config["extra"] == ["routed", "posed"]
+    assert config["data"][1:] == ["routed", "posed"]
     assert config["weights"]["lambda_o"] == 1
     logs = [path.read_text().splitlines() for path in (tmp_path / "runs").glob("*/log.jsonl")]
     assert {len(log) for log in logs} == {1}

@@ -11,12 +11,13 @@ import pytest
 import torch
 from fpan.serve.triton.engine.supported import findings
 from fpan.serve.triton.engine.typed import typed
-from fpan_training.engine.loop import LoopConfig, parameter_groups
+from fpan_training.engine.optimizer import parameter_groups
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm import ARCHITECTURES, SegmConfig, SegmNetwork, build
 from fpan_training.modules.segm.loss import LossConfig, segm_loss
 from fpan_training.nets.bisenet import BiSeNetConfig
 from fpan_training.nets.efficientnet_lite import DepthwiseConv2d, EfficientNetLite, Variant
-from fpan_training.nets.lite_fpn import LiteFpnConfig
+from fpan_training.nets.lite_fpn import LiteFpn, LiteFpnConfig
 from fpan_training.nets.rtformer import RTFormerConfig
 from fpan_training.nets.unet import UNetConfig
 from fpan_training.release.export import export_segm, label_agreement
@@ -223,6 +224,16 @@ def test_an_encoder_takes_the_released_weights_and_computes_depthwise_in_float32
     assert set(seen) == {torch.float32}
     assert tuple(f.shape[1] for f in features) == encoder.channels
     assert [64 // f.shape[-1] for f in features] == [2, 4, 8, 16, 32]
+
+
+def test_without_the_last_step_of_its_decoder_it_says_less_finely_and_learns_all_the_same() -> None:
+    fine = LiteFpnConfig(widths=(8, 8, 16, 16, 16), pretrained=False, dropout=0)
+    networks = [LiteFpn(CLASSES, replace(fine, stride=stride)) for stride in (2, 4)]
+    assert [64 // n(_pictures(2)).logits.shape[-1] for n in networks] == [n.stride for n in networks] == [2, 4]
+    assert len(list(networks[1].parameters())) < len(list(networks[0].parameters()))
+    labels = torch.randint(0, CLASSES, (2, 64, 64), dtype=torch.uint8)
+    segm_loss(networks[1](_pictures(2)), labels, LossConfig(thin=2))["loss"].backward()
+    assert all(p.grad is not None for p in networks[1].parameters())
 
 
 def test_logits_of_known_weights_are_the_stored_ones(network: nn.Module, architecture: str) -> None:

@@ -163,7 +163,7 @@ def test_a_list_tells_of_faces_but_labels_know_better(tmp_path: Path, capsys: py
 def test_a_training_of_which_nothing_is_known_to_be_clean_is_refused(tmp_path: Path) -> None:
     write_faces(tmp_path, "unlabelled", [None] * 2)
     with pytest.raises(DataError, match="which landmarks are visible"):
-        LomTraining((tmp_path / "unlabelled",), tmp_path / "faces", tmp_path / "run", preset="smoke")()
+        LomTraining((tmp_path / "unlabelled",), tmp_path / "run", tmp_path / "faces")()
 
 
 def test_dom_looks_at_the_faces_own_frame_of_wider_pictures(tmp_path: Path) -> None:

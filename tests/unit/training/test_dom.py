@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 from fpan_training.modules.dom import RLA_PAPER, RLA_SMALL, RLA_SMOKE, DomNetwork, Rla, RlaConfig
+from fpan_training.modules.dom.evaluate import psnr_inside
 from fpan_training.modules.dom.loss import LossConfig, face_loss, joint_loss, step_errors
 from fpan_training.modules.dom.lstm import FORGET_BIAS, PeepholeLstm, SpatialLstm
 from fpan_training.modules.dom.model import RlaOutput, compose
-from fpan_training.modules.dom.step import DomStep, psnr_inside
+from fpan_training.modules.dom.step import DomStep
 from fpan_training.taxonomy import TAXONOMY
 from torch import Tensor, nn
 

@@ -16,7 +16,8 @@ from fpan_training.data import AugmentConfig, FaceFolder
 from fpan_training.data.folder import DataError
 from fpan_training.data.label_space import DatasetFile, LabelSpace, write_dataset_file
 from fpan_training.data.split import SplitConfig, ensure_split
-from fpan_training.engine.loop import LoopConfig, Run
+from fpan_training.engine.run import Run
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm import SegmConfig
 from fpan_training.modules.segm.checkpoint import load_network, read_config
 from fpan_training.modules.segm.finetune import Finetune, passes
@@ -24,6 +25,7 @@ from fpan_training.modules.segm.groups import Groups
 from fpan_training.modules.segm.keep import DistillConfig, Distiller
 from fpan_training.modules.segm.loss import PartialLabels
 from fpan_training.modules.segm.model import build
+from fpan_training.modules.segm.settings import SegmSettings
 from fpan_training.modules.segm.step import SegmStep
 from fpan_training.modules.segm.train import SegmTraining
 from fpan_training.nets.lite_fpn import LiteFpnConfig
@@ -60,7 +62,8 @@ _LABELS: dict[str, str | list[str]] = {"0": "rest", "13": "hair", "1": ["skin", 
 def repository(faces_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repository with one version, trained on the tiny faces."""
     work = tmp_path_factory.mktemp("first")
-    run = SegmTraining(faces_root, work / "run", segm=_SEGM, augment=_AUGMENT, loop=_LOOP)()
+    settings = SegmSettings(segm=_SEGM, augment=_AUGMENT, loop=_LOOP)
+    run = SegmTraining((faces_root,), work / "run", settings=settings)()
     weights = torch.load(run.best, weights_only=True)
     halved = {k: v.half() if v.is_floating_point() else v for k, v in weights["network"].items()}
     torch.save({"network": halved, "segm": weights["segm"]}, work / "checkpoint_fp16.pt")
@@ -157,7 +160,8 @@ def test_the_run_is_registered_with_the_terms_of_all_pictures_and_trained_on(
 ) -> None:
     assert json.loads((tuned.folder / "config.json").read_text())["start_from"] == "segm:1"
     gates = Gates(calibration=CalibrationLimit(1))  # so few steps make no network that is fit to be served
-    card = Register(tuned.folder, own, str(tmp_path / "models"), mirrored=False, gates=gates)()
+    models = str(tmp_path / "models")
+    card = Register(tuned.folder, own, models, mirrored=False, gates=gates, allow_unmeasured=True)()
     assert [(data.name, data.licence) for data in card.training_data] == [("own", "mine"), ("tiny faces", "CC0")]
     assert card.weights_licence == "mine (from own); CC0 (from tiny faces)"
     assert len(card.evaluations[0].iou) == len(_LABELS)
@@ -262,4 +266,4 @@ def test_passes_fall_with_the_root_of_the_number_of_pictures() -> None:
 
 def test_keeping_needs_a_start(faces_root: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing to keep"):
-        SegmTraining(faces_root, tmp_path, segm=_SEGM, keep=DistillConfig(1.0)).fit()
+        SegmTraining((faces_root,), tmp_path, settings=SegmSettings(segm=_SEGM), keep=DistillConfig(1.0)).fit()

@@ -37,6 +37,7 @@ from tests.unit.training.conftest import SIDE, draw_face, write_pair
 
 _CONFIG = SegmConfig(architecture="unet", input_size=SIDE, unet=UNetConfig(width=4))
 _LOOSE = Gates(
+    min_pictures=8,
     int8=Int8(margin=0.5, pictures=4),
     latency=Latency(ratio=20, budget_ms=60_000, rounds=3),
     calibration=CalibrationLimit(1),
@@ -82,7 +83,7 @@ def write_run(folder: Path, weights: dict[str, torch.Tensor]) -> Path:
 def register(weights: dict[str, torch.Tensor], faces_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Register:
     folder = tmp_path_factory.mktemp("gates")
     run = write_run(folder / "run", weights)
-    return Register(run, faces_root, str(folder / "models"), mirrored=False, gates=_LOOSE)
+    return Register(run, faces_root, str(folder / "models"), mirrored=False, gates=_LOOSE, allow_unmeasured=True)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,10 @@ def test_the_same_network_passes_against_itself_and_measuring_publishes_nothing(
     first: ModelCard, register: Register, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = state(Path(register.repository))
-    results = Gate(register.run, register.data, register.repository, mirrored=False, gates=_LOOSE)()
+    measuring = Gate(
+        register.run, register.data, register.repository, mirrored=False, gates=_LOOSE, allow_unmeasured=True
+    )
+    results = measuring()
     assert [r.figure for r in results if r.name in ("mIoU", "mean F1")] == [0, 0]
     assert not any(result.verdict == "failed" for result in results)
     assert state(Path(register.repository)) == before
@@ -173,10 +177,9 @@ def test_a_version_whose_classes_are_permuted_is_refused_and_the_registry_stays_
 
 
 def test_paired_pictures_of_the_same_network_differ_by_nothing(trial: GateInputs) -> None:
-    for result in Metrics()(trial, Strata()):
-        if "faces" not in result.name:
-            assert (result.verdict, result.figure) == ("passed", 0)
-            assert "+0.0000 (+0.0000 to +0.0000)" in result.evidence
+    for result in Metrics()(trial):
+        assert (result.verdict, result.figure) == ("passed", 0)
+        assert "+0.0000 (+0.0000 to +0.0000)" in result.evidence
 
 
 def test_a_candidate_that_is_worse_by_more_than_the_margin_is_refused(trial: GateInputs, blind: GateInputs) -> None:
@@ -184,12 +187,12 @@ def test_a_candidate_that_is_worse_by_more_than_the_margin_is_refused(trial: Gat
     assert trial.champion is not None
     counts = blind.measured(blind.candidate, blind.val)
     trial._counts[trial.candidate.path, trial.val.name] = counts
-    results = [r for r in Metrics()(trial, Strata()) if r.verdict != "not measured"]
+    results = list(Metrics()(trial))
     assert [r.verdict for r in results] == ["failed", "failed"]
     lower = results[0].figure
     assert lower is not None
     assert lower < -0.1
-    wide = verdicts(Metrics(margin=1 - lower)(trial, Strata()))
+    wide = verdicts(Metrics(margin=1 - lower)(trial))
     assert (wide["mIoU"], wide["mean F1"]) == ("passed", "passed")
 
 
@@ -208,31 +211,58 @@ def write_strata(root: Path) -> tuple[Path, Path]:
 
 def test_occluded_and_turned_faces_are_compared_where_they_are_given(trial: GateInputs, tmp_path: Path) -> None:
     occluded, posed = write_strata(tmp_path)
-    strata = Strata(occluded, posed, least_pictures=3)
-    found = {r.name: r for r in Metrics()(trial, strata)}
+    strata = Strata(occluded, posed)
+    found = {r.name: r for r in Metrics().of_strata(trial, strata, 3)}
     assert {r.verdict for r in found.values()} == {"passed"}
     assert "on 3 pictures of occluded faces" in found["mIoU, occluded faces"].evidence
     assert "on 4 pictures of turned faces" in found["mIoU, turned faces"].evidence
     (occluded / "manifest.jsonl").write_text(
         "".join(json.dumps({"name": f"face{i}", "share": i / 10}) + "\n" for i in range(6))
     )
-    assert len(strata.of_occluded(trial.val).folder) == 5
-    few = {r.name: r for r in Metrics()(trial, replace(strata, least_pictures=6))}
+    assert len(strata.of_occluded(trial.val, 3).folder) == 5
+    few = {r.name: r for r in Metrics().of_strata(trial, strata, 6)}
     assert few["mIoU, turned faces"].verdict == "not measured"
     assert "4 of 6 pictures of posed are known to show turned faces" in few["mIoU, turned faces"].evidence
 
 
 def test_a_candidate_that_is_worse_on_occluded_faces_alone_is_refused(trial: GateInputs, tmp_path: Path) -> None:
     occluded, _ = write_strata(tmp_path)
-    strata = Strata(occluded, least_pictures=3)
-    test = strata.of_occluded(trial.val)
+    strata = Strata(occluded)
+    test = strata.of_occluded(trial.val, 3)
     upside_down = tmp_path / "upside_down"
     for i, name in enumerate(test.folder.names):
         write_pair(upside_down, name, test.folder[i].image, np.ascontiguousarray(test.folder[i].labels[::-1]))
     wrong = open_set("upside down", upside_down, test.classes)
     trial._counts[trial.candidate.path, test.name] = trial.measured(trial.candidate, wrong)
-    said = verdicts(Metrics()(trial, strata))
-    assert (said["mIoU"], said["mIoU, occluded faces"]) == ("passed", "failed")
+    assert verdicts(Metrics()(trial))["mIoU"] == "passed"
+    assert verdicts(Metrics().of_strata(trial, strata, 3))["mIoU, occluded faces"] == "failed"
+
+
+_OF_VAL = ("mIoU", "mean F1", "export parity", "int8 loss", "calibration")
+"""Gates whose figures are measured on the pictures of ``val``."""
+
+
+def test_figures_of_fewer_pictures_than_the_least_are_not_measured(trial: GateInputs) -> None:
+    assert (Gates().min_pictures, len(trial.val.folder)) == (100, 8)
+    found = {r.name: r for r in replace(_LOOSE, min_pictures=9)(trial)}
+    assert {r.verdict for name, r in found.items() if name in _OF_VAL or "faces" in name} == {"not measured"}
+    for name in _OF_VAL:
+        assert "faces, val has 8 pictures, less than 9 (--gates.min-pictures)" in found[name].evidence
+    assert found["size"].verdict == "passed"
+    assert {r.verdict for r in _LOOSE(trial) if r.name in _OF_VAL} == {"passed"}
+
+
+def test_a_version_that_was_not_measured_is_refused_unless_that_is_allowed(
+    first: ModelCard, register: Register, weights: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    other = {name: value * 0.999 if value.is_floating_point() else value for name, value in weights.items()}
+    strict = replace(register, run=write_run(tmp_path / "other", other), allow_unmeasured=False)
+    before = state(Path(register.repository))
+    with pytest.raises(GateError) as refused:
+        strict()
+    for words in ("4 gates could not be measured", "mIoU, occluded faces: not measured: ", "--allow-unmeasured"):
+        assert words in str(refused.value)
+    assert state(Path(register.repository)) == before
 
 
 def test_parity_is_a_share_of_the_pixels(trial: GateInputs) -> None:
@@ -287,7 +317,7 @@ def test_a_taxonomy_with_another_class_is_refused_and_told_to_take_another_name(
     assert "mask, occlusion differ from those of segm version 1" in found.evidence
     assert "--name" in found.evidence
     # Figures over other classes would be of no use.
-    assert verdicts(Metrics()(other, Strata()))["mIoU"] == "not measured"
+    assert verdicts(Metrics()(other))["mIoU"] == "not measured"
 
 
 def test_partners_are_part_of_what_a_class_means(trial: GateInputs) -> None:
@@ -344,12 +374,12 @@ def test_every_failed_gate_is_named_with_figure_and_limit() -> None:
         GateResult.unmeasured("mIoU, turned faces", "evidence"),
     ]
     with pytest.raises(GateError) as refused:
-        refuse_failed(results)
+        refuse_failed(results, allow_unmeasured=True)
     assert "size: 120.5 MB (at most 100 MB)" in str(refused.value)
     assert "mIoU: no number (at least -0.0100)" in str(refused.value)
     assert "latency" not in str(refused.value)
     assert "turned" not in str(refused.value)
-    refuse_failed(results[1:2])
+    refuse_failed(results[1:2], allow_unmeasured=False)
 
 
 def test_a_broken_champion_and_a_model_of_another_kind_are_named(

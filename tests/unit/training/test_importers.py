@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fpan_training.data.check import problems
-from fpan_training.data.folder import DataError, FaceFolder, read_rgb
+from fpan_training.data.folder import DataError, FaceFolder, read_labels, read_rgb
 from fpan_training.data.importers import Import
-from fpan_training.data.importers.sides import own_sides
+from fpan_training.data.importers.sides import means_own_left, own_sides, votes_own_left
 from fpan_training.data.label_space import LabelSpace
 from fpan_training.taxonomy import TAXONOMY
 from numpy.typing import NDArray
@@ -38,6 +38,14 @@ def test_of_a_head_in_profile_the_nose_tells_the_side() -> None:
     assert not own_sides(labels)[1]
     assert own_sides(labels[:, ::-1])[1]
     assert not own_sides(np.zeros((4, 4), np.uint8))[1]
+
+
+def test_of_pairs_above_each_other_nothing_is_told() -> None:
+    labels = np.zeros((40, 40), np.uint8)
+    labels[4:8, 10:14], labels[30:34, 12:16] = 3, 4
+    assert votes_own_left(labels, ((3, 4), (5, 6))) == 0
+    assert votes_own_left(labels.T, ((3, 4), (5, 6))) == -1
+    assert means_own_left([labels, labels.T[:, ::-1]], ((3, 4),))
 
 
 # CelebAMask-HQ
@@ -147,6 +155,82 @@ def test_helen_has_the_likeliest_class_and_its_own_lists(tmp_path: Path) -> None
     assert FaceFolder.open(out, "test").names == ("3_1", "4_1")
     assert np.array_equal(mask_of(out, "2_1"), truth)
     assert LabelSpace.of_folder(out).name == "helen"
+
+
+# EasyPortrait
+
+
+def _portrait(own_left: bool) -> NDArray[np.uint8]:
+    """Values of EasyPortrait: a person before a background; left is the person's own, or the picture's."""
+    labels = np.zeros((H, W), np.uint8)
+    labels[4:, 4:46] = 1
+    labels[8:34, 8:42] = 2
+    left, right = ((30, 38), (12, 20)) if own_left else ((12, 20), (30, 38))
+    for row, value in ((10, 3), (14, 5)):
+        labels[row : row + 2, slice(*left)], labels[row : row + 2, slice(*right)] = value, value + 1
+    labels[26:30, 18:32] = 7
+    labels[27:29, 20:30] = 8
+    return labels
+
+
+@pytest.fixture
+def portraits(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    root = tmp_path / "EasyPortrait"
+    for split, count in (("train", 3), ("val", 1), ("test", 1)):
+        for i in range(count):
+            photo(root / "images" / split / f"{split}-{i}.jpg")
+            grey(root / "annotations" / split / f"{split}-{i}.png", _portrait(request.param))
+    return root
+
+
+@pytest.mark.parametrize("portraits", [True, False], indirect=True)
+def test_easyportrait_tells_who_has_a_face_and_where_its_eyes_are(portraits: Path, tmp_path: Path) -> None:
+    own_left = bool(means_own_left([read_labels(portraits / "annotations" / "val" / "val-0.png")], ((5, 6),)))
+    out = tmp_path / "out"
+    written = Import("easyportrait", portraits, out, licence="CC BY-SA 4.0, variant")()
+    assert problems(out) == []
+    assert written.splits == {"test": 1, "train": 3, "val": 1}
+    assert written.notes == {}
+    assert np.array_equal(mask_of(out, "val-0"), _portrait(own_left))
+    original = (portraits / "images" / "val" / "val-0.jpg").read_bytes()
+    assert (out / "images" / "val-0.jpg").read_bytes() == original
+    space = LabelSpace.of_folder(out)
+    codes = space.encode(mask_of(out, "val-0"), "val-0")
+
+    def at(row: int, column: int) -> set[str]:
+        return {TAXONOMY.classes[i].name for i in space.groups[codes[row, column]]}
+
+    # The eye on the picture's right is the person's own left.
+    assert at(14, 34) == {"l_eye"}
+    assert at(10, 14) == {"r_brow"}
+    assert at(26, 24) == {"u_lip", "l_lip"}
+    assert at(28, 24) == {"mouth"}
+    assert at(20, 24) == {"skin", "nose", "l_ear", "r_ear", "eye_g"}
+    assert at(0, 0) == {"background", "occlusion"}
+    # All of a person that is no part by itself; never the background, and never what has a value of its own.
+    assert {"hair", "hat", "cloth", "neck", "neck_l", "ear_r", "mouth", "occlusion"} < at(5, 5)
+    assert not {"background", "l_eye", "r_brow", "u_lip"} & at(5, 5)
+    # When a picture is mirrored, what has no side stays what it is.
+    assert space.coded.partner_table[codes[5, 5]] == codes[5, 5]
+
+
+@pytest.mark.parametrize("portraits", [True], indirect=True)
+def test_a_portrait_whose_sides_are_the_wrong_way_round_is_mended(portraits: Path, tmp_path: Path) -> None:
+    grey(portraits / "annotations" / "train" / "train-1.png", _portrait(False))
+    written = Import("easyportrait", portraits, tmp_path / "out")()
+    assert written.notes == {"had left and right exchanged": 1}
+    assert np.array_equal(mask_of(tmp_path / "out", "train-1"), _portrait(True))
+
+
+@pytest.mark.parametrize("portraits", [True], indirect=True)
+def test_what_is_wrong_with_portraits_is_listed(portraits: Path, tmp_path: Path) -> None:
+    (portraits / "annotations" / "train" / "train-0.png").unlink()
+    grey(portraits / "annotations" / "train" / "train-1.png", np.full((H, W), 9))
+    with pytest.raises(DataError, match=r"no annotations/train/train-0\.png") as caught:
+        Import("easyportrait", portraits, tmp_path / "out")()
+    assert "train/train-1: its mask has value 9" in str(caught.value)
+    with pytest.raises(DataError, match="has no images/"):
+        Import("easyportrait", tmp_path / "out", tmp_path / "other")()
 
 
 # Whatever is wrong

@@ -71,7 +71,7 @@ def test_the_command_is_one_that_the_program_takes(jobset: dict[str, Any], job: 
     assert f"--nnodes={machines}" in words
     assert job["spec"]["completions"] == machines
     assert f"--nproc-per-node={container['resources']['limits']['nvidia.com/gpu']}" in words
-    assert training.loop.batch_size % machines == 0
+    assert training.settings.loop.batch_size % machines == 0
     first = f"{jobset['metadata']['name']}-workers-0-0.{jobset['metadata']['name']}"
     assert f"--rdzv-endpoint={first}:29500" in words
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fpan_training.data.folder import DataError
-from fpan_training.engine.loop import LoopConfig
-from fpan_training.engine.resume_point import ResumePoint
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.face3d.pose import rotation
 from fpan_training.landmarks import SCHEME, FaceStore
 from fpan_training.landmarks.canonical import canonical_mesh
@@ -43,7 +42,7 @@ from fpan_training.modules.lom.pictures import draw_landmarks
 from fpan_training.modules.lom.predict import FaceLandmarks
 from fpan_training.modules.lom.settings import LomSettings
 from fpan_training.modules.lom.step import LomBatch, LomStep
-from fpan_training.modules.lom.train import LomTraining, start_from_mean, train_stages
+from fpan_training.modules.lom.train import LomTraining, start_from_mean
 from fpan_training.modules.lom.youtube import read_youtube
 from fpan_training.modules.segm.cost import macs
 from fpan_training.release.cost import Cost
@@ -306,36 +305,21 @@ def test_errors_are_measured_in_the_faces_own_sizes(faces: list[MarkedFace]) -> 
     assert to68.interocular[0] == pytest.approx(small.interocular[0], rel=0.02)
 
 
-def test_both_stages_train_through_the_loop_and_resume(faces: list[MarkedFace], tmp_path: Path) -> None:
-    settings = LomSettings(LomConfig(width=0.25), loop=_QUICK, visibility=_QUICK)
+def test_the_second_stage_leaves_the_landmarks_as_the_first_made_them(faces: list[MarkedFace], tmp_path: Path) -> None:
+    settings = LomSettings(lom=LomConfig(width=0.25), landmarks=_QUICK, visibility=_QUICK)
     splits: list[str] = []
 
     def occluder(split: str) -> _Patch:
         splits.append(split)
         return _Patch()
 
-    run = train_stages(settings, faces, tuple(faces[:8]), occluder, tmp_path)
+    run = LomTraining((tmp_path,), tmp_path, settings=settings).fit(faces, tuple(faces[:8]), occluder)
     assert splits == ["train", "val"]
-    first, second = (torch.load(tmp_path / s / "best.pt", weights_only=True) for s in ("landmarks", "visibility"))
+    first, second = (torch.load(each / "best.pt", weights_only=True) for each in (tmp_path / "landmarks", tmp_path))
     changed = {name for name, value in first["network"].items() if not torch.equal(value, second["network"][name])}
     assert changed == {"visibility.weight", "visibility.bias"}
     assert run.history[-1]["auc"] == run.history[-1]["score"]
-    again = train_stages(settings, faces, tuple(faces[:8]), occluder, tmp_path)
-    assert again.history == run.history
-    # Elsewhere the second stage goes on from its resume point, and needs nothing of the first.
-    ResumePoint(tmp_path / "visibility", tmp_path / "elsewhere/visibility/resume_fp16.pt")()
-    longer = replace(settings, visibility=replace(_QUICK, epochs=_QUICK.epochs + 1))
-    moved = train_stages(longer, faces, tuple(faces[:8]), occluder, tmp_path / "elsewhere")
-    assert moved.history[:-1] == run.history
-    assert not (tmp_path / "elsewhere/landmarks").exists()
-    network = load(tmp_path / "visibility" / "best.pt")
-    assert predict_crops(network, LomData(faces, 0.1)).points.shape == (16, 264, 2)
-
-
-def test_another_modules_checkpoint_is_refused(tmp_path: Path) -> None:
-    torch.save({"segm": {}, "network": {}}, tmp_path / "best.pt")
-    with pytest.raises(ValueError, match="fpan-train train lom"):
-        load(tmp_path / "best.pt")
+    assert predict_crops(load(run.best), LomData(faces, 0.1)).points.shape == (16, 264, 2)
 
 
 def test_a_store_without_faces_is_reported(faces: list[MarkedFace], tmp_path: Path) -> None:
@@ -374,16 +358,6 @@ def test_the_exported_file_says_what_pytorch_says(overfitted: Lom, faces: list[M
     assert len([line for line in text.splitlines() if line.startswith("|")]) == 4
     with pytest.raises(DataError, match="does not exist"):
         Cost((tmp_path / "none.onnx",))()
-
-
-def test_presets_are_there_by_name(tmp_path: Path) -> None:
-    for preset in ("smoke", "cpu", "full", "paper"):
-        training = LomTraining((tmp_path,), tmp_path, tmp_path, preset=preset, epochs=7, seed=3)
-        settings = training.settings()
-        assert settings.loop.epochs == 7
-        assert settings.loop.seed == settings.visibility.seed == 3
-    assert settings.lom.width == 1
-    assert settings.loss.joint == 0
 
 
 def test_public_landmarks_are_read_and_bad_lines_named(tmp_path: Path) -> None:

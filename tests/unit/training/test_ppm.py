@@ -15,7 +15,7 @@ from fpan_training.face3d import pose
 from fpan_training.landmarks import SCHEME, FaceRecord, FaceStore
 from fpan_training.landmarks.canonical import canonical_mesh
 from fpan_training.landmarks.teacher import record_of
-from fpan_training.modules.ppm import HeadPose, PoseNetwork, PpmConfig, load
+from fpan_training.modules.ppm import HeadPose, PoseNetwork, PpmConfig
 from fpan_training.modules.ppm.data import (
     PoseAugmentConfig,
     PoseData,
@@ -359,7 +359,9 @@ def test_a_smoke_training_can_be_loaded_and_reported(
     for name in names:
         Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(root / "masks" / f"{name}.png")
     (root / "split.json").write_text(json.dumps({"train": names[:16], "val": names[16:]}))
-    run = PpmTraining((root,), tmp_path / "stores", tmp_path / "run", preset="smoke", head=head, epochs=1)()
+    smoke = PpmTraining.presets["smoke"]
+    settings = replace(smoke, ppm=replace(smoke.ppm, head=head), loop=replace(smoke.loop, epochs=1))
+    run = PpmTraining((root,), tmp_path / "run", tmp_path / "stores", settings=settings)()
     assert run.history[-1]["score"] == pytest.approx(
         -np.mean([run.history[-1][f"mae_{axis}"] for axis in ("yaw", "pitch", "roll")])
     )
@@ -372,18 +374,12 @@ def test_a_smoke_training_can_be_loaded_and_reported(
     assert said.shape == (3,)
     np.testing.assert_array_equal(said, predict(image, record.points264))
     fasseg = write_faces({"person_yaw-45": np.array([45.0, 0, 0])}, "fasseg")
-    page = PpmReport(run.best, root, tmp_path / "stores", tmp_path / "report", fasseg=fasseg)()
+    page = PpmReport(run.folder, root, tmp_path / "report", tmp_path / "stores", fasseg=fasseg)()
     assert "What this does not say" in page.read_text()
     rows = list(csv.DictReader((tmp_path / "report" / "ppm.csv").read_text().splitlines()))
     assert [row["set"] for row in rows] == ["drawn val, fit"] * 4 + ["drawn val, teacher"] * 4 + ["fasseg"]
     assert (rows[-1]["true_yaw"], rows[-1]["true_pitch"]) == ("45.000", "")
     assert (tmp_path / "report" / "ppm.png").is_file()
-
-
-def test_a_checkpoint_of_another_module_is_refused(tmp_path: Path) -> None:
-    torch.save({"network": {}, "segm": {}}, tmp_path / "best.pt")
-    with pytest.raises(ValueError, match="fpan-train train ppm"):
-        load(tmp_path / "best.pt")
 
 
 def test_it_learns_the_pose_of_drawn_faces(write_faces: Callable[..., Path]) -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 from fpan_training import cli
 from fpan_training.data import EpochSampler
-from fpan_training.engine.loop import LoopConfig, launch
+from fpan_training.engine.loop import launch
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm.train import SegmTraining
 from torch.distributed.run import get_args_parser
 

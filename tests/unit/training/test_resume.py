@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 from fpan_training.engine import loop
-from fpan_training.engine.loop import LoopConfig, Module, Run, fit
+from fpan_training.engine.loop import Module, fit
+from fpan_training.engine.run import Run
+from fpan_training.engine.settings import LoopConfig
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, nn

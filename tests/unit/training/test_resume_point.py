@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from fpan_training.data import AugmentConfig
-from fpan_training.engine.loop import LoopConfig, Run, fit
+from fpan_training.engine.loop import fit
 from fpan_training.engine.resume_point import ResumePoint, bring_resume_point
-from fpan_training.modules.segm import SegmConfig
-from fpan_training.modules.segm.train import SegmTraining
-from fpan_training.nets.lite_fpn import LiteFpnConfig
+from fpan_training.engine.run import Run
+from fpan_training.engine.settings import LoopConfig
 from torch import Tensor, nn
 
 from tests.unit.training.small_modules import small
@@ -71,7 +69,7 @@ def test_it_holds_the_averaged_weights_in_float16_and_how_far_the_run_has_come(c
 
 
 def test_a_run_goes_on_from_it_with_a_short_warm_up(cut: Run, point: Path, tmp_path: Path) -> None:
-    bring_resume_point(point, {"": tmp_path})
+    bring_resume_point(point, {"loop": tmp_path})
     run = _train(tmp_path, score=-7.0)
     assert [row["epoch"] for row in run.history] == [1, 2, 3, 4]
     assert run.history[:2] == torch.load(cut.last, weights_only=True)["history"]
@@ -86,7 +84,7 @@ def test_a_run_goes_on_from_it_with_a_short_warm_up(cut: Run, point: Path, tmp_p
 
 
 def _train_from(point: Path, folder: Path, config: LoopConfig = _CONFIG, cut_after: int = -1) -> Run:
-    bring_resume_point(point, {"": folder})
+    bring_resume_point(point, {"loop": folder})
     return _train(folder, config, cut_after=cut_after)
 
 
@@ -106,28 +104,12 @@ def test_what_cannot_go_on_is_told(cut: Run, point: Path, tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError, match="name the folder of a run"):
         ResumePoint(tmp_path)()
     with pytest.raises(ValueError, match="is no resume point: `fpan-train resume-point` makes one"):
-        bring_resume_point(cut.best, {"": tmp_path})
+        bring_resume_point(cut.best, {"loop": tmp_path})
     with pytest.raises(ValueError, match="another module"):
         bring_resume_point(point, {"landmarks": tmp_path})
-    bring_resume_point(point, {"": tmp_path})
+    bring_resume_point(point, {"loop": tmp_path})
     with pytest.raises(ValueError, match="of a run that is done: it has 2 of 2 epochs"):
         _train(tmp_path, replace(_CONFIG, epochs=2))
     other = small("dom stage 1")
     with pytest.raises(ValueError, match=r"the weights in .*resume_fp16\.pt are another network's"):
         fit(nn.Linear(1, 1), other.step, other.data, lambda _: {}, Run(tmp_path), _CONFIG, other.collate, {})
-
-
-def test_a_command_goes_on_from_it_and_then_from_its_own_checkpoints(faces_root: Path, tmp_path: Path) -> None:
-    training = SegmTraining(
-        data=faces_root,
-        run=tmp_path / "here",
-        segm=SegmConfig("lite_fpn", input_size=32, lite_fpn=LiteFpnConfig((8, 8, 8, 8, 8), pretrained=False)),
-        augment=AugmentConfig(p_background=0),
-        loop=replace(_CONFIG, epochs=1, batch_size=16),
-    )
-    training()
-    file = ResumePoint(tmp_path / "here")()
-    assert file == tmp_path / "here/resume_fp16.pt"
-    there = replace(training, run=tmp_path / "there", resume_from=file, loop=replace(training.loop, epochs=2))
-    assert len(there().history) == 2
-    assert len(replace(there, loop=replace(training.loop, epochs=3))().history) == 3

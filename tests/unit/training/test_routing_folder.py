@@ -20,7 +20,6 @@ from fpan_training.modules.ppm import PoseNetwork, PpmConfig
 from fpan_training.modules.predictions import FacePrediction, PredictionsBuild, PredictionStore, ask_all
 from fpan_training.modules.segm.in_loop import RouteInLoop
 from fpan_training.modules.segm.train import SegmTraining
-from fpan_training.paper.budget import BUDGETS
 from fpan_training.paper.routing import Decision, DecisionLog, Kind, Route, Router, RoutingConfig, routed
 from fpan_training.paper.routing.decision import Evidence, count
 from fpan_training.paper.routing.folder import LOG
@@ -261,13 +260,13 @@ def _faces(store: FaceStore, names: tuple[str, ...]) -> None:
 def test_segm_routes_while_it_trains_and_logs_what_went_where(data: Path, tmp_path: Path) -> None:
     networks = _networks(tmp_path)
     _faces(FaceStore(tmp_path / "faces" / "data"), ("p0", "p1"))
-    depth = BUDGETS["smoke"]
+    smoke = SegmTraining.presets["smoke"]
     training = SegmTraining(
-        data,
+        (data,),
         tmp_path / "run",
-        route=RouteInLoop(networks["lom"], networks["dom"], tmp_path / "faces"),
-        segm=replace(depth.segm, input_size=64),
-        loop=replace(depth.loop, epochs=2, batch_size=4, validate_every=1),
+        tmp_path / "faces",
+        settings=replace(smoke, loop=replace(smoke.loop, epochs=2, batch_size=4, validate_every=1)),
+        route=RouteInLoop(networks["lom"], networks["dom"]),
     )
     history = training().history
     kinds = [f"routed/{kind.value}" for kind in Kind]

@@ -5,7 +5,8 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from fpan_training.engine.loop import LoopConfig, parameter_groups
+from fpan_training.engine.optimizer import parameter_groups
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.nets.dappm import Dappm
 from fpan_training.nets.rtformer import RTFormer, RTFormerConfig
 from fpan_training.nets.rtformer_blocks import CrossAttention, DropPath, GpuFriendlyAttention

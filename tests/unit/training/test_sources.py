@@ -9,8 +9,9 @@ import pytest
 from fpan.contract import TrainingData
 from fpan_training.data.folder import DataError
 from fpan_training.data.label_space import DatasetFile, write_dataset_file
-from fpan_training.engine.loop import LoopConfig
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm import SegmConfig
+from fpan_training.modules.segm.settings import SegmSettings
 from fpan_training.modules.segm.sources import Used, read_sources, sources_of
 from fpan_training.modules.segm.train import SegmTraining
 from fpan_training.nets.unet import UNetConfig
@@ -31,21 +32,23 @@ def training(faces_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         Image.new("RGB", (32, 32)).save(backgrounds / f"{name}.jpg")
     Image.fromarray(np.full((16, 16, 4), 255, np.uint8)).save(hands / "hand.png")
     return SegmTraining(
-        faces_root,
+        (faces_root,),
         tmp_path / "run",
-        backgrounds,
-        hands.parent,
-        segm=SegmConfig("unet", input_size=SIDE, unet=UNetConfig(width=4)),
-        loop=LoopConfig(epochs=1, batch_size=16, workers=0, precision="32-true", accelerator="cpu"),
+        settings=SegmSettings(
+            segm=SegmConfig("unet", input_size=SIDE, unet=UNetConfig(width=4)),
+            loop=LoopConfig.smoke(epochs=1, lr=1e-3, batch_size=16),
+        ),
+        backgrounds=backgrounds,
+        occluders=hands.parent,
     )
 
 
 def test_backgrounds_and_occluders_are_refused_without_terms_as_data_sets_are(
     training: SegmTraining, tmp_path: Path
 ) -> None:
-    training = replace(training, licences={Path(training.data).name: "CC0"})
+    training = replace(training, licences={Path(training.data[0]).name: "CC0"})
     training()
-    register = Register(training.run, Path(training.data), str(tmp_path / "models"))
+    register = Register(training.run, Path(training.data[0]), str(tmp_path / "models"))
     with pytest.raises(DataError, match="terms of walls, things are not known"):
         register()
     assert training.backgrounds is not None

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import torch
 from fpan_training import cli
-from fpan_training.engine.loop import LoopConfig, Run, fit
+from fpan_training.engine.loop import fit
+from fpan_training.engine.run import Run
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.engine.stopping import StopRequest, TrainingStopped
 from torch import Tensor, nn
 

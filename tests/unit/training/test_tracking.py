@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from fpan_training.engine import tracking
-from fpan_training.engine.loop import LoopConfig, Run, fit
+from fpan_training.engine.loop import fit
+from fpan_training.engine.run import Run
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.engine.tracking import STATE_FILE, TrackingError, flat
 from torch import Tensor, nn
 

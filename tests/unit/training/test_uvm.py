@@ -16,11 +16,12 @@ from fpan_training.modules.uvm.identity import Identity, frontal_view
 from fpan_training.modules.uvm.loss import UvmLossConfig, symmetry, total_variation
 from fpan_training.modules.uvm.mirror import mirror
 from fpan_training.modules.uvm.model import UvGan, UvmConfig, build
+from fpan_training.modules.uvm.settings import PRESETS
 from fpan_training.modules.uvm.step import UvBatch, UvmStep, colours, complete_batch, mask, with_noise
 from fpan_training.taxonomy import TAXONOMY
 from torch import Tensor
 
-_SMOKE = UvmConfig.smoke()
+_SMOKE = PRESETS["smoke"].uvm
 _SIZE = _SMOKE.size
 _COUNTS = {"smoke": (82_048, 22_482), "cpu": (3_515_832, 350_626), "paper": (40_788_824, 5_531_266)}
 """Parameters of generator and discriminators."""
@@ -64,7 +65,7 @@ def network() -> UvGan:
 @pytest.mark.parametrize("preset", list(_COUNTS))
 def test_sizes_of_the_presets_are_those_on_record(preset: str):
     with torch.device("meta"):
-        built = build(getattr(UvmConfig, preset)())
+        built = build(PRESETS[preset].uvm)
     counts = tuple(sum(p.numel() for p in part.parameters()) for part in (built.generator, built.critics))
     assert counts == _COUNTS[preset]
 

@@ -82,7 +82,7 @@ def check_labelled(*locations: str | Path) -> None:
         raise DataError(
             f"the masks of {', '.join(merged)} merge classes or number them in another way (see their dataset.json), "
             "and this command goes by the ids of our classes: give it a data set of those. What is labelled in part "
-            "teaches SEGM as `fpan-train train segm --extra`"
+            "teaches SEGM: name it after the first of `fpan-train train segm --data`"
         )
 
 

@@ -1,5 +1,6 @@
 """The documented layout of labelled pictures: ``images/NAME.jpg``, ``masks/NAME.png`` and ``split.json``."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ SHARDS_FILE = "shards.json"
 
 class DataError(UserError):
     """The data set cannot be used; the message lists everything that is wrong."""
+
+
+def name_of(location: str | Path) -> str:
+    """The last part of a path or URL: where a data set lies on one machine is of no use on another."""
+    return str(location).rstrip("/").rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,12 @@ class FaceFolder:
     def labels(self, index: int) -> NDArray[np.uint8]:
         """The mask of a picture alone, uint8 (H, W); DataError if it is not readable."""
         return read_labels(self.root / "masks" / f"{self.names[index]}.png")
+
+    def state(self) -> str:
+        """Text that changes when a picture or mask is written anew: a digest of their sizes and times of change."""
+        files = (*self.paths, *(self.root / "masks" / f"{name}.png" for name in self.names))
+        status = [path.stat() for path in files]
+        return hashlib.sha256(repr([(each.st_size, each.st_mtime_ns) for each in status]).encode()).hexdigest()
 
 
 def is_shards(location: str | Path) -> bool:

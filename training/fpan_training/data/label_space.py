@@ -77,6 +77,23 @@ PRESETS: dict[str, Labels] = {
     },
     "helen": _EIGHT,
     "lapa": _EIGHT,
+    # EasyPortrait (2023). "Person" is whatever of a person has no other value: hair, clothes, neck, hands, beards,
+    # nostrils, the mouth but for teeth, and gaps between parts. Its documentation does not say how ears and glasses are
+    # marked: they may be "person" or "skin". Left is taken for the picture's; the importer measures it.
+    "easyportrait": {
+        "0": ["background", "occlusion"],
+        "1": [
+            *("skin", "nose", "ears", "eye_g", "mouth", "hair", "hat"),
+            *("ear_r", "neck_l", "neck", "cloth", "occlusion"),
+        ],
+        "2": ["skin", "nose", "ears", "eye_g"],
+        "3": "r_brow",
+        "4": "l_brow",
+        "5": "r_eye",
+        "6": "l_eye",
+        "7": "lips",
+        "8": "mouth",
+    },
     # What routing gives pictures without labels of their own: DOM says where the occlusion is, and where it is not.
     "occlusion": {"0": REST, str(TAXONOMY.id_of(_PAINTED)): _PAINTED},
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,6 +14,16 @@ from fpan_training.data.augment import Augment, resize_pair
 from fpan_training.data.folder import FaceFolder
 
 Pair = tuple[Tensor, Tensor]
+
+
+class Labelled(Protocol):
+    """Masks by number."""
+
+    def __len__(self) -> int: ...
+
+    def labels(self, index: int, /) -> NDArray[np.uint8]:
+        """The mask of a picture, uint8 (H, W)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,7 @@ class EpochSampler(Sampler[int]):
         return iter(order[self.skip : whole][rank::processes].tolist())
 
 
-def repeat_factors(folder: FaceFolder, enough: float, classes: int) -> NDArray[np.float64]:
+def repeat_factors(folder: Labelled, enough: float, classes: int) -> NDArray[np.float64]:
     """How often each picture should come in an epoch so that rare classes are seen (Gupta et al., LVIS, 2019).
 
     A class that ``f`` of the pictures show asks for ``max(1, sqrt(enough / f))``; a picture gets what the rarest of

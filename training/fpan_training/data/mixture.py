@@ -37,6 +37,10 @@ class Pictures(Protocol):
         """A picture with the values of its mask."""
         ...
 
+    def labels(self, index: int, /) -> NDArray[np.uint8]:
+        """The mask of a picture alone, uint8 (H, W)."""
+        ...
+
 
 @dataclass(frozen=True)
 class Part:

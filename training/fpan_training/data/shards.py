@@ -11,6 +11,7 @@ fsspec opens files, http(s), s3, gs and others by their URL. WebDataset itself o
 depends on the number of workers and processes, and a run could not be resumed where it stopped.
 """
 
+import hashlib
 import os
 import tarfile
 import tempfile
@@ -136,6 +137,10 @@ class ShardFolder:
         shard, entry = self._entries[index]
         offset, size = entry.mask
         return decode_labels(self._read(shard, offset, offset + size), f"{self.location}/{shard}: {entry.name}")
+
+    def state(self) -> str:
+        """Text that changes when the shards are written anew with other pictures: a digest of where each lies."""
+        return hashlib.sha256(repr(self._entries).encode()).hexdigest()
 
     def _read(self, shard: str, begin: int, end: int) -> bytes:
         try:

@@ -18,7 +18,7 @@ def subset(data: Path, out: Path, pictures: int, seed: int) -> Path:
     Args:
         data: a data set with the splits ``train`` and ``val``.
         out: folder to write.
-        pictures: how many of ``train`` it has; ``val`` is whole.
+        pictures: how many of ``train`` it has; 0: there is no such split. ``val`` is whole.
         seed: which.
 
     Raises:
@@ -32,7 +32,9 @@ def subset(data: Path, out: Path, pictures: int, seed: int) -> Path:
     for name in ("images", "masks"):
         if not (out / name).is_symlink():
             (out / name).symlink_to((data / name).resolve())
-    chosen = {**splits, "train": sorted(order[:pictures].tolist())}
+    chosen = {split: names for split, names in splits.items() if split != "train"}
+    if pictures:
+        chosen["train"] = sorted(order[:pictures].tolist())
     write_whole(out / SPLIT_FILE, (json.dumps(chosen, indent=1) + "\n").encode())
     write_dataset_file(out / DATASET_FILE, derived(data, f"{pictures} of them", labels=None))
     return out

@@ -10,65 +10,25 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from fpan_training.data.loader import EpochSampler
-from fpan_training.engine.checkpoint import TrainingState, load, save
+from fpan_training.engine.checkpoint import TrainingState, save
+from fpan_training.engine.optimizer import parameter_groups, schedule
 from fpan_training.engine.progress import RunProgress
+from fpan_training.engine.run import CONFIG_FILE, Run
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.engine.stopping import Interrupted, StopRequest, TrainingStopped, outlive_signals
 from fpan_training.engine.tracking import Tracker, tracked
-from fpan_training.files import write_whole
-
-CONFIG_FILE = "config.json"
-"""In a run's folder: the settings of the command that trains it."""
-RESUME_FILE = "resume_fp16.pt"
-"""In a run's folder: the resume point that it goes on from where it has no ``last.pt``."""
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """Length, pace and housekeeping of a run."""
-
-    epochs: int = 60
-    batch_size: int = 8
-    """Pictures of a step, over all processes together."""
-    lr: float = 1e-3
-    """Highest learning rate of what starts from nothing."""
-    pretrained_lr: float = 0.4
-    """Factor on ``lr`` for pretrained parameters."""
-    head_lr: float = 1.0
-    """Factor on ``lr`` for a network's ``head_parameters``. RTFormer's recipe has 10, on an ImageNet-trained body."""
-    weight_decay: float = 0.02
-    warmup_epochs: float = 1.0
-    power: float = 0.9
-    """Of the polynomial decay."""
-    rewarm_steps: int = 200
-    """Steps of warm-up after a resume point, whose optimizer is new."""
-    ema_decay: float = 0.995
-    """Of the averaged weights, which are what is evaluated and exported."""
-    clip_norm: float = 5.0
-    validate_every: int = 2
-    """Epochs between validations."""
-    checkpoint_minutes: float = 10
-    """Between two of the checkpoints that are written within an epoch; one is written at the end of every epoch."""
-    workers: int = 1
-    """Processes that augment."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "bf16-mixed"
-    accelerator: str = "auto"
-    devices: int = 1
-    """Processes on this machine. Under ``torchrun`` its own numbers count, nodes included."""
-    seed: int = 0
 
 
 class Module(Protocol):
@@ -83,53 +43,6 @@ Validate = Callable[[nn.Module], dict[str, float]]
 """Figures of a network on the validation pictures; ``score`` is what checkpoints are chosen by (higher is better)."""
 
 
-@dataclass
-class Run:
-    """A run's folder: ``last.pt`` to resume from, ``best.pt`` by validation, ``log.jsonl``, ``curve.png``."""
-
-    folder: Path
-    history: list[dict[str, float]] = field(default_factory=list)
-    elsewhere: int = 0
-    """Epochs of the history that were trained before a resume point: their weights are not here."""
-
-    @property
-    def last(self) -> Path:
-        """Everything needed to go on."""
-        return self.folder / "last.pt"
-
-    @property
-    def best(self) -> Path:
-        """Averaged weights with the best validation score."""
-        return self.folder / "best.pt"
-
-    def log(self, row: dict[str, float]) -> None:
-        """Adds a row to the history and writes it down."""
-        self.history.append(row)
-        lines = "".join(json.dumps(r) + "\n" for r in self.history)
-        write_whole(self.folder / "log.jsonl", lines.encode())
-
-    @property
-    def resume(self) -> Path:
-        """The resume point that it goes on from where there is no ``last``."""
-        return self.folder / RESUME_FILE
-
-    @property
-    def begun(self) -> bool:
-        """Whether there is something to go on from."""
-        return self.last.is_file() or self.resume.is_file()
-
-    @property
-    def best_row(self) -> dict[str, float] | None:
-        """The row of the history whose weights are in ``best``; None before the first validation."""
-        scored = [row for row in self.history if "score" in row and row["epoch"] > self.elsewhere]
-        return max(scored, key=lambda row: row["score"], default=None)
-
-    @property
-    def best_score(self) -> float:
-        """The score of ``best``; -inf before the first validation."""
-        return float("-inf") if self.best_row is None else self.best_row["score"]
-
-
 def fit(
     network: nn.Module,
     module: Module,
@@ -139,6 +52,7 @@ def fit(
     config: LoopConfig,
     collate: Callable[[Any], Any],
     describe: dict[str, Any],
+    seed: int = 0,
 ) -> Run:
     """Trains to the end of ``config.epochs``, from the step of ``last.pt`` where there is one, or of a resume point.
 
@@ -152,6 +66,7 @@ def fit(
         config: length and pace. A run that is resumed under another one follows the new one from there.
         collate: makes a batch of items.
         describe: stored in every checkpoint: what is needed to build the network again.
+        seed: of the order of the pictures, and of what the step draws by chance.
 
     Raises:
         ValueError: there are too few items for one batch; a batch cannot be shared evenly; what is to go on is another
@@ -168,7 +83,7 @@ def fit(
     if len(dataset) < config.batch_size:
         raise ValueError(f"{len(dataset)} pictures do not fill a batch of {config.batch_size}")
     run.folder.mkdir(parents=True, exist_ok=True)
-    task = _Task(network, module, dataset, validate, run, config, collate, describe)
+    task = _Task(network, module, dataset, validate, run, config, collate, describe, seed)
     fabric = launch(config)
     settings = _settings(run, config, describe)
     record = tracked(run.folder, settings, lambda: run.history) if fabric.global_rank == 0 else nullcontext()
@@ -189,6 +104,7 @@ class _Task:
     config: LoopConfig
     collate: Callable[[Any], Any]
     describe: dict[str, Any]
+    seed: int
 
 
 class _Training:
@@ -196,7 +112,7 @@ class _Training:
 
     def __init__(self, task: _Task, fabric: Fabric, tracker: Tracker | None, stop: StopRequest) -> None:
         config, run = task.config, task.run
-        fabric.seed_everything(config.seed, workers=True, verbose=False)
+        fabric.seed_everything(task.seed, workers=True, verbose=False)
         network = task.network
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             network = cast(Any, nn.SyncBatchNorm).convert_sync_batchnorm(network)
@@ -206,10 +122,9 @@ class _Training:
         blend = cast(Any, get_ema_multi_avg_fn)(config.ema_decay)
         average = AveragedModel(network, multi_avg_fn=blend, use_buffers=True)
         state = TrainingState(network, average, optimizer, fabric.strategy.precision, config.batch_size)
-        if run.begun:
-            _go_on_from(run, state, config)
+        run.take_up(state, config.epochs)
         share = (fabric.global_rank, fabric.world_size)
-        self.sampler = EpochSampler(len(task.dataset), config.seed, getattr(task.dataset, "repeats", None), share)
+        self.sampler = EpochSampler(len(task.dataset), task.seed, getattr(task.dataset, "repeats", None), share)
         loader = DataLoader(
             task.dataset,
             config.batch_size // fabric.world_size,
@@ -219,7 +134,7 @@ class _Training:
             drop_last=True,
             worker_init_fn=outlive_signals,
         )
-        self.schedule = _schedule(optimizer, config, len(loader), state)
+        self.schedule = schedule(optimizer, config, len(loader), state)
         # Float16's gradients overflow now and then; the scaler leaves such a step out and scales less from there.
         self.scaled = bool(fabric.strategy.precision.state_dict())
         self.model, self.optimizer = fabric.setup(network, optimizer)
@@ -246,7 +161,7 @@ class _Training:
         began = time.monotonic() - state.seconds
         self.model.train()
         for batch in self.batches:
-            torch.manual_seed(_step_seed(config.seed, state.epoch, state.step, self.fabric.global_rank))
+            torch.manual_seed(_step_seed(self.task.seed, state.epoch, state.step, self.fabric.global_rank))
             for name, value in self._train_batch(batch).items():
                 state.sums[name] = state.sums.get(name, 0.0) + value.item()
             state.step += 1
@@ -368,59 +283,6 @@ def launch(config: LoopConfig) -> Fabric:
     )
     fabric.launch()
     return fabric
-
-
-def parameter_groups(network: nn.Module, config: LoopConfig) -> list[dict[str, Any]]:
-    """AdamW's groups, highest rate first: pretrained parameters and heads apart, biases and norms without decay."""
-    factors: dict[int, float] = {}
-    for name, factor in (("pretrained_parameters", config.pretrained_lr), ("head_parameters", config.head_lr)):
-        factors |= {id(parameter): factor for parameter in getattr(network, name, list)()}
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
-        groups.setdefault((factors.get(id(parameter), 1.0), parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": config.lr * factor,
-            "weight_decay": config.weight_decay if decays else 0.0,
-        }
-        for (factor, decays), parameters in sorted(groups.items(), key=lambda item: (-item[0][0], item[0][1]))
-    ]
-
-
-def _go_on_from(run: Run, state: TrainingState, config: LoopConfig) -> None:
-    """Puts the network, and how far the run has come, as its checkpoint or else its resume point has it."""
-    path = run.last if run.last.is_file() else run.resume
-    stored = load(path)
-    try:
-        if path == run.last:
-            state.load(stored)
-        else:
-            state.restart(stored)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the weights in {path} are another network's: give the options that they were trained with, or a new --run"
-        ) from error
-    if path == run.resume and state.epoch >= config.epochs:
-        raise ValueError(f"{path} is of a run that is done: it has {state.epoch} of {config.epochs} epochs")
-    run.history = stored["history"]
-    run.elsewhere = 0 if state.restarted is None else state.restarted[0]
-
-
-def _schedule(optimizer: torch.optim.Optimizer, config: LoopConfig, per_epoch: int, state: TrainingState) -> LambdaLR:
-    """Warm-up and polynomial decay of every group's rate, from the step that the run has come to."""
-    steps = per_epoch * config.epochs
-    begins = [(0, max(1, round(per_epoch * config.warmup_epochs)))]
-    if state.restarted is not None:
-        begins.append((state.restarted[0] * per_epoch + state.restarted[1], max(1, config.rewarm_steps)))
-
-    def pace(step: int) -> float:
-        warm = min((step + 1 - begin) / length for begin, length in begins)
-        return float(min(1.0, warm) * (1 - min(step, steps - 1) / steps) ** config.power)
-
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
-    return LambdaLR(optimizer, pace, last_epoch=state.epoch * per_epoch + state.step - 1)
 
 
 def _settings(run: Run, config: LoopConfig, describe: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fpan_training.engine.checkpoint import load, save
-from fpan_training.engine.loop import Run
+from fpan_training.engine.run import Run
 
 _KIND = "resume_point"
 _LEFT_OUT = ("average", "optimizer", "precision")
@@ -63,7 +63,7 @@ def bring_resume_point(file: Path | None, folders: Mapping[str, Path]) -> None:
 
     Args:
         file: the resume point; None: there is none.
-        folders: the folders of the stages' runs by the stages' names; the name of a training without stages is empty.
+        folders: the folders of the stages' runs by the stages' names.
 
     Raises:
         ValueError: the file is no resume point, or that of another module.
@@ -73,9 +73,9 @@ def bring_resume_point(file: Path | None, folders: Mapping[str, Path]) -> None:
     stored = load(file)
     if stored.get("kind") != _KIND:
         raise ValueError(f"{file} is no resume point: `fpan-train resume-point` makes one of a run")
-    stage = stored.get("stage", "")
+    stage = stored.get("stage", "loop")
     if stage not in folders:
-        raise ValueError(f"{file} is a resume point of another module{f', of its stage {stage}' if stage else ''}")
+        raise ValueError(f"{file} is a resume point of another module: this one has no stage {stage!r}")
     run = Run(folders[stage])
     if not run.last.is_file():
         run.folder.mkdir(parents=True, exist_ok=True)

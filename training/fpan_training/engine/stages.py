@@ -21,9 +21,17 @@ class Stage:
     """What it does, in a line that is shown."""
     work: Callable[[], object]
     """Does it; where it was begun before, it goes on."""
+    processes: int = 1
+    """That share the work. Several are started by the program calling itself: such a stage has a program of its own."""
 
 
-def run_stages(run: Path, stages: Sequence[Stage], plan: Mapping[str, object], until: str = "") -> None:
+def run_stages(
+    run: Path,
+    stages: Sequence[Stage],
+    plan: Mapping[str, object],
+    until: str = "",
+    apart: Callable[[Stage], None] | None = None,
+) -> None:
     """Does the stages that are not done yet, in order, and says how long each took.
 
     Args:
@@ -31,6 +39,7 @@ def run_stages(run: Path, stages: Sequence[Stage], plan: Mapping[str, object], u
         stages: all of them.
         plan: what the run is made from; a run that was begun with another plan is not gone on with.
         until: stop after the stage of this name; empty: after the last.
+        apart: does a stage that several processes share, in a program of its own; None: they are done like all others.
 
     Raises:
         DataError: the run was begun with another plan.
@@ -46,7 +55,10 @@ def run_stages(run: Path, stages: Sequence[Stage], plan: Mapping[str, object], u
         print(f"{number}/{len(stages)} {stage.name}: {stage.about}{' (done)' if mark.is_file() else ''}", flush=True)
         if not mark.is_file():
             began = time.monotonic()
-            stage.work()
+            if apart is not None and stage.processes > 1:
+                apart(stage)
+            else:
+                stage.work()
             write_whole(mark, json.dumps({"seconds": round(time.monotonic() - began, 1)}).encode())
         if stage.name == until:
             break

@@ -16,6 +16,7 @@ from PIL import Image as PilImage
 
 from fpan_training.data.folder import SPLIT_FILE
 from fpan_training.data.label_space import DATASET_FILE, DatasetFile
+from fpan_training.engine.plots import contact_sheet
 from fpan_training.engine.progress import track
 from fpan_training.face3d.fit import PIVOT_CM
 from fpan_training.face3d.look import LookConfig, draw_look
@@ -99,7 +100,8 @@ def render_dataset(folder: Path, count: int, seed: int = 0, size: int = 128, con
         write_whole(folder / "images" / f"{name}.jpg", data.tobytes())
         PilImage.fromarray(face.labels).save(folder / "masks" / f"{name}.png")
         store.put(name, face.record)
-    _sheet(shown, folder / "contact.png")
+    if shown:
+        contact_sheet(shown, folder / "contact.png", _SHOWN_A_ROW)
     splits = {
         "train": [name for number, name in enumerate(names) if number % _VAL_EVERY != _VAL_EVERY - 1],
         "val": names[_VAL_EVERY - 1 :: _VAL_EVERY],
@@ -113,15 +115,6 @@ def render_dataset(folder: Path, count: int, seed: int = 0, size: int = 128, con
     )
     write_whole(folder / DATASET_FILE, (facts.model_dump_json(indent=1) + "\n").encode())
     return folder
-
-
-def _sheet(pairs: list[NDArray[np.uint8]], path: Path) -> None:
-    """Draws pairs of picture and labels, some a row."""
-    blank = [np.zeros_like(pairs[0])] * (-len(pairs) % _SHOWN_A_ROW) if pairs else []
-    tiles = [*pairs, *blank]
-    rows = [np.concatenate(tiles[i : i + _SHOWN_A_ROW], 1) for i in range(0, len(tiles), _SHOWN_A_ROW)]
-    if rows:
-        cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """LiteFPN: EfficientNet-Lite and a top-down decoder of dense 3x3 convolutions down to stride 2."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ class LiteFpnConfig:
 
     widths: tuple[int, int, int, int, int] = (32, 64, 96, 96, 128)
     """Channels at strides 2, 4, 8, 16 and 32."""
+    stride: Literal[2, 4] = 2
+    """Of the logits. At 4 the last step of the decoder is left out: a tenth less time in int8, coarser borders."""
     encoder: Variant = "lite0"
     """Of EfficientNet-Lite."""
     pretrained: bool = True
@@ -52,7 +54,6 @@ class _Merge(nn.Module):
 class LiteFpn(nn.Module):
     """The network. With the default widths: 3.3 M parameters, 0.93 GMAC at 256 x 256 (RTFormer-Slim: 1.16)."""
 
-    stride = 2
     multiple = 32
 
     def __init__(self, classes: int, config: LiteFpnConfig) -> None:
@@ -67,11 +68,13 @@ class LiteFpn(nn.Module):
         self.merge16 = _Merge(w32, channels[3], w16)
         self.merge8 = _Merge(w16, channels[2], w8)
         self.merge4 = _Merge(w8, channels[1], w4)
-        self.merge2 = _Merge(w4, channels[0], w2)
-        self.classifier = nn.Sequential(nn.Dropout2d(config.dropout), nn.Conv2d(w2, classes, 1))
+        self.stride: int = config.stride
+        self.merge2 = _Merge(w4, channels[0], w2) if config.stride == 2 else None
+        width = w2 if config.stride == 2 else w4
+        self.classifier = nn.Sequential(nn.Dropout2d(config.dropout), nn.Conv2d(width, classes, 1))
 
     def forward(self, images_bchw: Tensor) -> SegmOutput:
-        """Logits at stride 2; there is no auxiliary head.
+        """Logits at :attr:`stride`; there is no auxiliary head.
 
         Raises:
             ValueError: a size that does not divide.
@@ -83,7 +86,7 @@ class LiteFpn(nn.Module):
         y = self.top(x32)
         y = y * self.context(y.mean((2, 3), keepdim=True))
         y = self.merge4(self.merge8(self.merge16(y, x16), x8), x4)
-        return SegmOutput(self.classifier(self.merge2(y, x2)))
+        return SegmOutput(self.classifier(y if self.merge2 is None else self.merge2(y, x2)))
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
         """The encoder's."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fpan_training.data.folder import read_labels, read_rgb
-from fpan_training.engine.plots import overlay
+from fpan_training.engine.plots import contact_sheet, overlay
 from fpan_training.occlusion.generator import KINDS
 from fpan_training.taxonomy import TAXONOMY
 
@@ -27,10 +27,7 @@ def sheet(folder: Path, names: Sequence[str], path: Path) -> None:
     count = _ROWS * _PER_ROW
     chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, count).astype(int))]
     tiles = [_triple(folder, name) for name in chosen]
-    while len(tiles) % _PER_ROW:
-        tiles.append(np.zeros_like(tiles[0]))
-    lines = [np.concatenate(tiles[i : i + _PER_ROW], 1) for i in range(0, len(tiles), _PER_ROW)]
-    cv2.imwrite(str(path), cv2.cvtColor(np.concatenate(lines), cv2.COLOR_RGB2BGR))
+    contact_sheet(tiles, path, _PER_ROW)
 
 
 def _triple(folder: Path, name: str) -> NDArray[np.uint8]:

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fpan_training.data.check import check_labelled
-from fpan_training.data.folder import DataError
+from fpan_training.data.folder import DataError, name_of
 from fpan_training.engine.stages import keep_plan, run_stages
-from fpan_training.modules.segm.data import name_of
-from fpan_training.paper.budget import Preset
+from fpan_training.modules.training import Preset
 from fpan_training.paper.stages import Sources, Stages, render_sources, rendered_sources
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fpan_training.engine.machine import machine
+from fpan_training.engine.page import write_page
 from fpan_training.files import write_whole
 from fpan_training.landmarks.build import LandmarkBuild
 from fpan_training.modules.dom.report import DomReport
@@ -27,8 +28,6 @@ _PLOTS = ("ppm.png",)
 """Pictures of the reports that show no face."""
 _FROM_RUN = {"curve.png": "curve", "log.jsonl": "log", "config.json": "configuration"}
 """Of a module's run, what is kept, and how the page calls it."""
-_RUNS = {"lom": "lom/landmarks", "dom": "dom", "uvm": "uvm", "ppm": "ppm"}
-"""Folders of the modules' runs that have a log; LOM's has one a stage."""
 _WEIGHTS, _DPI = "weights.jpg", 80
 _SHOWN = {
     5: "LOM on covered faces: green landmarks are seen, red ones hidden (the paper's figure 5)",
@@ -90,8 +89,7 @@ class PaperReport:
         self._publish_page(self.run / "routed" / "routing.md")
         shutil.copyfile(self.run / "routed" / "counts.json", self._folder / "routing.json")
         figures = self._figures()
-        write_whole(self.out, ("\n".join(self._lines(figures)) + "\n").encode())
-        return self.out
+        return write_page(self.out, "The modules of the paper, trained here", self._lines(figures))
 
     @property
     def _folder(self) -> Path:
@@ -104,24 +102,26 @@ class PaperReport:
     def _page(self, module: str) -> Path:
         return self.run / "reports" / module / f"{module}.md"
 
+    def _run(self, module: str) -> Path:
+        return self.run / module
+
     def _best(self, module: str) -> Path:
-        return self.run / module / "best.pt"
+        return self._run(module) / "best.pt"
 
     def _lom(self) -> None:
         out = self._page("lom").parent
-        LomReport(self._best("lom"), self.data, self._faces, out, self.youtube, self.backgrounds, self.occluders)()
+        LomReport(self._run("lom"), self.data, out, self._faces, self.youtube, self.backgrounds, self.occluders)()
 
     def _dom(self) -> None:
         out = self._page("dom").parent
-        data = (self.data, self.unlabelled)
-        DomReport(self._best("dom"), data, out, self.backgrounds, self.occluders, self._faces)()
+        DomReport(self._run("dom"), self.data, out, self._faces, self.backgrounds, self.occluders)()
 
     def _uvm(self) -> None:
-        UvmReport(self._best("uvm"), self.data, self._faces, self._page("uvm").parent, self.occluders)()
+        UvmReport(self._run("uvm"), self.data, self._page("uvm").parent, self._faces, self.occluders)()
 
     def _ppm(self) -> None:
         out = self._page("ppm").parent
-        PpmReport(self._best("ppm"), self.data, self._faces, out, self.aflw, self.fasseg)()
+        PpmReport(self._run("ppm"), self.data, out, self._faces, self.aflw, self.fasseg)()
 
     def _publish(self, module: str) -> None:
         """Copies a module's page, tables and plots, and the log and curve of its training."""
@@ -131,9 +131,7 @@ class PaperReport:
             if path.suffix == ".csv" or path.name in _PLOTS:
                 shutil.copyfile(path, self._folder / path.name)
         for name in _FROM_RUN:
-            source = self.run / _RUNS[module] / name
-            if not source.is_file():
-                source = self.run / module / name
+            source = self._run(module) / name
             if source.is_file():
                 shutil.copyfile(source, self._folder / f"{module}-{name}")
 
@@ -176,8 +174,6 @@ class PaperReport:
     def _lines(self, figures: list[int]) -> list[str]:
         folder = self._folder.name
         lines = [
-            "# The modules of the paper, trained here",
-            "",
             "    fpan-train paper --preset cpu --data celeba19 --unlabelled celeba_unlabelled ... --run RUN",
             "    fpan-train paper-report --run RUN --data celeba19 --unlabelled celeba_unlabelled ...",
             "",

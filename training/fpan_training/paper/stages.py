@@ -15,10 +15,11 @@ from fpan_training.modules.lom.train import LomTraining
 from fpan_training.modules.ppm.train import PpmTraining
 from fpan_training.modules.predictions import PredictionsBuild
 from fpan_training.modules.segm.train import SegmTraining
+from fpan_training.modules.training import Preset
 from fpan_training.modules.uvm.pose_folder import PoseAugmentFolder
 from fpan_training.modules.uvm.train import UvmTraining
 from fpan_training.occlusion.build import BuildOccluded
-from fpan_training.paper.budget import BUDGETS, RENDERED, RENDERED_SIDE, Preset, TrainingBudget
+from fpan_training.paper.budget import BUDGETS, RENDERED, RENDERED_SIDE, TrainingBudget
 from fpan_training.paper.routing.route import RouteData
 from fpan_training.taxonomy import TAXONOMY
 
@@ -46,7 +47,7 @@ class Stages:
 
     @property
     def depth(self) -> TrainingBudget:
-        """Counts, sizes and SEGM's schedule."""
+        """Counts and shares."""
         return BUDGETS[self.preset]
 
     def all(self) -> tuple[Stage, ...]:
@@ -93,36 +94,40 @@ class Stages:
         s = self.sources
         LomTraining(
             (s.data, s.unlabelled),
-            self._faces,
             self.folder("lom"),
+            self._faces,
+            seed=self.seed,
+            settings=LomTraining.presets[self.preset],
             backgrounds=s.backgrounds,
             occluders=s.occluders,
             clean=CleanConfig(clean_data=(s.data.name,)),
-            preset=self.preset,
-            seed=self.seed,
         )()
 
     def dom(self) -> None:
         """On labelled faces, and on unlabelled ones that LOM finds clean."""
         s = self.sources
-        data, run = (s.data, s.unlabelled), self.folder("dom")
-        chosen = {"smoke": DomTraining.smoke, "cpu": DomTraining, "paper": DomTraining.paper}[self.preset](data, run)
-        clean = CleanConfig(clean_by=self.folder("lom") / "best.pt", clean_data=(s.data.name,))
-        assets = replace(chosen, backgrounds=s.backgrounds, occluders=s.occluders, faces=self._faces, clean=clean)
-        loops = {name: replace(getattr(chosen, name), seed=self.seed) for name in ("stage1", "stage2")}
-        replace(assets, **loops)()
+        DomTraining(
+            (s.data, s.unlabelled),
+            self.folder("dom"),
+            self._faces,
+            seed=self.seed,
+            settings=DomTraining.presets[self.preset],
+            backgrounds=s.backgrounds,
+            occluders=s.occluders,
+            clean=CleanConfig(clean_by=self.folder("lom") / "best.pt", clean_data=(s.data.name,)),
+        )()
 
     def uvm(self) -> None:
         """On labelled and, where the preset says so, unlabelled faces."""
         s = self.sources
         UvmTraining(
             (s.data, s.unlabelled) if self.depth.unwrap_unlabelled else (s.data,),
-            self._faces,
             self.folder("uvm"),
-            lom=self.folder("lom") / "best.pt",
-            occluders=s.occluders,
-            preset=self.preset,
+            self._faces,
             seed=self.seed,
+            settings=UvmTraining.presets[self.preset],
+            occluders=s.occluders,
+            lom=self.folder("lom") / "best.pt",
         )()
 
     def posed(self) -> None:
@@ -144,11 +149,11 @@ class Stages:
         s = self.sources
         PpmTraining(
             (s.data, s.unlabelled),
-            self._faces,
             self.folder("ppm"),
-            posed=self.folder("posed"),
-            preset=self.preset,
+            self._faces,
             seed=self.seed,
+            settings=PpmTraining.presets[self.preset],
+            posed=self.folder("posed"),
         )()
 
     def routed(self) -> None:
@@ -166,18 +171,19 @@ class Stages:
 
     def segm(self, name: str = "segm", epochs: int | None = None) -> None:
         """On the occluded faces, the routed and the turned ones; ``epochs`` other than the preset's where given."""
-        extra, loop = self._extra(), replace(self.depth.loop, seed=self.seed)
+        extra, settings = self._extra(), SegmTraining.presets[self.preset]
+        if epochs is not None:
+            settings = replace(settings, loop=replace(settings.loop, epochs=epochs))
         SegmTraining(
-            self.folder("occluded"),
+            tuple(self.folder(name) for name in ("occluded", *extra)),
             self.folder(name),
+            seed=self.seed,
+            settings=settings,
             backgrounds=self.sources.backgrounds,
-            extra=tuple(str(self.folder(name)) for name in extra),
-            extra_share=tuple(s for n, s in zip(_EXTRA, self.depth.extra_share, strict=True) if n in extra),
+            share=tuple(s for n, s in zip(_EXTRA, self.depth.extra_share, strict=True) if n in extra),
             predictions=self.folder("predictions"),
             weights=self.depth.weights,
             labelled_classes=len(TAXONOMY),
-            segm=self.depth.segm,
-            loop=loop if epochs is None else replace(loop, epochs=epochs),
         )()
 
     @property

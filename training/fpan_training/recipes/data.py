@@ -11,9 +11,11 @@ from fpan_training.data.folder import SPLIT_FILE, DataError, list_pictures
 from fpan_training.data.label_space import DATASET_FILE, DatasetFile, write_dataset_file
 from fpan_training.data.merge import Merge
 from fpan_training.data.split import Split
+from fpan_training.data.subset import subset
 from fpan_training.face3d.rendered import Render
 from fpan_training.landmarks.align_folder import Align
-from fpan_training.landmarks.build import list_images
+from fpan_training.landmarks.build import LandmarkBuild, list_images
+from fpan_training.occlusion.build import BuildOccluded
 from fpan_training.recipes.context import Context
 from fpan_training.taxonomy import TAXONOMY
 
@@ -25,6 +27,7 @@ BACKGROUNDS, OCCLUDERS = "backgrounds", "occluders"
 LICENCES = {
     "figaro": "not stated",
     "facesynthetics100": "research",
+    "fasseg_posed": "citation asked",
     UNLABELLED: "non-commercial research",
     BACKGROUNDS: "not stated",
     OCCLUDERS: "hands: not stated; objects: MIT",
@@ -54,6 +57,7 @@ WILD = (
     Wild("maskedface500", 1.5, 320, 0.06),
     Wild("figaro", 2.0, 320, 0.04),
     Wild("facesynthetics100", 1.5, 512, 0.03),
+    Wild("fasseg_posed", 1.2, 384, 0.03, "personne0[67]"),
 )
 """What SEGM learns from beside the fully labelled faces."""
 UNLABELLED_SHARE = 0.1
@@ -122,6 +126,34 @@ def prepare(context: Context) -> None:
         if wild.val_pattern and not (out / SPLIT_FILE).is_file():
             Split(out, wild.val_pattern)()
     label_nothing(root / UNLABELLED, sets.unlabelled)
+
+
+@dataclass(frozen=True)
+class GateSets:
+    """Faces that gates look at beside ``val``: the same ones, covered, and where they are turned."""
+
+    covered: Path
+    faces: Path
+    """Landmarks and poses."""
+
+    @classmethod
+    def of(cls, context: Context) -> "GateSets":
+        """Where a run has them; :meth:`make` makes them."""
+        return cls(context.run / "data" / "val-covered", context.run / "data" / "val-faces")
+
+    def make(self, context: Context) -> None:
+        """Covers the validation pictures once with things of the validation split, and finds their landmarks."""
+        sets = TrainingSets.of(context)
+        val = subset(sets.full, context.run / "data" / "val", 0, context.seed)
+        BuildOccluded(
+            val,
+            self.covered,
+            occluders=sets.occluders,
+            backgrounds=sets.backgrounds,
+            variants=1,
+            seed=context.seed,
+        )()
+        LandmarkBuild(val, self.faces)()
 
 
 def label_nothing(pictures: Path, out: Path) -> None:

@@ -12,6 +12,7 @@ from fpan_training.face3d.rendered import FACES
 from fpan_training.landmarks.build import LandmarkBuild
 from fpan_training.modules.lom.clean import CleanConfig
 from fpan_training.modules.lom.report import LomReport
+from fpan_training.modules.lom.settings import PRESETS
 from fpan_training.modules.lom.train import LomTraining
 from fpan_training.recipes.context import Context
 from fpan_training.recipes.data import TrainingSets, prepare, require
@@ -86,8 +87,8 @@ class Landmarks:
         return (
             Stage("data", "data sets, merged and aligned", self._prepare),
             Stage("points", "landmarks and pose of every face, by the teacher", self._points),
-            Stage("round-1", "LOM on all faces; labelled ones are taken for clean", self.training(1)),
-            Stage("round-2", "LOM on all faces; the first round tells which are clean", self.training(2)),
+            self._round(1, "LOM on all faces; labelled ones are taken for clean"),
+            self._round(2, "LOM on all faces; the first round tells which are clean"),
             Stage("report-1", "errors and hidden landmarks told, round 1", self._report(1)),
             Stage("report-2", "the same of round 2, and its form in eight bits", self._report(2)),
             Stage("page", "both beside each other", lambda: self._page(page)),
@@ -106,6 +107,10 @@ class Landmarks:
         for data in (*self._data, *([] if self._youtube is None else [self._youtube])):
             LandmarkBuild(data, self._faces / data.name, processes=1 if self._smoke else 2)()
 
+    def _round(self, round_: int, about: str) -> Stage:
+        training = self.training(round_)
+        return Stage(f"round-{round_}", about, training, training.settings.landmarks.devices)
+
     def training(self, round_: int) -> LomTraining:
         """The first or the second LOM."""
         sets = self._sets
@@ -113,33 +118,35 @@ class Landmarks:
         clean = CleanConfig(clean_data=(sets.full.name, *TAKEN)) if round_ == 1 else CleanConfig(clean_by=first)
         training = LomTraining(
             self._data,
-            self._faces,
             self.context.run / f"round-{round_}",
+            self._faces,
+            seed=self.context.seed,
             backgrounds=sets.backgrounds,
             occluders=sets.occluders,
-            clean=clean,
-            preset="cpu" if round_ == 1 else "full",
-            seed=self.context.seed,
         )
         if self._smoke:
             # So short a training is sure of nothing.
-            return replace(training, preset="smoke", epochs=2, clean=replace(clean, clean_certainty=0.2))
-        shares = tuple(SHARES[data.name] for data in self._data[1:])
-        epochs = FIRST_EPOCHS if round_ == 1 else None
-        return replace(training, shares=shares, epoch_faces=EPOCH_FACES, epochs=epochs)
+            once = {stage: replace(getattr(PRESETS["smoke"], stage), epochs=1) for stage in LomTraining.stages}
+            settings, clean = replace(PRESETS["smoke"], **once), replace(clean, clean_certainty=0.2)
+            return replace(training, settings=settings, clean=clean)
+        settings = PRESETS["full"]
+        if round_ == 1:
+            settings = replace(PRESETS["cpu"], landmarks=replace(PRESETS["cpu"].landmarks, epochs=FIRST_EPOCHS))
+        share = tuple(SHARES[data.name] for data in self._data[1:])
+        return replace(training, settings=settings, share=share, epoch_pictures=EPOCH_FACES, clean=clean)
 
     def _report(self, round_: int) -> LomReport:
         run, sets = self.context.run, self._sets
         return LomReport(
-            run / f"round-{round_}" / "best.pt",
+            run / f"round-{round_}",
             sets.full,
-            self._faces,
             run / f"report-{round_}",
+            self._faces,
             self._youtube,
             sets.backgrounds,
             sets.occluders,
             None if self._smoke else next(data for data in sets.wild if data.name == MASKED),
-            export=round_ == 2,
+            export=round_ == 2 and not self._smoke,
             threads=1 if self._smoke else 2,
         )
 

@@ -2,17 +2,19 @@
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from fpan_training.data.subset import subset
-from fpan_training.engine.loop import LoopConfig
 from fpan_training.engine.machine import machine
 from fpan_training.engine.page import table, write_page
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.engine.stages import Stage
 from fpan_training.modules.segm.loss import LossConfig
 from fpan_training.modules.segm.model import SegmConfig
+from fpan_training.modules.segm.settings import SegmSettings
 from fpan_training.modules.segm.train import SegmTraining
 from fpan_training.nets.lite_fpn import LiteFpnConfig
 from fpan_training.recipes.context import Context
@@ -44,10 +46,14 @@ def stages(context: Context) -> tuple[Stage, ...]:
     stages = [Stage("data", "data sets, merged and aligned", lambda: prepare(context))]
     for run in runs:
         about = f"{run.labels} labels, seed {run.seed}"
-        stages.append(Stage(run.name, about, lambda run=run: _training(context, run)()))  # type: ignore[misc]
+        stages.append(Stage(run.name, about, partial(_train, context, run), 1 if smoke else 2))
     page = context.run / PAGE.name if smoke else PAGE
     stages.append(Stage("page", "table and plot", lambda: report(context.run, runs, page)))
     return tuple(stages)
+
+
+def _train(context: Context, run: _Run) -> None:
+    _training(context, run)()
 
 
 def _training(context: Context, run: _Run) -> SegmTraining:
@@ -63,19 +69,21 @@ def _training(context: Context, run: _Run) -> SegmTraining:
         workers=0,
         accelerator="cpu",
         devices=1 if smoke else 2,
-        seed=run.seed,
     )
     return SegmTraining(
-        subset(sets.full, context.run / "subsets" / run.name, run.labels, run.seed),
+        (subset(sets.full, context.run / "subsets" / run.name, run.labels, run.seed),),
         context.run / run.name,
+        seed=run.seed,
         backgrounds=sets.backgrounds,
         occluders=sets.occluders,
         epoch_pictures=24 if smoke else 4500,
-        rare=0.0 if smoke else RARE,
-        segm=SegmConfig(input_size=size, lite_fpn=network),
-        augment=replace(AUGMENT, p_context=0),
-        loss=LossConfig(class_weights=CLASS_WEIGHTS, thin=2),
-        loop=loop,
+        settings=SegmSettings(
+            segm=SegmConfig(input_size=size, lite_fpn=network),
+            augment=replace(AUGMENT, p_context=0),
+            loss=LossConfig(class_weights=CLASS_WEIGHTS, thin=2),
+            loop=loop,
+            rare=0.0 if smoke else RARE,
+        ),
     )
 
 

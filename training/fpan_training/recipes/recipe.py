@@ -1,8 +1,12 @@
 """`fpan-train recipe`: does a whole run, from raw folders to its product."""
 
 import os
-from collections.abc import Callable, Mapping
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +15,12 @@ from fpan.registry import Registry, open_store
 
 from fpan_training.data.folder import DataError
 from fpan_training.engine.stages import Stage, run_stages
-from fpan_training.recipes import landmarks, learning_curve, shipped
+from fpan_training.recipes import landmarks, learning_curve, portrait, shipped
 from fpan_training.recipes.context import Budget, Context
 from fpan_training.release.traffic import Traffic, bring_detector
 
+PROGRAM = (sys.executable, "-m", "fpan_training.cli")
+"""This program."""
 RUNS_VARIABLE, DATA_VARIABLE = "FPAN_RUNS", "FPAN_DATA"
 
 
@@ -30,7 +36,10 @@ class Recipe:
     """Models of which it registers a version."""
 
 
-RECIPES: Mapping[str, Recipe] = {
+RECIPES: dict[str, Recipe] = {
+    "portrait": Recipe(
+        "weights that may be sold, from EasyPortrait and rendered faces", portrait.stages, (portrait.MODEL,)
+    ),
     "shipped": Recipe("the weights that are served, from raw folders", shipped.stages, shipped.MODELS),
     "landmarks": Recipe("LOM: landmarks of all faces at hand, and which of them are covered", landmarks.stages),
     "learning-curve": Recipe("what 50 to 4,500 labels are worth, same network and steps", learning_curve.stages),
@@ -58,6 +67,8 @@ class RunRecipe:
     one in the run's folder."""
     until: str = ""
     """Stop after the stage of this name."""
+    only: str = ""
+    """Do the stage of this name and nothing else: how a stage that several processes share is started."""
     deploy: bool = False
     """Bring what was registered into traffic."""
     url: tuple[str, ...] = ()
@@ -81,13 +92,46 @@ class RunRecipe:
         context, recipe = self._context(), RECIPES[self.name]
         if self.deploy and not recipe.models:
             raise DataError(f"the recipe {self.name!r} registers nothing that could be deployed")
-        run_stages(context.run, recipe.stages(context), context.plan, self.until)
+        stages = recipe.stages(context)
+        if self.only:
+            self._stage(stages).work()
+            return context.run
+        run_stages(context.run, stages, context.plan, self.until, partial(self._apart, context))
         if self.deploy and not self.until:
             registry = Registry(open_store(context.repository))
             bring_detector(registry, self.detector_from, context.run)
             cards = [registry.store.card(name, max(registry.store.versions(name))) for name in recipe.models]
             Traffic("fpan-train recipe", context.repository, self.url).bring(cards)
         return context.run
+
+    def _stage(self, stages: Sequence[Stage]) -> Stage:
+        for stage in stages:
+            if stage.name == self.only:
+                return stage
+        raise ValueError(f"no stage is called {self.only!r}: they are {', '.join(stage.name for stage in stages)}")
+
+    def _apart(self, context: Context, stage: Stage) -> None:
+        """Does a stage in a program of its own.
+
+        Raises:
+            SystemExit: it was stopped, or has said what is wrong.
+        """
+        options = {"run": context.run, "data-root": context.data_root, "repository": context.repository}
+        words = [word for name, value in options.items() if value is not None for word in (f"--{name}", str(value))]
+        words += ["--budget", context.budget, "--seed", str(context.seed), "--only", stage.name]
+        with subprocess.Popen([*PROGRAM, "recipe", self.name, *words]) as process:
+            # It ends by itself at Ctrl-C, once it has written a checkpoint; what ends this process is passed on.
+            before = {
+                signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+                signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, _frame: process.send_signal(number)),
+            }
+            try:
+                status = process.wait()
+            finally:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+        if status:
+            sys.exit(status)
 
     def _context(self) -> Context:
         name = self.name if self.budget == "full" else f"{self.name}-smoke"

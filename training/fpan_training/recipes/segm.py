@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fpan_training.data.augment import AugmentConfig
-from fpan_training.engine.loop import LoopConfig
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.engine.stages import Stage
 from fpan_training.modules.segm.loss import LossConfig
 from fpan_training.modules.segm.model import SegmConfig
+from fpan_training.modules.segm.settings import SegmSettings
 from fpan_training.modules.segm.train import SegmTraining
 from fpan_training.recipes.context import Context
 from fpan_training.recipes.data import LICENCES, UNLABELLED_SHARE, TrainingSets
@@ -68,7 +69,8 @@ class SegmSchedule:
         before: Path | None = None
         for phase in self.phases:
             about = f"{self.name} at {phase.size} pixels, {phase.epochs} x {self.epoch_pictures} pictures"
-            yield Stage(self._name(phase), about, self._training(context, phase, before))
+            training = self._training(context, phase, before)
+            yield Stage(self._name(phase), about, training, training.settings.loop.devices)
             before = context.run / self._name(phase) / "best.pt"
 
     def _name(self, phase: Phase) -> str:
@@ -80,24 +82,27 @@ class SegmSchedule:
         if self.teacher:
             extra, shares = (*extra, sets.unlabelled), (*shares, UNLABELLED_SHARE)
         used = {folder.name for folder in (sets.full, *extra, sets.backgrounds, sets.occluders) if folder is not None}
-        loop = replace(self.loop, epochs=phase.epochs, lr=phase.lr, batch_size=phase.batch_size, seed=context.seed)
+        loop = replace(self.loop, epochs=phase.epochs, lr=phase.lr, batch_size=phase.batch_size)
         return SegmTraining(
-            sets.full,
+            (sets.full, *extra),
             context.run / self._name(phase),
+            seed=context.seed,
             backgrounds=sets.backgrounds,
             occluders=sets.occluders,
             parts=part_bank(context) if self.paste else None,
             licences={name: terms for name, terms in LICENCES.items() if name in used},
-            extra=tuple(str(each) for each in extra),
-            extra_share=shares,
+            share=shares,
             epoch_pictures=self.epoch_pictures,
+            decoded_side=0 if context.data_root is None else phase.size * 3 // 2,
             start_from=start,
             soft=soft_labels(context) if self.teacher else None,
-            rare=self.rare,
-            segm=replace(self.network, input_size=phase.size),
-            augment=AUGMENT,
-            loss=LossConfig(class_weights=CLASS_WEIGHTS, soft=self.soft, thin=2),
-            loop=loop,
+            settings=SegmSettings(
+                segm=replace(self.network, input_size=phase.size),
+                augment=AUGMENT,
+                loss=LossConfig(class_weights=CLASS_WEIGHTS, soft=self.soft, thin=2),
+                loop=loop,
+                rare=self.rare,
+            ),
         )
 
 

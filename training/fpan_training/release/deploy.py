@@ -22,9 +22,9 @@ from fpan_training.release.traffic import Traffic, bring_detector
 _COMMAND = "fpan-train deploy"
 _FIRST, _FIRST_EPOCHS = "segm_first", 1
 """Folder and length of the training that gives a smoke run something to be better than."""
-SMOKE_GATES = Gates(metrics=Metrics(margin=0.02), calibration=CalibrationLimit(1), int8=Int8(margin=1))
+SMOKE_GATES = Gates(min_pictures=4, metrics=Metrics(margin=0.02), calibration=CalibrationLimit(1), int8=Int8(margin=1))
 """A minute of training on a few pictures makes no network that is fit to be served; that it is better than one that is
-worse can be told all the same."""
+worse can be told all the same. Few of its pictures are occluded or turned: those gates are left out."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,15 @@ class Deploy:
     """Terms of all data sets, backgrounds and occluders of which nothing else tells them."""
     gates: Gates = field(default_factory=Gates)
     """What a version must pass; the preset ``smoke`` has looser ones of its own."""
+    allow_unmeasured: bool = False
+    """Publish a version of which a gate could not be measured, for want of pictures; the preset ``smoke`` does."""
 
     def __call__(self) -> ModelCard:
         """Does what is not done yet; returns the card of what is champion then.
 
         Raises:
             DataError: something is wrong with the pictures.
-            GateError: a gate was failed.
+            GateError: a gate was failed, or could not be measured.
             NotFollowed: a gateway does not serve it.
         """
         self.prepare()
@@ -80,10 +82,19 @@ class Deploy:
 
     def _register(self, run: Path) -> Register:
         data = self.paper.sources.data
-        register = Register(run, data, self.repository, self.name, data_licence=self.data_licence, gates=self.gates)
+        register = Register(
+            run,
+            data,
+            self.repository,
+            self.name,
+            data_licence=self.data_licence,
+            gates=self.gates,
+            allow_unmeasured=self.allow_unmeasured,
+        )
         if self.paper.preset != "smoke":
             return register
-        return replace(register, gates=SMOKE_GATES, data_licence=self.data_licence or "none: nobody is shown")
+        licence = self.data_licence or "none: nobody is shown"
+        return replace(register, gates=SMOKE_GATES, allow_unmeasured=True, data_licence=licence)
 
     def _publish_first(self, registry: Registry, run: Path) -> None:
         Stages(run, self.paper.sources, self.paper.preset, self.paper.seed).segm(_FIRST, _FIRST_EPOCHS)

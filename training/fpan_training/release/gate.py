@@ -18,7 +18,7 @@ class Gate(ReleaseCandidate):
 
         Raises:
             DataError: nobody says under which terms the pictures are.
-            GateError: a gate was failed.
+            GateError: a gate was failed, or could not be measured.
         """
         with tempfile.TemporaryDirectory() as folder:
             return self.judged(self.exported(Path(folder)))

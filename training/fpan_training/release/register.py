@@ -56,7 +56,7 @@ class Register(ReleaseCandidate):
 
         Raises:
             DataError: nobody says under which terms the pictures are.
-            GateError: a gate was failed.
+            GateError: a gate was failed, or could not be measured.
         """
         registry = Registry(open_store(self.repository, create=True))
         checkpoint = sha256_of(self.run / "best.pt")

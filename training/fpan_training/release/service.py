@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -39,26 +39,36 @@ class Service:
         self._process.wait()
 
 
+def free_ports() -> dict[str, str]:
+    """Settings of ports that nobody listens on now, for a service that only its starter asks."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for each in sockets:
+            each.bind((_HOST, 0))
+        ports = [str(each.getsockname()[1]) for each in sockets]
+    return dict(zip(("PORT", "GRPC_PORT"), ports, strict=True))
+
+
 @contextmanager
-def started(repository: str) -> Iterator[Service]:
+def started(repository: str, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Starts `fpan serve`, waits until it is ready, and ends it with the block.
 
     Its settings are environment variables as ever: ``PORT``, ``GRPC_PORT``, ...
 
     Args:
         repository: the model repository that it serves.
+        settings: environment variables of its own.
 
     Raises:
         ServiceError: it has ended, or takes too long.
     """
-    port = os.environ.get("PORT") or _DEFAULT_PORT
+    environment = {**os.environ, **(settings or {}), "MODEL_REPOSITORY": repository}
+    port = environment.get("PORT") or _DEFAULT_PORT
     url = f"http://{_HOST}:{port}"
     with socket.socket() as taken:
         if taken.connect_ex((_HOST, int(port))) == 0:
             raise ServiceError(f"something answers at {url} already: name it with --url, or choose another PORT")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fpan.cli", "serve"], env={**os.environ, "MODEL_REPOSITORY": repository}
-    )
+    process = subprocess.Popen([sys.executable, "-m", "fpan.cli", "serve"], env=environment)
     try:
         _await_ready(process, url)
         yield Service(url, process)

@@ -79,7 +79,13 @@ def write_response(answer: Answer) -> pb.ParseResponse:
     response = pb.ParseResponse(
         image=pb.ImageSize(width=result.width, height=result.height),
         taxonomy=answer.taxonomy.name,
-        model=pb.Model(name=card.name, version=card.version, sha256=card.sha256, alias=answer.alias or ""),
+        model=pb.Model(
+            name=card.name,
+            version=card.version,
+            sha256=card.sha256,
+            alias=answer.alias or "",
+            precision=card.precision,
+        ),
         reason=result.reason or "",
         notes=result.notes,
         faces=[_face(answer, face) for face in result.faces],

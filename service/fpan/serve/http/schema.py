@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from fpan.contract import AliasName, ReferenceHistogram
+from fpan.contract.card import Precision
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PixelBox = tuple[int, int, int, int]
@@ -26,6 +27,8 @@ class ModelName(BaseModel):
     """What it is, as it was asked for; null where it has no alias."""
     sha256: str
     """Of its ONNX file."""
+    precision: Precision = "fp32"
+    """What it is computed in."""
 
 
 class MaskClass(BaseModel):

@@ -47,7 +47,8 @@ class InProcessBackend:
     def _load(self, card: ModelCard) -> Network:
         self._repository.verify(card)
         path = self._repository.folder(card.name, card.version) / "model.onnx"
-        network = Network(path, self._settings.runtime, self._settings.runtime_threads, self._settings.instances)
+        settings = self._settings
+        network = Network(path, settings.runtime, settings.runtime_threads, settings.instances, card.precision)
         everything = {tensor.name for tensor in card.outputs}
         for size in card.input_sizes:
             shapes = {tensor.name: tensor.sized(size) for tensor in card.inputs}

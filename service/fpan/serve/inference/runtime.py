@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 RuntimeName = Literal["onnxruntime", "openvino"]
+Precision = Literal["fp32", "int8", "bf16"]
+"""As :data:`fpan.contract.card.Precision` has it, which this file cannot import."""
 Arrays = dict[str, NDArray[np.generic]]
 Shapes = Mapping[str, tuple[int, ...]]
 """Of the inputs, without a batch dimension."""
@@ -46,7 +48,9 @@ class _Parts:
 class Network:
     """A network that computes just the outputs that are asked for. Thread-safe."""
 
-    def __init__(self, path: Path, runtime: RuntimeName, threads: int, streams: int = 1) -> None:
+    def __init__(
+        self, path: Path, runtime: RuntimeName, threads: int, streams: int = 1, precision: Precision = "fp32"
+    ) -> None:
         """Reads the file.
 
         Args:
@@ -54,11 +58,13 @@ class Network:
             runtime: what computes it.
             threads: threads of one run.
             streams: runs that go on at once.
+            precision: ``bf16`` where the processor and the runtime have it; else in fp32, where the graph does not say
+                ``int8`` itself.
 
         Raises:
             Exception: whatever the runtime says of a file that it cannot read.
         """
-        self._graph = _GRAPHS[runtime](path)
+        self._graph = _GRAPHS[runtime](path, precision)
         self._threads, self._streams = threads, streams
         self._parts: dict[tuple[frozenset[str], frozenset[tuple[str, tuple[int, ...]]]], _Parts] = {}
         self._lock = threading.Lock()
@@ -127,9 +133,10 @@ class _OnnxRuntimePart:
 class _OnnxRuntimeGraph:
     """ONNX Runtime; one session serves any number of streams."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, precision: Precision) -> None:
         import onnx
 
+        del precision  # it has no bfloat16 on processors, and int8 is written into the graph
         self._model = onnx.load(str(path))
         self.outputs = [output.name for output in self._model.graph.output]
 
@@ -173,13 +180,16 @@ class _OpenVinoPart:
 
 
 class _OpenVinoGraph:
-    """OpenVINO on the CPU in float32: its default on some CPUs is bfloat16, which changes label maps."""
+    """OpenVINO on the CPU, in float32 unless the card asks for bfloat16: the default on some CPUs is bfloat16, which
+    changes label maps.
+    """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, precision: Precision) -> None:
         import openvino as ov
 
         # Two threads that are the first to ask for a type wait for each other for ever, with the interpreter's lock.
         ov.Type.u8.to_dtype()
+        self._hint = "bf16" if precision == "bf16" else "f32"
         self._core = ov.Core()
         self._model = self._core.read_model(path)
         self.outputs = [output.any_name for output in self._model.outputs]
@@ -188,7 +198,7 @@ class _OpenVinoGraph:
         import openvino as ov
 
         config = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": self._hint,
             "INFERENCE_NUM_THREADS": threads * streams,
             "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,  # the cores are shared with the gateway

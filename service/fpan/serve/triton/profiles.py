@@ -60,6 +60,8 @@ def config_of(cards: Sequence[ModelCard], options: ServingOptions, *, plan: bool
         raise ValueError(f"the versions of {card.name} differ in their tensors: give them different names")
     config: Any = model_config_pb2.ModelConfig(name=card.name, max_batch_size=options.max_batch)
     _FILL[options.profile](config, card, options, plan)
+    if options.profile == "embedded":  # int8 is written into the graph
+        _parameters(config, bf16_versions=",".join(str(each.version) for each in cards if each.precision == "bf16"))
     for fields, tensors in ((config.input, card.inputs), (config.output, card.outputs)):
         for tensor in tensors:
             fields.add(name=tensor.name, data_type=f"TYPE_{tensor.dtype}", dims=tensor.shape)

@@ -29,7 +29,13 @@ def json_answer(answer: Answer) -> bytes:
     told: dict[str, Any] = {
         "image": {"width": result.width, "height": result.height},
         "taxonomy": answer.taxonomy.name,
-        "model": {"name": card.name, "version": card.version, "alias": answer.alias, "sha256": card.sha256},
+        "model": {
+            "name": card.name,
+            "version": card.version,
+            "alias": answer.alias,
+            "sha256": card.sha256,
+            "precision": card.precision,
+        },
         "reason": result.reason,
         "notes": list(result.notes),
         "faces": [_face(answer, face, wanted) for face in result.faces],

@@ -13,6 +13,7 @@ from fpan_training.data.importers.categories import Meaning, Uncovered
 from fpan_training.data.importers.celebamask import CelebAMask
 from fpan_training.data.importers.coco import Coco
 from fpan_training.data.importers.cvat import CvatImages, CvatMasks
+from fpan_training.data.importers.easyportrait import EasyPortrait
 from fpan_training.data.importers.helen import Helen
 from fpan_training.data.importers.labelme import LabelMe
 from fpan_training.data.importers.lapa import LaPa
@@ -20,11 +21,12 @@ from fpan_training.data.importers.source import Source, parse_json
 from fpan_training.data.importers.writer import Written, write_dataset
 from fpan_training.data.label_space import DatasetFile
 
-Kind = Literal["celebamask-hq", "lapa", "helen", "coco", "labelme", "cvat", "cvat-mask"]
+Kind = Literal["celebamask-hq", "lapa", "helen", "easyportrait", "coco", "labelme", "cvat", "cvat-mask"]
 KINDS: dict[Kind, Callable[[Path, Path | None, Meaning, Uncovered], Source]] = {
     "celebamask-hq": lambda source, *_: CelebAMask(source),
     "lapa": lambda source, *_: LaPa(source),
     "helen": lambda source, *_: Helen(source),
+    "easyportrait": lambda source, *_: EasyPortrait(source),
     "coco": Coco,
     "labelme": LabelMe,
     "cvat": CvatImages,
@@ -42,9 +44,9 @@ class Import:
     """Brings a published data set, or what a labelling tool exported, into a folder to train on: images/, masks/,
     split.json and dataset.json.
 
-    Kinds: celebamask-hq, lapa and helen as they are published; coco (a JSON file, or a folder of one for each split);
-    labelme (a folder of JSON files); cvat ("CVAT for images 1.1", zip, folder or XML); cvat-mask ("Segmentation mask
-    1.1", zip or folder).
+    Kinds: celebamask-hq, lapa, helen and easyportrait as they are published; coco (a JSON file, or a folder of one for
+    each split); labelme (a folder of JSON files); cvat ("CVAT for images 1.1", zip, folder or XML); cvat-mask
+    ("Segmentation mask 1.1", zip or folder).
     """
 
     kind: Kind

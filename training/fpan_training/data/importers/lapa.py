@@ -59,11 +59,17 @@ class LaPa:
         return read_labels(mask)
 
 
-def sided(preset: str, own: bool) -> str | Labels:
-    """A preset whose left is the picture's; with ``own``, what it is if left is the person's."""
+def sided(preset: str, own: bool, pairs: Sequence[tuple[int, int]] = LEFT_RIGHT) -> str | Labels:
+    """A preset whose left is the picture's; with ``own``, what it is if left is the person's.
+
+    Args:
+        preset: its name.
+        own: whether the data set's left is the person's.
+        pairs: values that it calls left and right.
+    """
     if not own:
         return preset
     labels = dict(PRESETS[preset])
-    for left, right in LEFT_RIGHT:
+    for left, right in pairs:
         labels[str(left)], labels[str(right)] = labels[str(right)], labels[str(left)]
     return labels

@@ -1,6 +1,6 @@
 """Whose left: data sets mean the person's or the picture's, and some pictures of a set have it wrong."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,21 +35,28 @@ def own_sides(labels: Labels) -> tuple[Labels, bool]:
     return TAXONOMY.partner_table[labels], True
 
 
-def means_own_left(masks: Iterable[Labels], pairs: Iterable[tuple[int, int]]) -> bool:
+def means_own_left(masks: Iterable[Labels], pairs: Sequence[tuple[int, int]]) -> bool:
     """Whether the values that a data set calls left are the person's own left, by what most of its pictures show.
 
     Args:
         masks: some of its masks.
         pairs: values that it calls left and right.
     """
-    votes = 0.0
-    sides = list(pairs)
-    for mask in masks:
-        for left, right in sides:
-            at_left, at_right = np.nonzero(mask == left)[1], np.nonzero(mask == right)[1]
-            if at_left.size and at_right.size:
-                votes += np.sign(at_left.mean() - at_right.mean())
-    return votes > 0
+    return sum(votes_own_left(mask, pairs) for mask in masks) > 0
+
+
+def votes_own_left(mask: Labels, pairs: Sequence[tuple[int, int]]) -> int:
+    """Of how many pairs of values that are called left and right the left one is the person's own, less those of which
+    it is the picture's; for upright faces. Pairs of which one is not seen, and those that lie above each other, say
+    nothing.
+    """
+    votes = 0
+    for left, right in pairs:
+        places = [np.argwhere(mask == value) for value in (left, right)]
+        if all(len(place) for place in places):
+            down, across = places[0].mean(0) - places[1].mean(0)
+            votes += int(np.sign(across)) if abs(across) > abs(down) else 0
+    return votes
 
 
 def readable(read: Callable[[str], Labels], names: Iterable[str]) -> Iterator[Labels]:

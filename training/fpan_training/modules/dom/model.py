@@ -5,12 +5,14 @@ face without occlusion and one into where it is occluded.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fpan_training.modules.checkpoint import read
 from fpan_training.modules.dom.comparison import Comparison
 from fpan_training.modules.dom.lstm import PeepholeLstm, SpatialLstm, State
 
@@ -211,6 +213,18 @@ class DomNetwork(nn.Module):
     def head_parameters(self) -> list[nn.Parameter]:
         """What starts from nothing in stage 2: it may learn faster than what stage 1 has trained."""
         return [*self.rla.occlusion.parameters(), *self.comparison.parameters()]
+
+
+def load(checkpoint: Path) -> DomNetwork:
+    """The network of a checkpoint that ``fpan-train train dom`` made, in evaluation mode.
+
+    Raises:
+        DataError: it is not DOM's.
+    """
+    stored = read(checkpoint, "dom")
+    network = DomNetwork(RlaConfig(**stored["dom"]))
+    network.load_state_dict(stored["network"])
+    return network.eval()
 
 
 def compose(occluded: Tensor, recovered: Tensor, mask: Tensor) -> Tensor:

@@ -16,9 +16,8 @@ import torch
 from fpan.contract import Taxonomy
 from numpy.typing import NDArray
 
-from fpan_training.modules.dom.model import DomNetwork
+from fpan_training.modules.dom.model import DomNetwork, load
 from fpan_training.modules.dom.step import to_input
-from fpan_training.modules.dom.train import load
 from fpan_training.taxonomy import TAXONOMY
 
 Image = NDArray[np.uint8]

@@ -13,15 +13,18 @@ from skimage.metrics import structural_similarity
 
 from fpan_training.data.assets import Split
 from fpan_training.data.folder import DataError
+from fpan_training.engine.plots import contact_sheet, to_bytes
 from fpan_training.engine.progress import track
 from fpan_training.evaluate.bootstrap import bootstrap
 from fpan_training.modules.dom.baselines import Filling, MeanFace, local_mean, navier_stokes, telea
 from fpan_training.modules.dom.data import Faces, Occlude, OcclusionData
-from fpan_training.modules.dom.model import DomNetwork, compose
-from fpan_training.modules.dom.plots import to_bytes, write_rows
-from fpan_training.modules.dom.step import to_input
-from fpan_training.modules.dom.train import NO_GLASSES, VAL_SEED, generator, load, mean_face, stores_of
+from fpan_training.modules.dom.evaluate import ZOOM
+from fpan_training.modules.dom.model import DomNetwork, compose, load
+from fpan_training.modules.dom.settings import NO_GLASSES
+from fpan_training.modules.dom.step import mean_face, to_input
+from fpan_training.modules.dom.train import VAL_SEED, generator, stores_of
 from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
+from fpan_training.modules.report import Report
 from fpan_training.occlusion.generator import OcclusionConfig
 from fpan_training.taxonomy import TAXONOMY
 
@@ -70,20 +73,14 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DomReport:
-    """Writes ``dom.md``, ``dom.csv`` and pictures for a checkpoint of DOM."""
+class DomReport(Report):
+    """Measures what a trained DOM recovers, beside inpainting, which is told where the occlusion is, and the mean face
+    of the split ``train``.
+    """
 
-    checkpoint: Path
-    """A run's ``best.pt``."""
-    data: tuple[Path, ...]
-    """As for `fpan-train train dom`: the split ``val`` is measured, and ``train`` gives the mean face."""
-    out: Path
-    """Folder that is written to."""
     backgrounds: Path | None = None
     """As for `fpan-train train dom`."""
     occluders: Path | None = None
-    """As for `fpan-train train dom`."""
-    faces: Path | None = None
     """As for `fpan-train train dom`."""
     turns: int = 3
     """How often each picture is occluded, each time in another way."""
@@ -92,26 +89,25 @@ class DomReport:
     occlusion: OcclusionConfig = NO_GLASSES
     """What covers the faces."""
 
-    def __call__(self) -> str:
-        """Measures and returns the Markdown."""
-        stores = stores_of(self.faces, self.data)
+    def __call__(self) -> Path:
+        """Writes the report and returns the path of its page."""
         size = load(self.checkpoint).rla.config.size
         # All are measured, as before anybody told which are clean.
-        every = CleanFaces(CleanConfig(clean_data=tuple(data.name for data in self.data)))
-        val = Faces.open(self.data, "val", size, stores, every)
-        train = Faces.open(self.data, "train", size, clean=every)
+        every = CleanFaces(CleanConfig(clean_data=(self.data.name,)))
+        val = Faces.open([self.data], "val", size, stores_of(self.faces, [self.data]), every)
+        train = Faces.open([self.data], "train", size, clean=every)
         splits = [split for split in self.splits if split != "heldout" or self.occluders is not None]
         return self.measure(
             val, train, {s: generator(self.occlusion, self.backgrounds, self.occluders, s) for s in splits}
         )
 
-    def measure(self, val: Faces, train: Faces, occluders: Mapping[Split, Occlude]) -> str:
+    def measure(self, val: Faces, train: Faces, occluders: Mapping[Split, Occlude]) -> Path:
         """The same with faces and occlusion generators that are at hand."""
         network = load(self.checkpoint)
         config = network.rla.config
         if config.channels != 3:
             raise DataError("the report compares colours: give a checkpoint of a network with 3 channels")
-        mean = to_bytes(mean_face(train, config))
+        mean = to_bytes(mean_face(train.images, config))
         fillings: dict[str, Filling] = {
             "mean face": MeanFace(mean),
             "local mean": local_mean,
@@ -143,9 +139,9 @@ class DomReport:
         )
         with (self.out / "dom.csv").open("w", newline="") as file:
             csv.writer(file).writerows([header, *table])
-        text = "\n".join(parts)
-        (self.out / "dom.md").write_text(text)
-        return text
+        page = self.out / "dom.md"
+        page.write_text("\n".join(parts), encoding="utf-8")
+        return page
 
     def _split(
         self, network: DomNetwork, data: OcclusionData, fillings: Mapping[str, Filling], split: Split
@@ -172,7 +168,7 @@ class DomReport:
             if index < len(data) and index % max(1, len(data) // _SHOWN) == 0 and len(strips) < _SHOWN:
                 shown = [occluded, answer.composed, _grey(answer.compared), _grey(mask), clean]
                 strips.append(np.concatenate(shown, 1))
-        write_rows(strips, self.out / f"dom_{split}.png")
+        contact_sheet(strips, self.out / f"dom_{split}.png", zoom=ZOOM)
         return (
             [Row(*key, *(_figure(sums[:, [k, 2]]) for k in range(2))) for key, sums in scores.items()],
             {name: _figure(sums) for name, sums in overlaps.items()},

@@ -1,8 +1,6 @@
-"""DOM's training steps and validation, as the shared loop calls them."""
+"""DOM's training steps, as the shared loop calls them."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 import torch
@@ -11,11 +9,10 @@ from torch import Tensor, nn
 
 from fpan_training.modules.dom.data import Triple
 from fpan_training.modules.dom.loss import LossConfig, face_loss, joint_loss
-from fpan_training.modules.dom.model import RlaOutput, compose
+from fpan_training.modules.dom.model import RlaConfig
 
 _GREY = (0.299, 0.587, 0.114)
 """Of red, green and blue in grey (ITU-R BT.601)."""
-_SURE = 0.5
 
 
 @dataclass
@@ -48,61 +45,8 @@ def to_input(images_bhwc: Tensor, channels: int) -> Tensor:
     return x if channels == x.shape[1] else (x * x.new_tensor(_GREY)[:, None, None]).sum(1, keepdim=True)
 
 
-@dataclass
-class Recovery:
-    """Sums over pictures from which the figures are made."""
-
-    joint: bool
-    """Whether there is a mask to compose with; if not, it is the bare reconstruction that is measured."""
-    psnr: list[float] = field(default_factory=list)
-    """By picture, inside the occlusion, of the picture composed with DOM's own mask."""
-    psnr_true_mask: list[float] = field(default_factory=list)
-    """The same composed with the true mask, which is the reconstruction itself there."""
-    counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
-    """By mask: intersection and union in pixels, summed over pictures."""
-
-    def add(
-        self, output: RlaOutput, compared: Tensor | None, occluded: Tensor, clean: Tensor, mask_b1hw: Tensor
-    ) -> None:
-        """Counts a batch. Pictures in which nothing is covered have no inside and count for the masks only."""
-        faces = output.faces[:, -1].float()
-        answer = faces
-        if self.joint and output.mask_logits is not None and compared is not None:
-            last = output.mask_logits[:, -1].sigmoid()
-            answer = compose(occluded, faces, last)
-            for name, guess in (("mask", last), ("compared", compared.sigmoid())):
-                hit, truth = guess > _SURE, mask_b1hw > _SURE
-                both = np.array([(hit & truth).sum().item(), (hit | truth).sum().item()], np.int64)
-                self.counts[name] = self.counts.get(name, np.zeros(2, np.int64)) + both
-        for onto, guess in ((self.psnr, answer), (self.psnr_true_mask, faces)):
-            onto += psnr_inside(guess, clean, mask_b1hw)
-
-    def figures(self) -> dict[str, float]:
-        """``score`` is the PSNR inside the occlusion in dB, mean over pictures; IoUs are of the summed counts."""
-        score = float(np.mean(self.psnr)) if self.psnr else float("-inf")
-        rows = {"score": score, "psnr": score}
-        if self.joint:
-            rows["psnr_true_mask"] = float(np.mean(self.psnr_true_mask)) if self.psnr else float("-inf")
-        return rows | {f"iou_{name}": float(both[0] / max(1, both[1])) for name, both in self.counts.items()}
-
-
-def psnr_inside(guess_bchw: Tensor, clean_bchw: Tensor, mask_b1hw: Tensor) -> list[float]:
-    """Peak signal to noise ratio in dB over the covered pixels, by picture; without those that have none."""
-    inside = (mask_b1hw > _SURE).float()
-    pixels = inside.sum((1, 2, 3)) * clean_bchw.shape[1]
-    errors = ((guess_bchw - clean_bchw).square() * inside).sum((1, 2, 3))
-    known = pixels > 0
-    return cast(list[float], (-10 * torch.log10((errors / pixels.clamp(min=1)).clamp(min=1e-10)))[known].tolist())
-
-
-def validate(network: nn.Module, step: DomStep, batches: Iterable[Triple]) -> dict[str, float]:
-    """Figures of the network on occluded pictures whose truth is known."""
-    recovery = Recovery(step.joint)
-    device = next(network.parameters()).device
-    with torch.inference_mode():
-        for batch in batches:
-            a, b, c = (part.to(device) for part in batch)
-            occluded, clean, mask = step.inputs((a, b, c))
-            output, compared = network(occluded, detect=step.joint, every_step=False)
-            recovery.add(output, compared, occluded, clean, mask)
-    return recovery.figures()
+def mean_face(images: NDArray[np.uint8], config: RlaConfig) -> Tensor:
+    """The mean of clean faces, uint8 (N, H, W, 3), as the network sees them: float (C, size, size) in [0, 1]."""
+    mean = images.mean(0, dtype=np.float64)
+    shrunk = mean.reshape(config.size, mean.shape[0] // config.size, config.size, -1, 3).mean((1, 3))
+    return to_input(torch.from_numpy(shrunk)[None], config.channels)[0]

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import DataLoader
 
-from fpan_training.modules.lom.data import LomData, collate
+from fpan_training.engine.plots import contact_sheet, some
+from fpan_training.modules.lom.data import EYE_CORNERS, LomData, collate
+from fpan_training.modules.lom.pictures import draw_landmarks
 from fpan_training.modules.lom.step import LomStep
 
 _IBUG_CORNERS = (36, 45)
@@ -20,6 +23,8 @@ _THRESHOLD = 0.5
 FOUND = 0.9
 """Share of the covered landmarks that have to be found where false alarms are compared."""
 _BATCH = 32
+_SHOWN, _PER_ROW = 18, 6
+"""Faces on a contact sheet."""
 
 Array = NDArray[np.float64]
 Points = NDArray[np.float32]
@@ -153,3 +158,25 @@ def predict_crops(network: nn.Module, data: LomData) -> CropPredictions:
             (batch.images.numpy(), said.points, batch.points.numpy(), said.visibility, batch.covered.numpy())
         )
     return CropPredictions(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+
+
+def validate_landmarks(network: nn.Module, data: LomData, sheet: Path) -> dict[str, float]:
+    """The mean error of the landmarks, whose negative is the score. Draws a contact sheet."""
+    predictions = predict_crops(network, data)
+    draw_faces(predictions, sheet)
+    nme = float(point_errors("val", predictions.points, predictions.truth, EYE_CORNERS).interocular.mean())
+    return {"score": -nme, "nme": nme}
+
+
+def validate_visibility(network: nn.Module, data: LomData, sheet: Path) -> dict[str, float]:
+    """How well covered landmarks are told; the AUC is the score. Draws a contact sheet."""
+    predictions = predict_crops(network, data)
+    draw_faces(predictions, sheet)
+    figures = visibility_figures(predictions.visibility, predictions.covered)
+    return {"score": figures.auc, "auc": figures.auc, "f1": figures.f1}
+
+
+def draw_faces(predictions: CropPredictions, path: Path) -> None:
+    """Writes some of the faces with their landmarks, green where they are visible and red where they are covered."""
+    columns = zip(predictions.images, predictions.points, predictions.visibility, strict=True)
+    contact_sheet([draw_landmarks(*face) for face in some(list(columns), _SHOWN)], path, _PER_ROW)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fpan_training.landmarks.scheme import POINTS
+from fpan_training.modules.checkpoint import read
 
 INPUT_SIZE = 112
 """Side of the square crop in pixels (PFLD, table 1)."""
@@ -160,13 +161,11 @@ def load(path: Path) -> Lom:
     """The network of a checkpoint that ``fpan-train train lom`` made, in evaluation mode.
 
     Raises:
-        ValueError: the checkpoint is another module's.
+        DataError: the checkpoint is another module's.
     """
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    if "lom" not in checkpoint:
-        raise ValueError(f"{path} is no checkpoint of LOM: train one with `fpan-train train lom`")
-    network = Lom(LomConfig(**checkpoint["lom"]))
-    network.load_state_dict(checkpoint["network"])
+    stored = read(path, "lom")
+    network = Lom(LomConfig(**stored["lom"]))
+    network.load_state_dict(stored["network"])
     return network.eval()
 
 

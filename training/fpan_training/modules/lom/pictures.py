@@ -1,7 +1,5 @@
 """Faces with their landmarks, coloured by whether they are visible."""
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +7,6 @@ from numpy.typing import NDArray
 from fpan_training.landmarks import SCHEME
 
 _ZOOM = 3
-_PER_ROW = 6
 _VISIBLE, _COVERED = np.array((0, 230, 90)), np.array((255, 30, 60))
 """RGB of a probability of 1 and of 0."""
 _LINE = (255, 255, 255)
@@ -38,10 +35,3 @@ def draw_landmarks(
         colour = _COVERED + (_VISIBLE - _COVERED) * seen
         cv2.circle(large, place, radius, colour.tolist(), -1, cv2.LINE_AA, _SUBPIXEL_BITS)
     return large
-
-
-def sheet(pictures: Sequence[Image], per_row: int = _PER_ROW) -> Image:
-    """Pictures of one size side by side, rows filled up with black."""
-    filled = [*pictures, *[np.zeros_like(pictures[0])] * (-len(pictures) % per_row)]
-    rows = [np.concatenate(filled[i : i + per_row], 1) for i in range(0, len(filled), per_row)]
-    return np.concatenate(rows)

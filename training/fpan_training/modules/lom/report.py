@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from fpan_training.data.assets import Split
 from fpan_training.data.folder import read_rgb
-from fpan_training.landmarks import SCHEME, FaceStore
+from fpan_training.engine.page import table
+from fpan_training.engine.plots import contact_sheet, some
+from fpan_training.landmarks import SCHEME
 from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
 from fpan_training.modules.lom.data import EYE_CORNERS, LomData, marked_faces
 from fpan_training.modules.lom.evaluate import (
@@ -32,9 +33,10 @@ from fpan_training.modules.lom.export import DeployedLom, export_lom
 from fpan_training.modules.lom.int8 import CALIBRATED_ON, parity, quantise_lom
 from fpan_training.modules.lom.model import INPUT_SIZE, Lom, deployed_parameters, load
 from fpan_training.modules.lom.occluders import open_occluder
-from fpan_training.modules.lom.pictures import draw_landmarks, sheet
+from fpan_training.modules.lom.pictures import draw_landmarks
 from fpan_training.modules.lom.predict import FaceLandmarks
 from fpan_training.modules.lom.youtube import read_youtube
+from fpan_training.modules.report import Report
 from fpan_training.modules.segm.cost import macs
 from fpan_training.release.export.onnx_file import INPUT, open_session
 
@@ -42,23 +44,17 @@ _SEED = 11
 """Of the occluders that are put before the validation faces."""
 _TIMED = 100
 """Faces that are timed, after a tenth of them that are not."""
-_SHOWN = 18
+_SHOWN, _PER_ROW = 18, 6
 _GROUPS = ("brows", "eyes", "irises", "nose", "lips_outer", "lips_inner", "cheeks", "forehead", "outline", "ears")
 
 
 @dataclass(frozen=True)
-class LomReport:
-    """Measures a trained LOM against the landmark teacher, against others' labels, and on occluders it never saw."""
+class LomReport(Report):
+    """Measures a trained LOM against the landmark teacher, against others' labels, and on occluders it never saw. The
+    network as ONNX files in float32 and in eight bits, which are timed, and the main figures as ``lom.json`` lie beside
+    the page.
+    """
 
-    checkpoint: Path
-    """``best.pt`` of a run of `fpan-train train lom`."""
-    data: Path
-    """Data set whose ``val`` split is measured."""
-    faces: Path
-    """Folder of stores of `fpan-train landmarks`, one by the name of each data set."""
-    out: Path
-    """Folder for ``lom.md``, ``lom.json``, ``lom.csv``, ``lom-points.csv``, ``lom.png``, ``lom.onnx`` and
-    ``lom_int8.onnx``."""
     youtube: Path | None = None
     """Face crops with the usual 68 landmarks: ``images/`` and ``landmarks.csv``."""
     backgrounds: Path | None = None
@@ -77,7 +73,7 @@ class LomReport:
         network = load(self.checkpoint)
         self.out.mkdir(parents=True, exist_ok=True)
         every = CleanFaces(CleanConfig(clean_data=(self.data.name,)))
-        faces = every.faces(self.data, "val", FaceStore(self.faces / self.data.name))
+        faces = every.faces(self.data, "val", self.store(self.data))
         margin = network.config.margin
         clean = predict_crops(network, LomData(faces, margin))
         splits: tuple[Split, ...] = ("val",) if self.occluders is None else ("val", "heldout")
@@ -101,7 +97,7 @@ class LomReport:
             notes.append(text)
         figures = {f"{s}": visibility_figures(said.visibility, said.covered) for s, said in occluded.items()}
         if self.masked is not None:
-            covered = CleanFaces().faces(self.masked, "val", FaceStore(self.faces / self.masked.name))
+            covered = CleanFaces().faces(self.masked, "val", self.store(self.masked))
             said = predict_crops(network, LomData([face for face in covered if face.covered is not None], margin))
             figures[f"{self.masked.name}, as labelled"] = visibility_figures(said.visibility, said.covered)
         alarms = visibility_figures(clean.visibility, clean.covered).false_alarms
@@ -127,7 +123,7 @@ class LomReport:
         whole, small = self.out / "lom.onnx", self.out / "lom_int8.onnx"
         times = timing(network, whole, clean.images, self.threads)
         margin = network.config.margin
-        faces = marked_faces(self.data, "train", FaceStore(self.faces / self.data.name))
+        faces = marked_faces(self.data, "train", self.store(self.data))
         data = LomData(faces[:: -(-len(faces) // CALIBRATED_ON)], margin)
         quantise_lom(whole, small, np.stack([data[i].images.numpy() for i in range(len(data))]))
         session = open_session(small, self.threads)
@@ -146,7 +142,7 @@ class LomReport:
     def _youtube(self, network: Lom) -> tuple[list[PointErrors], str]:
         """The errors on the public 68, of LOM and of its teacher, and what has been left out."""
         assert self.youtube is not None
-        store, model = FaceStore(self.faces / self.youtube.name), FaceLandmarks(network)
+        store, model = self.store(self.youtube), FaceLandmarks(network)
         truth, said, taught = [], [], []
         labelled = read_youtube(self.youtube)
         for path, points in labelled.items():
@@ -218,11 +214,10 @@ def _part(errors: PointErrors, chosen: NDArray[np.bool_], name: str) -> PointErr
 
 def _picture(clean: CropPredictions, occluded: CropPredictions, path: Path) -> None:
     """The same faces without and with occluders."""
-    step = max(1, len(clean.images) // _SHOWN)
     tiles = []
-    for i in list(range(0, len(clean.images), step))[:_SHOWN]:
+    for i in some(range(len(clean.images)), _SHOWN):
         tiles += [draw_landmarks(said.images[i], said.points[i], said.visibility[i]) for said in (clean, occluded)]
-    cv2.imwrite(str(path), cv2.cvtColor(sheet(tiles), cv2.COLOR_RGB2BGR))
+    contact_sheet(tiles, path, _PER_ROW)
 
 
 def _write_errors(errors: Sequence[PointErrors], path: Path) -> None:
@@ -266,7 +261,7 @@ def _lines(
         "",
     ]
     head = ("faces", "n", "mean", "median", f"above {FAILURE * 100:.0f}", "mean, by box", "median, by box")
-    page += _table(
+    page += table(
         head,
         [
             (
@@ -289,7 +284,7 @@ def _lines(
         f"counts as visible. On the faces without occluders, {alarms * 100:.1f} % of the landmarks are called covered.",
         "",
     ]
-    page += _table(
+    page += table(
         (
             "occluders",
             "covered",
@@ -312,7 +307,7 @@ def _lines(
         ],
     )
     page += ["", "Means of the landmarks' own figures by group; every landmark is in `lom-points.csv`.", ""]
-    page += _table(
+    page += table(
         ("group", *(f"{name}, {split}" for split in figures for name in ("AUC", "F1"))),
         [
             (
@@ -328,7 +323,7 @@ def _lines(
     )
     if times:
         page += ["", "## Time", "", f"Milliseconds a face on {threads} threads, crops one by one.", ""]
-        page += _table(
+        page += table(
             ("run by", "median", "90 % within"),
             [(t.name, f"{np.median(t.milliseconds):.1f}", f"{np.percentile(t.milliseconds, 90):.1f}") for t in times],
         )
@@ -337,7 +332,3 @@ def _lines(
 
 def _percent(value: float) -> str:
     return f"{value * 100:.2f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(row)} |" for row in rows)]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fpan_training.modules.checkpoint import read
 from fpan_training.nets.efficientnet_lite import EfficientNetLite
 
 AXES = ("yaw", "pitch", "roll")
@@ -103,12 +104,10 @@ def load(path: Path) -> PoseNetwork:
     """The network of a checkpoint that ``fpan-train train ppm`` made, in evaluation mode.
 
     Raises:
-        ValueError: the checkpoint is another module's.
+        DataError: the checkpoint is another module's.
     """
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    if "ppm" not in checkpoint:
-        raise ValueError(f"{path} is no checkpoint of PPM: train one with `fpan-train train ppm`")
+    stored = read(path, "ppm")
     # Weights come from the checkpoint, not from ImageNet.
-    network = PoseNetwork(replace(PpmConfig(**checkpoint["ppm"]), pretrained=False))
-    network.load_state_dict(checkpoint["network"])
+    network = PoseNetwork(replace(PpmConfig(**stored["ppm"]), pretrained=False))
+    network.load_state_dict(stored["network"])
     return network.eval()

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from fpan_training.engine.page import table
 from fpan_training.landmarks import FaceStore
 from fpan_training.modules.ppm.evaluate import YAW_BINS, PoseErrors, measure
 from fpan_training.modules.ppm.model import AXES, load
 from fpan_training.modules.ppm.sources import LabelSource, PoseSet, from_aflw, from_fasseg, from_store
 from fpan_training.modules.ppm.step import PoseStep
+from fpan_training.modules.report import Report
 
 _CIRCULAR = (
     "**What this does not say.** PPM learns from the angles of the landmark teacher or of the 3D face fitted to its "
@@ -24,17 +26,9 @@ _CIRCULAR = (
 
 
 @dataclass(frozen=True)
-class PpmReport:
+class PpmReport(Report):
     """Measures a trained PPM by axis and by yaw, against the labels it learnt from and against others' truth."""
 
-    checkpoint: Path
-    """``best.pt`` of a run of `fpan-train train ppm`."""
-    data: Path
-    """Data set whose ``val`` split is measured."""
-    faces: Path
-    """Folder of stores of `fpan-train landmarks`, one by the name of each data set."""
-    out: Path
-    """Folder for ``ppm.md``, ``ppm.csv`` and ``ppm.png``."""
     aflw: Path | None = None
     """Folder of AFLW2000-3D pictures with their ``.mat`` files."""
     fasseg: Path | None = None
@@ -45,14 +39,14 @@ class PpmReport:
     def __call__(self) -> Path:
         """Writes the report and returns the path of its page."""
         network, step = load(self.checkpoint), PoseStep()
-        store = self._store(self.data)
+        store = self.store(self.data)
         sets = [from_store(self.data, "val", store, source) for source in self.labels]
         teacher = None
         if self.aflw is not None:
             sets.append(from_aflw(self.aflw))
-            teacher = teacher_errors(sets[-1], self._store(self.aflw))
+            teacher = teacher_errors(sets[-1], self.store(self.aflw))
         if self.fasseg is not None:
-            sets.append(from_fasseg(self.fasseg, self._store(self.fasseg)))
+            sets.append(from_fasseg(self.fasseg, self.store(self.fasseg)))
         results = [measure(network, step, faces, network.config) for faces in sets]
         self.out.mkdir(parents=True, exist_ok=True)
         write_csv(sets, results, self.out / "ppm.csv")
@@ -62,9 +56,6 @@ class PpmReport:
         head = f"`{network.config.head}` head, {network.config.input_size} pixels, {parameters:,} parameters"
         page.write_text("\n".join(lines(head, sets, results, teacher)) + "\n", encoding="utf-8")
         return page
-
-    def _store(self, data: Path) -> FaceStore:
-        return FaceStore(self.faces / data.name)
 
 
 def teacher_errors(faces: PoseSet, store: FaceStore) -> PoseErrors | None:
@@ -80,7 +71,7 @@ def teacher_errors(faces: PoseSet, store: FaceStore) -> PoseErrors | None:
 def lines(head: str, sets: Sequence[PoseSet], results: Sequence[PoseErrors], teacher: PoseErrors | None) -> list[str]:
     """The report's page, line by line."""
     page = ["# PPM: head pose", "", f"Network: {head}. Errors in degrees, mean absolute.", "", _CIRCULAR, ""]
-    page += _table(
+    page += table(
         ("faces", "truth", "n", "left out", *AXES, "mean", "geodesic", "bias (yaw, pitch, roll)"),
         [
             (faces.name, faces.truth, str(len(errors.truth)), str(faces.missing), *_figures(errors))
@@ -95,7 +86,7 @@ def lines(head: str, sets: Sequence[PoseSet], results: Sequence[PoseErrors], tea
             count = int(errors.within(turned).sum())
             by_axis = (_number(errors.mae(axis, turned)) if axis in errors.axes else "-" for axis in AXES)
             rows.append((errors.name, f"{turned[0]:.0f} to {turned[1]:.0f}", str(count), *by_axis))
-    page += _table(("faces", "\\|yaw\\|", "n", *AXES), rows)
+    page += table(("faces", "\\|yaw\\|", "n", *AXES), rows)
     return [*page, "", "![true against predicted angles](ppm.png)", "", "Every face's angles are in `ppm.csv`."]
 
 
@@ -134,7 +125,3 @@ def _figures(errors: PoseErrors) -> tuple[str, ...]:
 
 def _number(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.2f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(row)} |" for row in rows)]

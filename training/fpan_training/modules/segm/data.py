@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fpan_training.data.augment import Augment, Example
-from fpan_training.data.folder import DataError
+from fpan_training.data.folder import DataError, name_of
 from fpan_training.data.mixture import MixedData, Part, pictures_of_an_epoch
 from fpan_training.data.soft_labels import Soft, SoftLabelStore
 from fpan_training.landmarks.scheme import SCHEME
@@ -139,11 +139,6 @@ def open_stores(predictions: Path, locations: Sequence[str | Path]) -> tuple[Pre
     if missing:
         raise DataError("there are no predictions of LOM and PPM in\n  " + "\n  ".join(missing))
     return tuple(PredictionStore(folder) for folder in folders)
-
-
-def name_of(location: str | Path) -> str:
-    """The last part of a path or URL: where a data set lies on one machine is of no use on another."""
-    return str(location).rstrip("/").rpartition("/")[2]
 
 
 def collate_segm(items: Sequence[SegmBatch]) -> SegmBatch:

@@ -14,13 +14,16 @@ from fpan_training.data.check import check
 from fpan_training.data.folder import is_shards
 from fpan_training.data.mixture import MixedData, Part
 from fpan_training.data.split import SplitConfig, ensure_split
-from fpan_training.engine.loop import LoopConfig, Run
+from fpan_training.engine.run import Run
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm.checkpoint import load_network, read_config
+from fpan_training.modules.segm.evaluate import validate
 from fpan_training.modules.segm.keep import DistillConfig
 from fpan_training.modules.segm.loss import LossConfig
+from fpan_training.modules.segm.settings import SegmSettings
 from fpan_training.modules.segm.start import take_start
 from fpan_training.modules.segm.step import SegmStep
-from fpan_training.modules.segm.train import SegmTraining, validate_segm
+from fpan_training.modules.segm.train import SegmTraining
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
 FEWEST = 50
@@ -59,6 +62,8 @@ class Finetune:
     """Folder of cut-outs with alpha that are pasted over faces and labelled ``occlusion``."""
     licences: dict[str, str] = field(default_factory=dict)
     """Terms of folders of pictures that do not say them in a ``dataset.json``, by the folders' names."""
+    ignore_list: tuple[Path, ...] = ()
+    """Lists of faulty labels in the form of `fpan-train audit`, as far as people agree."""
     keep: DistillConfig = field(default_factory=lambda: DistillConfig(weight=1.0, norms=True))
     split: SplitConfig = field(default_factory=SplitConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -68,6 +73,7 @@ class Finetune:
         )
     )
     """Length and pace; 0 epochs: as many as suit the number of pictures."""
+    seed: int = 0
 
     def __call__(self) -> Run:
         """Trains to the end, tells whether it was worth it, and returns the run.
@@ -99,28 +105,31 @@ class Finetune:
         share = REHEARSAL / max(1, len(self.extra))
         plain = train.space.plain
         return SegmTraining(
-            data=self.data,
+            data=(self.data, *self.extra),
             run=self.run,
+            seed=self.seed,
             backgrounds=self.backgrounds,
             occluders=self.occluders,
             licences=self.licences,
-            extra=self.extra,
-            extra_share=self.extra_share or (share,) * len(self.extra),
+            share=self.extra_share or (share,) * len(self.extra),
+            ignore_list=self.ignore_list,
             start_from=start.checkpoint,
             keep=self.keep,
             labelled_classes=len(train.space.declared) if plain else CELEBA19_CLASSES,
-            segm=read_config(start.config["segm"]),
-            augment=self.augment,
-            loss=TypeAdapter(LossConfig).validate_python(start.config["loss"]),
-            loop=replace(self.loop, epochs=self.loop.epochs or passes(len(train.pictures))),
+            settings=SegmSettings(
+                segm=read_config(start.config["segm"]),
+                augment=self.augment,
+                loss=TypeAdapter(LossConfig).validate_python(start.config["loss"]),
+                loop=replace(self.loop, epochs=self.loop.epochs or passes(len(train.pictures))),
+            ),
         )
 
     def _score_of_start(self, training: SegmTraining) -> float:
         assert training.start_from is not None
         weights = torch.load(training.start_from, map_location="cpu", weights_only=True)["network"]
-        network = load_network(training.segm, weights)
-        val = MixedData((Part.open(self.data, "val"),), training.segm.input_size)
-        return validate_segm(network, SegmStep(TAXONOMY), val, training.labelled_classes, None)["score"]
+        network = load_network(training.settings.segm, weights)
+        val = MixedData((Part.open(self.data, "val"),), training.settings.segm.input_size)
+        return validate(network, SegmStep(TAXONOMY), val, training.labelled_classes, None)["score"]
 
 
 def passes(pictures: int) -> int:

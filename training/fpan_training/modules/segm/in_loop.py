@@ -19,26 +19,27 @@ FOLDER = "routed"
 
 @dataclass(frozen=True)
 class RouteInLoop:
-    """With all three, pictures that LOM sees occluded and whose labels do not say where get DOM's occlusion."""
+    """With both, pictures that LOM sees occluded and whose labels do not say where get DOM's occlusion."""
 
     lom: Path | None = None
     """Checkpoint of LOM."""
     dom: Path | None = None
     """Checkpoint of DOM."""
-    faces: Path | None = None
-    """Folder of stores of `fpan-train landmarks`, one by the name of each data set."""
 
     @property
     def wanted(self) -> bool:
         """Whether any was named."""
-        return any(path is not None for path in (self.lom, self.dom, self.faces))
+        return any(path is not None for path in (self.lom, self.dom))
 
-    def __call__(self, parts: Sequence[Part], names: Sequence[str], run: Path) -> tuple[list[Part], "Counts"]:
+    def __call__(
+        self, parts: Sequence[Part], names: Sequence[str], faces: Path | None, run: Path
+    ) -> tuple[list[Part], "Counts"]:
         """The data sets with routed labels, and what counts the pictures by kind.
 
         Args:
             parts: the data sets.
             names: theirs.
+            faces: folder of stores of `fpan-train landmarks`, one by the name of each data set.
             run: folder of the run, where decisions and labels are kept.
 
         Raises:
@@ -46,12 +47,12 @@ class RouteInLoop:
         """
         if not self.wanted:
             return list(parts), Counts(())
-        if self.lom is None or self.dom is None or self.faces is None:
-            raise DataError("routing in the loop needs --route.lom, --route.dom and --route.faces")
+        if self.lom is None or self.dom is None or faces is None:
+            raise DataError("routing in the loop needs --route.lom, --route.dom and --faces")
         router = Router(load_lom(self.lom), load_dom(self.dom))
         done, counted = [], []
         for part, name in zip(parts, names, strict=True):
-            store = FaceStore(self.faces / name)
+            store = FaceStore(faces / name)
 
             def points(picture: str, store: FaceStore = store) -> Points | None:
                 record = store.get(picture)

@@ -9,6 +9,7 @@ import torch
 from fpan.contract import Evaluation
 
 from fpan_training.data.folder import FaceFolder
+from fpan_training.engine.page import write_page
 from fpan_training.evaluate.segmentation import evaluate
 from fpan_training.modules.segm.checkpoint import load_network, read_config
 from fpan_training.modules.segm.cost import macs
@@ -62,8 +63,7 @@ class SegmReport:
             for name in _KEPT:
                 if (run / name).is_file():
                     shutil.copyfile(run / name, folder / run.name / name)
-        self.out.write_text("\n".join(self._lines(results)) + "\n", encoding="utf-8")
-        return self.out
+        return write_page(self.out, "SEGM: the networks side by side", self._lines(results))
 
     def _result(self, run: Path) -> _Result:
         checkpoint = torch.load(run / "best.pt", map_location="cpu", weights_only=True)
@@ -94,7 +94,7 @@ class SegmReport:
         names = " ".join(result.name for result in results)
         folder = self.out.stem
         return [
-            "# SEGM: the networks side by side",
+            "## The networks",
             "",
             f"`fpan-train report segm --runs {names} --data {self.data_name}`: validation pictures, label maps "
             "compared at the network's input size, intervals by bootstrap over pictures. mIoU over 19 classes with the "

@@ -7,14 +7,12 @@ from pathlib import Path
 
 from fpan.contract import CARD_FILE, ModelCard, TrainingData
 
-from fpan_training.data.folder import DataError, is_shards
+from fpan_training.data.folder import DataError, is_shards, name_of
 from fpan_training.data.label_space import DATASET_FILE, DatasetFile
-from fpan_training.modules.segm.data import name_of
+from fpan_training.engine.run import CONFIG_FILE
 
 SOURCES = "sources"
 """Their name in a run's configuration."""
-CONFIG_FILE = "config.json"
-"""A run's configuration, beside its checkpoints."""
 
 
 @dataclass(frozen=True)

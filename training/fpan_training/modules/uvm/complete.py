@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from fpan_training.engine.plots import to_bytes
 from fpan_training.face3d.atlas import mirror
 from fpan_training.face3d.uv import UvMap
-from fpan_training.modules.dom.plots import to_bytes
 from fpan_training.modules.uvm.fill import mirror_labels, mirror_texture
 from fpan_training.modules.uvm.model import UvGan, load
 from fpan_training.modules.uvm.step import UvBatch, complete_batch, with_noise

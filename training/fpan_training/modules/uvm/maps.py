@@ -29,6 +29,8 @@ from fpan_training.taxonomy import TAXONOMY
 
 _CHUNK = 4
 """Pictures handed to a process at a time."""
+_FEW = 2 * _CHUNK
+"""Pictures that are done sooner than processes have started."""
 _CONFIG_FILE = "maps.json"
 _SKIN, _OCCLUSION = TAXONOMY.id_of("skin"), TAXONOMY.id_of("occlusion")
 
@@ -99,6 +101,10 @@ def build_maps(
             )
         todo = [source for source in sources if not source.out.is_file()]
         work = partial(_store, size=size, config=config, occluders=occluders, split=split)
+        if len(todo) <= _FEW:
+            for source in track(todo, f"UV maps, {split}"):
+                work(source)
+            continue
         with ProcessPoolExecutor(
             os.cpu_count(), get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
         ) as pool:

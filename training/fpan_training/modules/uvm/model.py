@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from fpan_training.modules.checkpoint import read
 from fpan_training.modules.uvm.mirror import mirror
 from fpan_training.taxonomy import TAXONOMY
 
@@ -51,21 +52,6 @@ class UvmConfig:
     def __post_init__(self) -> None:
         if self.size % 2**self.depth:
             raise ValueError(f"a map of {self.size} texels cannot be halved {self.depth} times: take a multiple")
-
-    @classmethod
-    def smoke(cls) -> "UvmConfig":
-        """Seconds."""
-        return cls(size=64, width=8, depth=4, critic_width=8, critic_depth=2)
-
-    @classmethod
-    def cpu(cls) -> "UvmConfig":
-        """About a quarter of an hour on two cores."""
-        return cls()
-
-    @classmethod
-    def paper(cls) -> "UvmConfig":
-        """UV-GAN's 256 texels; widths and depths of pix2pix's U-Net and patch discriminator."""
-        return cls(size=256, width=64, depth=8, critic_width=64)
 
 
 class Completed(NamedTuple):
@@ -192,13 +178,11 @@ def load(checkpoint: Path) -> UvGan:
     """The networks of a checkpoint of ``fpan-train train uvm``, in evaluation mode.
 
     Raises:
-        ValueError: the checkpoint is another module's.
+        DataError: the checkpoint is another module's.
     """
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    if "uvm" not in state:
-        raise ValueError(f"{checkpoint} is no checkpoint of UVM: train one with `fpan-train train uvm`")
-    network = build(UvmConfig(**{**state["uvm"], "centre": tuple(state["uvm"]["centre"])}))
-    network.load_state_dict(state["network"])
+    stored = read(checkpoint, "uvm")
+    network = build(UvmConfig(**{**stored["uvm"], "centre": tuple(stored["uvm"]["centre"])}))
+    network.load_state_dict(stored["network"])
     return network.eval()
 
 

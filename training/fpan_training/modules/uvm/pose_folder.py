@@ -18,13 +18,12 @@ from fpan_training.data.assets import Assets
 from fpan_training.data.check import check_labelled
 from fpan_training.data.folder import SPLIT_FILE, DataError, FaceFolder, read_labels, read_rgb
 from fpan_training.data.label_space import DATASET_FILE, derived, write_dataset_file
-from fpan_training.engine.plots import overlay
+from fpan_training.engine import plots
 from fpan_training.engine.progress import track
 from fpan_training.face3d.fit import fit
 from fpan_training.face3d.model import FaceModel
 from fpan_training.files import write_whole
 from fpan_training.landmarks import SCHEME, FaceStore
-from fpan_training.modules.lom.pictures import sheet
 from fpan_training.modules.uvm.complete import completer
 from fpan_training.modules.uvm.pose_augment import PoseAugment, PoseAugmentConfig
 from fpan_training.paper.routing.folder import write_labels
@@ -35,7 +34,7 @@ _CHUNK = 2
 _QUALITY = 95
 """Of the JPEGs."""
 _MANIFEST, _SHEET = "manifest.json", "contact.png"
-_SHOWN, _SHOWN_SIDE = 24, 160
+_SHOWN, _SHOWN_SIDE, _PER_ROW = 24, 160, 6
 """Pictures on the contact sheet, and their side in pixels."""
 _DECIMALS = 2
 """Of points in pixels and of angles."""
@@ -128,12 +127,12 @@ class PoseAugmentFolder:
 def contact_sheet(out: Path, stems: Sequence[str]) -> None:
     """Draws pictures of all the folder beside their labels."""
     pictures: list[NDArray[np.uint8]] = []
-    for stem in list(stems)[:: max(1, len(stems) // _SHOWN)][:_SHOWN]:
+    for stem in plots.some(stems, _SHOWN):
         image, labels = read_rgb(out / "images" / f"{stem}.jpg"), read_labels(out / "masks" / f"{stem}.png")
-        for picture in (image, overlay(image, labels, TAXONOMY)):
+        for picture in (image, plots.overlay(image, labels, TAXONOMY)):
             side = (_SHOWN_SIDE, _SHOWN_SIDE)
             pictures.append(np.asarray(cv2.resize(picture, side, interpolation=cv2.INTER_AREA), np.uint8))
-    cv2.imwrite(str(out / _SHEET), cv2.cvtColor(sheet(pictures), cv2.COLOR_RGB2BGR))
+    plots.contact_sheet(pictures, out / _SHEET, _PER_ROW)
 
 
 def _stem(name: str, number: int) -> str:

@@ -19,17 +19,19 @@ from fpan_training.engine.progress import track
 from fpan_training.face3d.fit import FaceFit, fit
 from fpan_training.face3d.model import FaceModel
 from fpan_training.face3d.uv import render, unwrap
-from fpan_training.landmarks import SCHEME, FaceStore
+from fpan_training.landmarks import SCHEME
 from fpan_training.landmarks.teacher import Teacher, task_bytes
-from fpan_training.modules.dom.step import psnr_inside
+from fpan_training.modules.dom.evaluate import psnr_inside
+from fpan_training.modules.report import Report
+from fpan_training.modules.training import stores_in
 from fpan_training.modules.uvm.complete import Completer, Completion, without_occlusion
 from fpan_training.modules.uvm.data import StoredMap, UvPairs, collate
+from fpan_training.modules.uvm.evaluate import VAL_SEED
 from fpan_training.modules.uvm.fill import mirror_labels
 from fpan_training.modules.uvm.maps import MapsConfig, build_maps
 from fpan_training.modules.uvm.model import UvGan
 from fpan_training.modules.uvm.pose_augment import PoseAugment
 from fpan_training.modules.uvm.step import colours, complete_batch, hidden
-from fpan_training.modules.uvm.train import VAL_SEED
 from fpan_training.taxonomy import TAXONOMY
 
 BORDER_PX = 3
@@ -55,17 +57,9 @@ class Figure(NamedTuple):
 
 
 @dataclass(frozen=True)
-class UvmReport:
+class UvmReport(Report):
     """Measures a trained UVM on a data set's val split and draws pictures like the paper's figure 7."""
 
-    checkpoint: Path
-    """``best.pt`` of a run of `fpan-train train uvm`."""
-    data: Path
-    """Data set whose ``val`` split is measured."""
-    faces: Path
-    """Folder of stores of `fpan-train landmarks`, one by the name of each data set."""
-    out: Path
-    """Folder for ``uvm.md``, ``uvm.csv`` and the pictures."""
     occluders: Path | None = None
     """Folder of cut-outs that hide parts of maps; without one, they are drawn."""
     model: Path | None = None
@@ -78,7 +72,7 @@ class UvmReport:
     def __call__(self) -> Path:
         """Writes the report and returns the path of its page."""
         completion = Completion.load(self.checkpoint)
-        folder, store = FaceFolder.open(self.data, "val"), FaceStore(self.faces / self.data.name)
+        folder, store = FaceFolder.open(self.data, "val"), self.store(self.data)
         faces: list[tuple[Sample, FaceFit]] = []
         for index, name in enumerate(folder.names):
             record = store.get(name)
@@ -88,7 +82,9 @@ class UvmReport:
             raise DataError(f"{store.folder} has no face of {self.data}: run `fpan-train landmarks`")
         self.out.mkdir(parents=True, exist_ok=True)
         rows = round_trip_rows(faces, completion)
-        maps = build_maps([self.data], self.faces, self.out / "maps", completion.size, MapsConfig(), self.occluders)
+        maps = build_maps(
+            [self.data], stores_in(self.faces), self.out / "maps", completion.size, MapsConfig(), self.occluders
+        )
         rows += completion_rows(completion.network, maps.val)
         if self.renders:
             some = faces[:: max(1, len(faces) // self.renders)][: self.renders]

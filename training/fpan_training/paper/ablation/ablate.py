@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fpan_training.data.check import check, check_labelled
-from fpan_training.data.folder import DataError
+from fpan_training.data.folder import DataError, name_of
 from fpan_training.files import write_whole
-from fpan_training.modules.segm.data import name_of
 from fpan_training.modules.segm.weights import WeightConfig
+from fpan_training.modules.training import Preset
 from fpan_training.paper.ablation.inputs import Inputs
-from fpan_training.paper.ablation.plan import BUDGETS, ROWS, Budget, Preset, jobs
+from fpan_training.paper.ablation.plan import BUDGETS, ROWS, Budget, jobs
 from fpan_training.paper.ablation.records import Results, records
 from fpan_training.paper.ablation.report import Setting, write_report
 from fpan_training.paper.ablation.runs import measure_run, test_sets, train

@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from fpan_training.data.augment import AugmentConfig
-from fpan_training.engine.loop import LoopConfig
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm.model import SegmConfig
 from fpan_training.modules.segm.weights import WeightConfig
+from fpan_training.modules.training import Preset
 from fpan_training.nets.bisenet import BiSeNetConfig
 from fpan_training.nets.lite_fpn import LiteFpnConfig
 from fpan_training.nets.rtformer import RTFormerConfig
 from fpan_training.nets.unet import UNetConfig
 
-Preset = Literal["smoke", "cpu", "paper"]
 OURS = "lite_fpn"
 """The architecture of table I's rows: the one that is served."""
 _RTFORMER_LOW_STRIDE = 32
@@ -60,7 +59,7 @@ class Budget:
     epoch_pictures: int
     """Pictures of an epoch, whatever the data sets hold: more data is not more steps."""
     loop: LoopConfig
-    """Pace; its epochs and seed are set for each run."""
+    """Pace; its epochs are :attr:`epochs`."""
     augment: AugmentConfig
     networks: Mapping[str, SegmConfig]
     """By architecture."""
@@ -75,9 +74,10 @@ class Budget:
         """Of a run."""
         return self.epochs * (self.epoch_pictures // self.loop.batch_size)
 
-    def loop_of(self, seed: int) -> LoopConfig:
+    @property
+    def training_loop(self) -> LoopConfig:
         """The pace of a run: validated once, at its end, since no checkpoint is chosen."""
-        return replace(self.loop, epochs=self.epochs, validate_every=self.epochs, seed=seed)
+        return replace(self.loop, epochs=self.epochs, validate_every=self.epochs)
 
 
 _AUGMENT = AugmentConfig(p_occluder=0)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
+from fpan_training.engine.page import write_page
 from fpan_training.evaluate.groups import OVERALL, PAPER_GROUPS
 from fpan_training.files import write_whole
 from fpan_training.modules.segm.weights import WeightConfig
@@ -46,8 +47,7 @@ def write_report(found: Sequence[Record], results: Results, rows: Sequence[Row],
         *_strata(found, rows),
         *_peers(found, results, setting.budget),
     ]
-    write_whole(out, ("\n".join(lines) + "\n").encode())
-    return out
+    return write_page(out, "What each module adds", lines)
 
 
 def write_csv(found: Sequence[Record], path: Path) -> None:
@@ -95,8 +95,6 @@ def _head(setting: Setting, out: Path) -> list[str]:
     routed, posed = (f"{share:.0%}" for share in setting.shares)
     counts = ", ".join(f"{name} {count}" for name, count in setting.pictures.items())
     return [
-        "# What each module adds",
-        "",
         f"`{setting.command}`",
         "",
         f"Every run sees {b.pictures:,} pictures of {b.input_size} x {b.input_size} pixels in {b.steps:,} steps of "

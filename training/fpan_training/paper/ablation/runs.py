@@ -14,6 +14,7 @@ from fpan_training.evaluate.measure import Measured, Prediction, measure
 from fpan_training.evaluate.test_set import TestSet, hidden_shares
 from fpan_training.modules.segm.checkpoint import load_network, read_config
 from fpan_training.modules.segm.cost import macs
+from fpan_training.modules.segm.settings import SegmSettings
 from fpan_training.modules.segm.step import SegmStep
 from fpan_training.modules.segm.train import SegmTraining
 from fpan_training.modules.segm.weights import WeightConfig
@@ -69,21 +70,20 @@ def train(
         shares: of an epoch's pictures, for the routed and the posed set, where the row has them.
         run: folder of the run.
     """
-    first, *extra = inputs.training_sets(job.row)
     used = [share for share, has in zip(shares, (job.row.routed, job.row.posed), strict=True) if has]
     SegmTraining(
-        data=first,
+        data=tuple(inputs.training_sets(job.row)),
         run=run,
+        seed=job.seed,
         backgrounds=inputs.backgrounds,
-        extra=tuple(extra),
-        extra_share=tuple(used),
+        share=tuple(used),
         epoch_pictures=budget.epoch_pictures,
         predictions=inputs.predictions,
         weights=weights_of(job.row, lambdas),
         labelled_classes=len(TAXONOMY),
-        segm=budget.networks[job.architecture],
-        augment=budget.augment,
-        loop=budget.loop_of(job.seed),
+        settings=SegmSettings(
+            segm=budget.networks[job.architecture], augment=budget.augment, loop=budget.training_loop
+        ),
     ).fit()
 
 

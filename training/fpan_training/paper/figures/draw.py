@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan_training.data.assets import Assets
-from fpan_training.engine.plots import overlay
+from fpan_training.engine.plots import grid, overlay
 from fpan_training.face3d.uv import unwrap
 from fpan_training.modules.dom.pseudo import DeOcclusion
-from fpan_training.modules.lom.pictures import draw_landmarks, sheet
+from fpan_training.modules.lom.pictures import draw_landmarks
 from fpan_training.modules.uvm.complete import Completer
 from fpan_training.modules.uvm.pose_augment import PoseAugment
 from fpan_training.paper.figures.faces import Face, Image, cover
@@ -35,7 +35,7 @@ def figure_5(faces: Sequence[Face], lom: LandmarkModel, assets: Assets) -> Image
             image = cover(face, assets, seed).image
             answer = lom(image, face.points)
             cells.append(draw_landmarks(_cell(image), _in_cell(answer.points, len(image)), answer.visibility, zoom=2))
-    return sheet(cells, VARIANTS)
+    return grid(cells, VARIANTS)
 
 
 def figure_6(faces: Sequence[Face], dom: DeOcclusion, assets: Assets) -> Image:
@@ -48,7 +48,7 @@ def figure_6(faces: Sequence[Face], dom: DeOcclusion, assets: Assets) -> Image:
             masks = [np.repeat(np.rint(255 * mask)[..., None], 3, 2) for mask in (probability, covered.alpha)]
             row = [covered.image, recovered, *(mask.astype(np.uint8) for mask in masks), face.image]
             cells += [_cell(picture) for picture in row]
-    return sheet(cells, len(row))
+    return grid(cells, len(row))
 
 
 def figure_7(faces: Sequence[Face], completion: Completer, parse: Parser) -> Image:
@@ -66,7 +66,7 @@ def figure_7(faces: Sequence[Face], completion: Completer, parse: Parser) -> Ima
             first.append(posed.image)
             second.append(overlay(posed.image, posed.labels, TAXONOMY))
         cells += [_cell(picture) for picture in (*first, *second)]
-    return sheet(cells, 3 + len(YAWS_DEG))
+    return grid(cells, 3 + len(YAWS_DEG))
 
 
 def figure_11(faces: Sequence[Face], parse: Parser, assets: Assets) -> Image:
@@ -90,7 +90,7 @@ def figure_13(faces: Sequence[Face], completion: Completer, baseline: Parser, pa
         cells += [_cell(image) for image in turned]
         for network in (baseline, parse):
             cells += [_cell(overlay(image, network(image), TAXONOMY)) for image in turned]
-    return sheet(cells, len(YAWS_DEG))
+    return grid(cells, len(YAWS_DEG))
 
 
 def _parsed(faces: Sequence[Face], assets: Assets, parsers: Sequence[Parser], kind: str | None) -> Image:
@@ -99,7 +99,7 @@ def _parsed(faces: Sequence[Face], assets: Assets, parsers: Sequence[Parser], ki
         for seed in range(VARIANTS):
             image = cover(face, assets, seed, kind).image
             cells += [_cell(image), *(_cell(overlay(image, parse(image), TAXONOMY)) for parse in parsers)]
-    return sheet(cells, VARIANTS * (1 + len(parsers)))
+    return grid(cells, VARIANTS * (1 + len(parsers)))
 
 
 def _cell(picture: Image) -> Image:

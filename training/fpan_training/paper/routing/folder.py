@@ -91,6 +91,10 @@ class RoutedPictures:
             self.seen[_KINDS.index(decision.kind)] += 1
         return sample
 
+    def labels(self, index: int) -> Labels:
+        """The labels of a picture as routed, uint8 (H, W), without counting it."""
+        return self._routed(index)[0].labels
+
     def prepare(self) -> tuple[Decision, ...]:
         """Decides about every picture now and returns the decisions."""
         return tuple(self._routed(index)[1] for index in track(range(len(self)), "routing"))

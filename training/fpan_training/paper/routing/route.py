@@ -170,8 +170,9 @@ def draw_sheet(pictures: Sequence[Picture], out: Path, path: Path) -> None:
         before, routed = picture.labels(), out / "masks" / f"{picture.name}.png"
         after = read_labels(routed) if routed.is_file() else unknown
         small, first = resize_pair(image, unknown if before is None else before, _SHEET_SIDE)
-        rows.append((small, first, resize_pair(image, after, _SHEET_SIDE)[1]))
-    plots.contact_sheet(rows, TAXONOMY, path)
+        second = resize_pair(image, after, _SHEET_SIDE)[1]
+        rows.append(plots.labelled(small, first, second, taxonomy=TAXONOMY))
+    plots.contact_sheet(rows, path)
 
 
 def _what_dom_did(names: Sequence[str], pictures: dict[str, Picture], out: Path) -> str:

@@ -1,6 +1,6 @@
 """What a version must pass before it is published, and what is said of one that does not."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass, field
 
 from fpan.contract import GateResult
@@ -26,13 +26,15 @@ _STYLES = {"passed": "green", "failed": "bold red", "not measured": "yellow"}
 
 
 class GateError(UserError):
-    """A version was refused; the message names every gate that it failed, with figure and limit."""
+    """A version was refused; the message names every gate that it failed or that was not measured, and why."""
 
 
 @dataclass(frozen=True)
 class Gates:
     """All gates with their margins and limits."""
 
+    min_pictures: int = 100
+    """Fewest pictures that a figure is measured on; with fewer the gate is not measured, whatever the figure says."""
     strata: Strata = field(default_factory=Strata)
     """Where occluded and turned faces are."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -46,15 +48,27 @@ class Gates:
     def __call__(self, trial: GateInputs) -> tuple[GateResult, ...]:
         """What every gate says, none left out because another has failed."""
         return (
-            *self.metrics(trial, self.strata),
-            *self.parity(trial),
-            *self.int8(trial),
+            *self._of_enough(trial, self.metrics(trial)),
+            *self.metrics.of_strata(trial, self.strata, self.min_pictures),
+            *self._of_enough(trial, self.parity(trial)),
+            *self._of_enough(trial, self.int8(trial)),
             *self.latency(trial),
             *self.size(trial),
             *taxonomy(trial),
-            *self.calibration(trial),
+            *self._of_enough(trial, self.calibration(trial)),
             *self.licence(trial),
         )
+
+    def _of_enough(self, trial: GateInputs, results: Iterable[GateResult]) -> Iterator[GateResult]:
+        """What is measured on ``val``, if that has as many pictures as are needed."""
+        pictures = len(trial.val.folder)
+        for result in results:
+            if pictures >= self.min_pictures or result.verdict == "not measured":
+                yield result
+                continue
+            few = f"{trial.val.name} has {pictures} pictures, less than {self.min_pictures} (--gates.min-pictures)"
+            seen = ": ".join(filter(None, (result.told, result.evidence)))
+            yield GateResult.unmeasured(result.name, f"not measured: {few}; on these, {seen}")
 
 
 def show(results: Iterable[GateResult]) -> None:
@@ -69,14 +83,29 @@ def show(results: Iterable[GateResult]) -> None:
     (console if console.is_terminal else Console(width=_WIDE)).print(table)
 
 
-def refuse_failed(results: Iterable[GateResult]) -> None:
-    """Lets pass what has failed no gate.
+def refuse_failed(results: Iterable[GateResult], *, allow_unmeasured: bool) -> None:
+    """Lets pass what has failed no gate, and none was left out.
+
+    Args:
+        results: what the gates say.
+        allow_unmeasured: let pass, too, what was not measured.
 
     Raises:
-        GateError: a gate was failed.
+        GateError: a gate was failed, or not measured.
     """
+    results = tuple(results)
     failed = [result for result in results if result.verdict == "failed"]
     if failed:
         lines = "\n  ".join(f"{result.name}: {result.told}; {result.evidence}" for result in failed)
-        what = "a gate" if len(failed) == 1 else f"{len(failed)} gates"
-        raise GateError(f"the version is not fit to be published, it fails {what}:\n  {lines}")
+        raise GateError(f"the version is not fit to be published, it fails {_count(failed)}:\n  {lines}")
+    unmeasured = [result for result in results if result.verdict == "not measured"]
+    if unmeasured and not allow_unmeasured:
+        lines = "\n  ".join(f"{result.name}: {result.evidence}" for result in unmeasured)
+        raise GateError(
+            f"nobody knows whether the version is fit to be published, {_count(unmeasured)} could not be measured:\n  "
+            f"{lines}\ngive what they need, or publish it all the same with --allow-unmeasured"
+        )
+
+
+def _count(results: Sized) -> str:
+    return "a gate" if len(results) == 1 else f"{len(results)} gates"

@@ -29,12 +29,15 @@ class Metrics:
     strata_margin: float = 0.02
     """Of the same over occluded and over turned faces, which are fewer."""
 
-    def __call__(self, trial: GateInputs, strata: Strata) -> Iterator[GateResult]:
-        """MIoU and mean F1 of all pictures, of occluded and of turned ones."""
+    def __call__(self, trial: GateInputs) -> Iterator[GateResult]:
+        """MIoU and mean F1 of all pictures."""
         yield from self._of(trial, trial.val, "", self.margin)
+
+    def of_strata(self, trial: GateInputs, strata: Strata, min_pictures: int) -> Iterator[GateResult]:
+        """The same of occluded and of turned faces, where there are as many."""
         for choose, what in ((strata.of_occluded, "occluded faces"), (strata.of_turned, "turned faces")):
             try:
-                test = choose(trial.val)
+                test = choose(trial.val, min_pictures)
             except TooFew as error:
                 yield from (GateResult.unmeasured(f"{title}, {what}", str(error)) for title in _TITLES.values())
             else:

@@ -36,11 +36,9 @@ class Strata:
     """Share of a face that is hidden, from which on it counts as occluded."""
     least_yaw_deg: float = 20.0
     """Yaw to either side from which on a face counts as turned, in degrees."""
-    least_pictures: int = 20
-    """With fewer the bootstrap has too few to draw from, and the stratum is not measured."""
 
-    def of_occluded(self, val: TestSet) -> TestSet:
-        """The occluded faces.
+    def of_occluded(self, val: TestSet, least: int) -> TestSet:
+        """The occluded faces, of which there must be ``least``.
 
         Raises:
             TooFew: there are too few; the message says what to name.
@@ -53,10 +51,10 @@ class Strata:
             classes = val.classes if val.grouping is not None else len(TAXONOMY)
             test = replace(val, name="occluded faces", classes=classes)
         chosen = [i for i in range(len(test.folder)) if _share(test, i) >= self.least_share]
-        return self._of(test, chosen, self.occluded, "--gates.strata.occluded")
+        return self._of(test, chosen, least, self.occluded, "--gates.strata.occluded")
 
-    def of_turned(self, val: TestSet) -> TestSet:
-        """The turned faces.
+    def of_turned(self, val: TestSet, least: int) -> TestSet:
+        """The turned faces, of which there must be ``least``.
 
         Raises:
             TooFew: there are too few; the message says what to name.
@@ -67,14 +65,15 @@ class Strata:
             test = open_set("turned faces", self.posed, CELEBA19_CLASSES)
         store = None if self.faces is None else FaceStore(self.faces)
         chosen = [i for i, name in enumerate(test.folder.names) if _yaw(name, store) >= self.least_yaw_deg]
-        return self._of(test, chosen, self.posed or self.faces, "--gates.strata.posed or --gates.strata.faces")
+        return self._of(test, chosen, least, self.posed or self.faces, "--gates.strata.posed or --gates.strata.faces")
 
-    def _of(self, test: TestSet, chosen: list[int], given: Path | None, option: str) -> TestSet:
+    def _of(self, test: TestSet, chosen: list[int], least: int, given: Path | None, option: str) -> TestSet:
         folder = test.folder
-        if len(chosen) < self.least_pictures:
+        if len(chosen) < least:
             raise TooFew(
                 f"not measured: {f'no {option} given, and ' if given is None else ''}{len(chosen)} of {len(folder)} "
-                f"pictures of {folder.root.name} are known to show {test.name}, less than {self.least_pictures}"
+                f"pictures of {folder.root.name} are known to show {test.name}, less than {least} "
+                "(--gates.min-pictures)"
             )
         return replace(test, folder=folder.only(chosen))
 

@@ -12,9 +12,9 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 if TYPE_CHECKING:
-    from fpan.serve.inference.runtime import Network
+    from fpan.serve.inference.runtime import Network, Precision
 else:
-    from fpan_runtime import Network  # the same file, laid beside this one: this process knows no PYTHONPATH
+    from fpan_runtime import Network, Precision  # the same file, laid beside this one: this process knows no PYTHONPATH
 
 _FAILED = "the network failed"
 _report = sys.unraisablehook
@@ -41,7 +41,8 @@ class TritonPythonModel:
         config = pb_utils.json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
         path = Path(args["model_repository"], args["model_version"], parameters["model_file"])
-        self._network = Network(path, parameters["runtime"], int(parameters["threads"]))
+        precision: Precision = "bf16" if args["model_version"] in parameters["bf16_versions"].split(",") else "fp32"
+        self._network = Network(path, parameters["runtime"], int(parameters["threads"]), precision=precision)
         self._inputs = [entry["name"] for entry in config["input"]]
         on_demand = {name for name in parameters["on_demand"].split(",") if name}
         everything = {entry["name"] for entry in config["output"]}
