@@ -59,6 +59,7 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
         "measure": Command("release.quality:Measure", "every row of the table of quality, of a served version"),
         "card-page": Command("release.quality:CardPage", "the model card as a page, from card and figures"),
         "deploy": Command("release.deploy:Deploy", "train the paper, publish its SEGM, bring it into traffic"),
+        "cost": Command("release.cost:Cost", "processor time of exported networks, beside each other"),
         "detector": Command("release.detector.build:DetectorBuild", "a version of the face detector"),
     },
     "Paper": {

@@ -19,6 +19,7 @@ from fpan_training.modules.dom.pseudo import DeOcclusion
 from fpan_training.modules.dom.report import DomReport, inside
 from fpan_training.modules.dom.step import DomStep, mean_face, to_input
 from fpan_training.modules.dom.train import DomTraining
+from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
 from fpan_training.taxonomy import TAXONOMY
 
 _OCCLUSION = TAXONOMY.id_of("occlusion")
@@ -89,7 +90,7 @@ def test_bare_pictures_are_for_training_once_their_landmarks_are_known(faces_roo
     seen = replace(FaceRecord.nothing(), points264=np.full((264, 2), 63, np.float32), found=True)
     store.put("face00", seen)
     store.put("face01", FaceRecord.nothing())
-    both = Faces.open([faces_root, bare], "train", 32, [None, store])
+    both = Faces.open([faces_root, bare], "train", 32, [None, store], CleanFaces(CleanConfig(clean_data=("bare",))))
     assert len(both) == 32 + 1
     assert both.images.shape[1:] == (64, 64, 3)
     assert both.labels[-1] is None

@@ -13,6 +13,7 @@ from fpan_training.landmarks import SCHEME, FaceStore
 from fpan_training.landmarks.canonical import canonical_mesh
 from fpan_training.landmarks.teacher import record_of
 from fpan_training.modules.lom import INPUT_SIZE, Lom, LomConfig, load
+from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
 from fpan_training.modules.lom.data import (
     CLASSES,
     EYE_CORNERS,
@@ -24,8 +25,17 @@ from fpan_training.modules.lom.data import (
     marked_faces,
     mean_shape,
 )
-from fpan_training.modules.lom.evaluate import f1, ibug_errors, point_errors, predict_crops, roc_auc, visibility_figures
+from fpan_training.modules.lom.evaluate import (
+    alarms_at,
+    f1,
+    ibug_errors,
+    point_errors,
+    predict_crops,
+    roc_auc,
+    visibility_figures,
+)
 from fpan_training.modules.lom.export import DeployedLom, export_lom
+from fpan_training.modules.lom.int8 import parity, quantise_lom
 from fpan_training.modules.lom.loss import LomLossConfig, class_rarity, landmark_loss, visibility_loss
 from fpan_training.modules.lom.model import deployed_parameters
 from fpan_training.modules.lom.pictures import draw_landmarks
@@ -35,6 +45,7 @@ from fpan_training.modules.lom.step import LomBatch, LomStep
 from fpan_training.modules.lom.train import LomTraining, start_from_mean
 from fpan_training.modules.lom.youtube import read_youtube
 from fpan_training.modules.segm.cost import macs
+from fpan_training.release.cost import Cost
 from fpan_training.release.export.onnx_file import INPUT, open_session
 from numpy.typing import NDArray
 from PIL import Image
@@ -90,7 +101,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> list[MarkedFace]:
         record = record_of(mesh.astype(np.float32))
         Image.fromarray(draw(record.points264)).save(root / "data" / f"{i:02d}.png")
         store.put(f"{i:02d}", record)
-    return list(marked_faces(root / "data", "train", store))
+    return list(CleanFaces(CleanConfig(clean_data=("data",))).faces(root / "data", "train", store))
 
 
 def a_batch(faces: list[MarkedFace], occluder: _Patch | None = None) -> LomBatch:
@@ -274,6 +285,13 @@ def test_figures_of_perfect_and_of_blind_answers() -> None:
     assert f1(hidden, np.ones(4, bool)) == pytest.approx(2 / 3)
 
 
+def test_false_alarms_are_counted_where_nine_of_ten_covered_landmarks_are_found() -> None:
+    hidden = np.arange(20) < 10
+    score = np.concatenate([np.linspace(1, 0.1, 10), np.full(5, 0.3), np.full(5, 0.0)])
+    assert alarms_at(hidden, score) == 0.5  # the ninth covered one scores 0.2
+    assert np.isnan(alarms_at(np.ones(20, bool), score))
+
+
 def test_errors_are_measured_in_the_faces_own_sizes(faces: list[MarkedFace]) -> None:
     truth = faces[0].points
     shift = np.array([3, 4], np.float32)
@@ -328,6 +346,18 @@ def test_the_exported_file_says_what_pytorch_says(overfitted: Lom, faces: list[M
         said = session.run(None, {INPUT: images.numpy()})
         assert np.allclose(said[0], points.numpy(), atol=1e-2)
         assert np.allclose(said[1], visibility.numpy(), atol=1e-3)
+    data = LomData(faces[:1], 0.1, _Patch(44), seed=77)
+    asked = predict_crops(overfitted, data)
+    crops = np.stack([data[i].images.numpy() for i in range(8)])
+    quantise_lom(tmp_path / "lom.onnx", tmp_path / "lom_int8.onnx", crops)
+    distance, small = parity(tmp_path / "lom.onnx", tmp_path / "lom_int8.onnx", asked)
+    assert distance.pixels < 1
+    assert distance.agreeing > 0.9
+    assert small.points.shape == asked.points.shape
+    text = Cost((tmp_path / "lom.onnx", tmp_path / "lom_int8.onnx"), rounds=2)()
+    assert len([line for line in text.splitlines() if line.startswith("|")]) == 4
+    with pytest.raises(DataError, match="does not exist"):
+        Cost((tmp_path / "none.onnx",))()
 
 
 def test_public_landmarks_are_read_and_bad_lines_named(tmp_path: Path) -> None:

@@ -16,10 +16,12 @@ from fpan_training.data.folder import DataError
 from fpan_training.engine.resume_point import ResumePoint
 from fpan_training.engine.run import Run
 from fpan_training.face3d.rendered import Render
+from fpan_training.modules.lom.clean import CleanConfig
 from fpan_training.modules.training import Training
 
 MODULES = ("segm", "lom", "dom", "uvm", "ppm")
 NEED_LANDMARKS = ("lom", "uvm", "ppm")
+ASK_FOR_CLEAN = ("lom", "dom")
 _TIMES = {"seconds", "pictures_per_second"}
 
 
@@ -79,6 +81,8 @@ def trained(request: pytest.FixtureRequest, rendered: Path, tmp_path_factory: py
         tmp_path_factory.mktemp(request.param) / "run",
         rendered.parent / "faces",
         settings=replace(settings, **short),
+        # The labels of rendered people do not tell.
+        **({"clean": CleanConfig(clean_data=(rendered.name,))} if request.param in ASK_FOR_CLEAN else {}),
     )
     return _Trained(request.param, training, training())
 
@@ -150,7 +154,7 @@ def test_it_goes_on_elsewhere_from_a_resume_point_and_needs_no_earlier_stage(tra
 @pytest.mark.parametrize("name", MODULES)
 def test_presets_give_all_options_their_defaults(name: str) -> None:
     kind = _kind(name)
-    assert list(kind.presets) == ["smoke", "cpu", "paper"]
+    assert list(kind.presets) == ["smoke", "cpu", *(["full"] if name == "lom" else []), "paper"]
     assert kind((Path("a"),), Path("r")).settings == kind.presets["cpu"]
     stage = kind.stages[-1]
     for preset, settings in kind.presets.items():

@@ -165,3 +165,25 @@ def collate_mixed(items: Sequence[Triple]) -> Triple:
     """Stacks items into a batch: uint8 (B, H, W, 3), uint8 (B, H, W) and int64 (B,)."""
     images, labels, spaces = zip(*items, strict=True)
     return torch.stack(images), torch.stack(labels), torch.stack(spaces)
+
+
+def pictures_of_an_epoch(counts: Sequence[float], shares: Sequence[float], epoch_pictures: int) -> list[float]:
+    """How many pictures of each data set an epoch has.
+
+    Args:
+        counts: pictures of each set; the first is the main one.
+        shares: of an epoch's pictures, for all but the first, which makes up the rest. Empty: as many as each has.
+        epoch_pictures: of an epoch; 0: as many as let every picture of the main set come once.
+
+    Raises:
+        ValueError: shares that leave nothing for the main set, or are not one for each of the others.
+    """
+    if shares and len(shares) != len(counts) - 1:
+        raise ValueError(f"{len(counts) - 1} extra data sets have {len(shares)} shares")
+    if shares and (min(shares) <= 0 or sum(shares) >= 1):
+        raise ValueError("shares of extra data sets are more than 0 and leave some for the main one")
+    main, *others = counts
+    if shares:
+        others = [main * share / (1 - sum(shares)) for share in shares]
+    scale = epoch_pictures / (main + sum(others)) if epoch_pictures else 1.0
+    return [count * scale for count in (main, *others)]

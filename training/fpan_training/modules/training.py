@@ -47,7 +47,7 @@ class Training:
     """Of the first weights and of all that is drawn by chance."""
     settings: Settings = field(default_factory=Settings)
 
-    presets: ClassVar[Mapping[Preset, Any]]
+    presets: ClassVar[Mapping[Any, Any]]
     """The module's settings by preset."""
     stages: ClassVar[tuple[str, ...]] = ("loop",)
     """In order, by the names that their loops have in the settings."""

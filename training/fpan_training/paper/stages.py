@@ -10,6 +10,7 @@ from fpan_training.face3d.rendered import Render
 from fpan_training.landmarks import FaceStore
 from fpan_training.landmarks.build import LandmarkBuild
 from fpan_training.modules.dom.train import DomTraining
+from fpan_training.modules.lom.clean import CleanConfig
 from fpan_training.modules.lom.train import LomTraining
 from fpan_training.modules.ppm.train import PpmTraining
 from fpan_training.modules.predictions import PredictionsBuild
@@ -89,7 +90,7 @@ class Stages:
         inherit_landmarks(out / "manifest.jsonl", store, FaceStore(self._faces / out.name))
 
     def lom(self) -> None:
-        """On labelled and unlabelled faces."""
+        """On labelled faces, which count as clean, and for the landmarks on unlabelled ones too."""
         s = self.sources
         LomTraining(
             (s.data, s.unlabelled),
@@ -99,10 +100,11 @@ class Stages:
             settings=LomTraining.presets[self.preset],
             backgrounds=s.backgrounds,
             occluders=s.occluders,
+            clean=CleanConfig(clean_data=(s.data.name,)),
         )()
 
     def dom(self) -> None:
-        """On labelled and unlabelled faces."""
+        """On labelled faces, and on unlabelled ones that LOM finds clean."""
         s = self.sources
         DomTraining(
             (s.data, s.unlabelled),
@@ -112,6 +114,7 @@ class Stages:
             settings=DomTraining.presets[self.preset],
             backgrounds=s.backgrounds,
             occluders=s.occluders,
+            clean=CleanConfig(clean_by=self.folder("lom") / "best.pt", clean_data=(s.data.name,)),
         )()
 
     def uvm(self) -> None:

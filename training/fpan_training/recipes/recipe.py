@@ -15,7 +15,7 @@ from fpan.registry import Registry, open_store
 
 from fpan_training.data.folder import DataError
 from fpan_training.engine.stages import Stage, run_stages
-from fpan_training.recipes import learning_curve, portrait, shipped
+from fpan_training.recipes import landmarks, learning_curve, portrait, shipped
 from fpan_training.recipes.context import Budget, Context
 from fpan_training.recipes.snapshot import take_snapshot, write_snapshot
 from fpan_training.release.traffic import Traffic, bring_detector
@@ -42,6 +42,7 @@ RECIPES: dict[str, Recipe] = {
         "weights that may be sold, from EasyPortrait and rendered faces", portrait.stages, (portrait.MODEL,)
     ),
     "shipped": Recipe("the weights that are served, from raw folders", shipped.stages, shipped.MODELS),
+    "landmarks": Recipe("LOM: landmarks of all faces at hand, and which of them are covered", landmarks.stages),
     "learning-curve": Recipe("what 50 to 4,500 labels are worth, same network and steps", learning_curve.stages),
 }
 """All recipes by name."""

@@ -55,7 +55,7 @@ class Quantise:
         chosen = range(0, len(pictures), step)
         others = [i for i in range(len(pictures)) if step == 1 or i % step][:: max(1, step // 2)][: self.judged]
         whole = full(onnx.load(source))
-        model = _pairs(whole, target, _Reader(pictures, chosen, size))
+        model = with_pairs(whole, target, _Reader(pictures, chosen, size))
         makers = {name: node.name for node in model.graph.node for name in node.output}
         model = unquantised(model, [_maker_of_logits(model, makers)])
         images = [to_size(pictures[i].image, size)[None] for i in others]
@@ -121,7 +121,17 @@ class Quantised:
         return f"ranges from {self.pictures} training pictures, {left} beside the last"
 
 
-def _pairs(whole: onnx.ModelProto, target: Path, pictures: CalibrationDataReader) -> onnx.ModelProto:
+def with_pairs(
+    whole: onnx.ModelProto, target: Path, pictures: CalibrationDataReader, operators: Sequence[str] = _OPERATORS
+) -> onnx.ModelProto:
+    """A network with pairs of QuantizeLinear and DequantizeLinear around what is computed in eight bits.
+
+    Args:
+        whole: in float32.
+        target: file that it is written to on the way.
+        pictures: what the ranges of activations are taken from.
+        operators: what is computed in eight bits.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(whole)
     add_pre_process_metadata(model)  # the exporter has folded the batch norms already, and shapes are inferred
@@ -131,7 +141,7 @@ def _pairs(whole: onnx.ModelProto, target: Path, pictures: CalibrationDataReader
         pictures,
         quant_format=QuantFormat.QDQ,
         per_channel=True,
-        op_types_to_quantize=_OPERATORS,
+        op_types_to_quantize=list(operators),
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         extra_options={

@@ -19,9 +19,12 @@ from torch.utils.data import Dataset
 
 from fpan_training.data.augment import resize_pair
 from fpan_training.data.folder import DataError, read_labels, read_rgb
+from fpan_training.data.label_space import LabelSpace, read_dataset_file
 from fpan_training.landmarks.crop import warp_points
 from fpan_training.landmarks.scheme import SCHEME
 from fpan_training.landmarks.store import FaceStore
+from fpan_training.modules.lom.clean import CleanFaces
+from fpan_training.modules.lom.data import MarkedFace
 from fpan_training.occlusion.generator import Occluded
 
 OVERSAMPLING = 2
@@ -69,49 +72,70 @@ class Faces:
 
     @classmethod
     def open(
-        cls, folders: Sequence[Path], split: str, size: int, stores: Sequence[FaceStore | None] | None = None
+        cls,
+        folders: Sequence[Path],
+        split: str,
+        size: int,
+        stores: Sequence[FaceStore | None] | None = None,
+        clean: CleanFaces | None = None,
     ) -> "Faces":
-        """Reads the pictures of a split, shrunk to ``OVERSAMPLING * size``.
+        """Reads the clean pictures of a split, cut to the aligned frame and shrunk to ``OVERSAMPLING * size``.
 
-        One with neither labels nor landmarks is left out: where its face is to be covered cannot be known.
+        One with neither labels nor landmarks is left out: where its face is to be covered cannot be known. So is one
+        of which nobody tells that nothing covers it already.
 
         Args:
-            folders: each with ``images/`` (or the pictures themselves), ``masks/`` where there are labels, and
-                ``split.json`` where there are splits; without it all pictures are ``train``.
+            folders: each with ``images/`` (or the pictures themselves), ``masks/`` where there are labels,
+                ``dataset.json`` where their frame is not the face's own, and ``split.json`` where there are splits;
+                without it all pictures are ``train``.
             split: which.
             size: the network's side in pixels.
             stores: for each folder its landmarks, if known.
+            clean: who tells that a face is clean, where labels cannot; None: nobody.
 
         Raises:
-            DataError: a folder has no pictures, a picture cannot be read or is not square, or none can be used.
+            DataError: a folder has no pictures or a frame smaller than the face's own, a picture cannot be read or is
+                not square, or none can be used.
         """
         side = OVERSAMPLING * size
+        judge = clean or CleanFaces()
         names: list[str] = []
         images: list[Image] = []
         labels: list[Image | None] = []
         points: list[Points | None] = []
         for folder, store in zip(folders, stores or [None] * len(folders), strict=True):
-            for path in _list(folder, split):
-                mask = folder / "masks" / f"{path.stem}.png"
-                record = None if store is None else store.get(path.stem)
-                if record is None and not mask.is_file():
+            # Faces are found in masks by the ids of our classes; other masks serve to tell clean faces alone.
+            plain, frame = LabelSpace.of_folder(folder).plain, read_dataset_file(folder).frame
+            masks = {path: folder / "masks" / f"{path.stem}.png" for path in _list(folder, split)}
+            records = {path: None if store is None else store.get(path.stem) for path in masks}
+            usable = [path for path in masks if records[path] is not None or (plain and masks[path].is_file())]
+            known = judge.of(
+                folder, usable, {p.stem: MarkedFace.of(p, record) for p in usable if (record := records[p]) is not None}
+            )
+            judge.show(f"{split} of {folder.name}", known)
+            for path in usable:
+                if not known[path.stem].clean:
                     continue
+                record, labelled = records[path], plain and masks[path].is_file()
                 image = read_rgb(path)
                 height, width = image.shape[:2]
                 if height != width:
                     raise DataError(f"{path} is {width} x {height} pixels: DOM takes aligned, square face crops")
-                full = read_labels(mask) if mask.is_file() else np.zeros((height, width), np.uint8)
-                shrunk, small = resize_pair(image, full, side)
+                full = read_labels(masks[path]) if labelled else np.zeros((height, width), np.uint8)
+                edge = _edge(folder, frame, width)
+                inner = slice(edge, width - edge)
+                shrunk, small = resize_pair(image[inner, inner], full[inner, inner], side)
                 names.append(path.stem)
                 images.append(shrunk)
-                labels.append(small if mask.is_file() else None)
+                labels.append(small if labelled else None)
                 # Pixel centres are at whole numbers, so that edges are at -0.5.
-                points.append(None if record is None else _scaled(record.points264, side / width))
+                points.append(None if record is None else _scaled(record.points264 - edge, side / (width - 2 * edge)))
         if not names:
             where = ", ".join(str(folder) for folder in folders)
             raise DataError(
-                f"no picture of the split {split!r} in {where} has labels or landmarks: add a folder with masks/, or "
-                "run `fpan-train landmarks` and name its output"
+                f"no picture of the split {split!r} in {where} has labels or landmarks and is known to be clean: add a "
+                "folder with masks/, or run `fpan-train landmarks` and name its output; and name a LOM with "
+                "--clean-by, data sets with --clean-data, or pictures with --clean-list"
             )
         return cls(tuple(names), np.stack(images), tuple(labels), tuple(points))
 
@@ -170,6 +194,13 @@ class OcclusionData(Dataset[Triple]):
         gains = np.exp(rng.normal(0, c.brightness) + rng.normal(0, c.brightness, 3))
         image = np.clip(np.rint(image * gains), 0, 255).astype(np.uint8)
         return image, None if labels is None else drawn, points
+
+
+def _edge(folder: Path, frame: float, width: int) -> int:
+    """Pixels of each edge that lie outside of the aligned face's own frame."""
+    if frame < 1:
+        raise DataError(f"{folder} has a frame of {frame:g} widths of the aligned face's: DOM needs 1 or more")
+    return round(width * (1 - 1 / frame) / 2)
 
 
 def _scaled(points: Points, scale: float) -> Points:

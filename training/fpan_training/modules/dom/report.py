@@ -23,6 +23,7 @@ from fpan_training.modules.dom.model import DomNetwork, compose, load
 from fpan_training.modules.dom.settings import NO_GLASSES
 from fpan_training.modules.dom.step import mean_face, to_input
 from fpan_training.modules.dom.train import VAL_SEED, generator, stores_of
+from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
 from fpan_training.modules.report import Report
 from fpan_training.occlusion.generator import OcclusionConfig
 from fpan_training.taxonomy import TAXONOMY
@@ -91,8 +92,10 @@ class DomReport(Report):
     def __call__(self) -> Path:
         """Writes the report and returns the path of its page."""
         size = load(self.checkpoint).rla.config.size
-        val = Faces.open([self.data], "val", size, stores_of(self.faces, [self.data]))
-        train = Faces.open([self.data], "train", size)
+        # All are measured, as before anybody told which are clean.
+        every = CleanFaces(CleanConfig(clean_data=(self.data.name,)))
+        val = Faces.open([self.data], "val", size, stores_of(self.faces, [self.data]), every)
+        train = Faces.open([self.data], "train", size, clean=every)
         splits = [split for split in self.splits if split != "heldout" or self.occluders is not None]
         return self.measure(
             val, train, {s: generator(self.occlusion, self.backgrounds, self.occluders, s) for s in splits}

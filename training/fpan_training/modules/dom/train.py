@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from fpan_training.data.assets import Assets, Split
-from fpan_training.data.check import check_labelled
+from fpan_training.data.check import check
 from fpan_training.data.folder import DataError
 from fpan_training.engine.plots import Curves
 from fpan_training.engine.run import Run
@@ -21,6 +21,7 @@ from fpan_training.modules.dom.evaluate import draw_faces, validate
 from fpan_training.modules.dom.model import DomNetwork
 from fpan_training.modules.dom.settings import PRESETS, DomSettings
 from fpan_training.modules.dom.step import DomStep, mean_face
+from fpan_training.modules.lom.clean import CLEAN_FILE, CleanConfig, CleanFaces
 from fpan_training.modules.training import CONTACT_SHEET, CoveredTraining
 from fpan_training.occlusion.generator import OcclusionConfig, OcclusionGenerator
 from fpan_training.taxonomy import TAXONOMY
@@ -39,6 +40,8 @@ class DomTraining(CoveredTraining):
     """Folders of aligned square faces; ``split.json`` and ``masks/`` are used where there are any. One at least has a
     split ``val``."""
     settings: Annotated[DomSettings, tyro.conf.arg(name="")] = field(default_factory=DomSettings)
+    clean: Annotated[CleanConfig, tyro.conf.arg(name="")] = field(default_factory=CleanConfig)
+    """Which faces are clean, where labels cannot tell; others are left out."""
 
     presets: ClassVar = PRESETS
     stages: ClassVar = ("stage1", "stage2")
@@ -46,7 +49,7 @@ class DomTraining(CoveredTraining):
 
     def __call__(self) -> Run:
         """Trains both stages to the end and returns the second's run."""
-        check_labelled(*self.data)
+        check(*(folder for folder in self.data if (folder / "masks").is_dir()))
         return self.fit(*(generator(self.settings.occlusion, self.backgrounds, self.occluders, s) for s in _SPLITS))
 
     def fit(self, occlude: Occlude, occlude_val: Occlude) -> Run:
@@ -58,9 +61,10 @@ class DomTraining(CoveredTraining):
         """
         settings = self.settings
         stores, size = stores_of(self.faces, self.data), settings.rla.size
-        faces = Faces.open(self.data, "train", size, stores)
+        clean = CleanFaces(self.clean, self.run / CLEAN_FILE)
+        faces, val_faces = (Faces.open(self.data, split, size, stores, clean) for split in _SPLITS)
         train = OcclusionData(faces, size, occlude, TAXONOMY, settings.crop, self.seed)
-        val = OcclusionData(Faces.open(self.data, "val", size, stores), size, occlude_val, TAXONOMY, seed=VAL_SEED)
+        val = OcclusionData(val_faces, size, occlude_val, TAXONOMY, seed=VAL_SEED)
         if len(faces) < settings.stage1.batch_size:
             raise DataError(f"{len(faces)} pictures do not fill a batch of {settings.stage1.batch_size}: add folders")
         self.begin(faces_seen=len(faces))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from fpan_training.face3d import pose
 from fpan_training.landmarks import SCHEME, FaceStore, face_crop, warp_points
 from fpan_training.landmarks.build import list_images
 from fpan_training.landmarks.crop import invert
+from fpan_training.landmarks.store import FaceRecord
 from fpan_training.modules.lom.model import INPUT_SIZE
 from fpan_training.modules.lom.step import LomBatch
 from fpan_training.modules.ppm.data import PoseAugmentConfig, move
@@ -71,10 +72,18 @@ class MarkedFace:
     """float32 (264, 2) in the picture's pixels."""
     rotation: NDArray[np.float64]
     """float64 (3, 3), as :mod:`fpan_training.face3d.pose` has it."""
+    covered: NDArray[np.float32] | None = None
+    """float32 (264,): 1 where something in the picture covers the landmark, 0 where nothing does, NaN where that is
+    unknown. None: nobody tells (:mod:`fpan_training.modules.lom.clean`), and the face teaches no visibility."""
+
+    @classmethod
+    def of(cls, path: Path, record: FaceRecord) -> "MarkedFace":
+        """The face of a picture's record; what covers it is left open."""
+        return cls(path.stem, path, record.points264, record.rotation.astype(np.float64))
 
     @property
     def classes(self) -> NDArray[np.bool_]:
-        """Which of :data:`CLASSES` the face belongs to as it is, bool (6,); none is occluded."""
+        """Which of :data:`CLASSES` the face belongs to as it is, bool (6,)."""
         yaw, pitch, roll = pose.angles(self.rotation)
         eyes, mouth = (float(np.linalg.norm(self.points[a] - self.points[b])) for a, b in (EYE_CORNERS, _LIPS))
         return np.array(
@@ -84,13 +93,13 @@ class MarkedFace:
                 pitch < -_UP_DOWN_DEG,
                 abs(roll) > _TILTED_DEG,
                 mouth > _OPEN_MOUTH * eyes,
-                False,
+                self.covered is not None and bool((self.covered == 1).any()),
             ]
         )
 
 
 def marked_faces(data: Path, split: str, store: FaceStore) -> tuple[MarkedFace, ...]:
-    """The faces of a data set's split that the store knows.
+    """The faces of a data set's split that the store knows; what covers them is left open.
 
     Args:
         data: a labelled data set, or a plain folder of pictures, which has no splits: each is all of it.
@@ -105,7 +114,7 @@ def marked_faces(data: Path, split: str, store: FaceStore) -> tuple[MarkedFace, 
     for path in paths:
         record = store.get(path.stem)
         if record is not None:
-            faces.append(MarkedFace(path.stem, path, record.points264, record.rotation.astype(np.float64)))
+            faces.append(MarkedFace.of(path, record))
     if not faces:
         raise DataError(
             f"{store.folder} has no face of {data}: run `fpan-train landmarks --data {data} --out {store.folder}`"
@@ -136,6 +145,8 @@ class LomData(Dataset[Item]):
     occluder: Occluder | None = None
     augment: LomAugmentConfig | None = None
     seed: int = 0
+    repeats: NDArray[np.float64] | None = None
+    """How often each face comes in an epoch, float (faces,); None: each once."""
     _light: Augment = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -155,9 +166,10 @@ class LomData(Dataset[Item]):
         if self.augment is not None:
             matrix, rotation = move(matrix, rotation, INPUT_SIZE, self.augment.move, rng)
         points = warp_points(face.points, matrix)
+        real = np.full(len(points), np.nan, np.float32) if face.covered is None else face.covered
         if np.linalg.det(matrix[:, :2]) < 0:
             # Mirrored: the landmark of the one side is now where that of the other is looked for.
-            points = points[SCHEME.partner]
+            points, real = points[SCHEME.partner], real[SCHEME.partner]
         view = crop(image, matrix, INPUT_SIZE)
         mask = np.zeros(view.shape[:2], bool)
         if self.occluder is not None and (self.augment is None or rng.random() < self.augment.p_occluded):
@@ -166,13 +178,18 @@ class LomData(Dataset[Item]):
         if self.augment is not None:
             view, _ = self._light(Sample(face.name, view, np.zeros(view.shape[:2], np.uint8)), rng)
         flags = face.classes
-        flags[CLASSES.index("occluded")] = mask.any()
+        flags[CLASSES.index("occluded")] |= mask.any()
+        hidden = real
+        if face.covered is not None:
+            # What is pasted hides a landmark whatever is known of what lies beneath.
+            pasted = covered(points, mask, within(points, matrix, (height, width)))
+            hidden = np.where(pasted == 0, real, pasted)
         return LomBatch(
             torch.from_numpy(view),
             torch.from_numpy(points),
             torch.from_numpy(pose.angles(rotation).astype(np.float32)),
             torch.from_numpy(flags),
-            torch.from_numpy(covered(points, mask, within(points, matrix, (height, width)))),
+            torch.from_numpy(hidden),
         )
 
 
@@ -189,13 +206,19 @@ def covered(
     Returns:
         float32 (N,).
     """
-    height, width = mask.shape
+    answer = sample_at(mask, points)
+    if known is not None:
+        answer[~known] = np.nan
+    return answer
+
+
+def sample_at(values: NDArray[Any], points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The values (H, W) of the pixels nearest to points (N, 2), float32 (N,); NaN outside."""
+    height, width = values.shape
     x, y = np.rint(points).astype(int).T
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     answer = np.full(len(points), np.nan, np.float32)
-    answer[inside] = mask[y[inside], x[inside]]
-    if known is not None:
-        answer[~known] = np.nan
+    answer[inside] = values[y[inside], x[inside]]
     return answer
 
 

@@ -20,6 +20,8 @@ FAILURE = 0.1
 """NME between the eyes from which on a face counts as failed (300-W)."""
 _THRESHOLD = 0.5
 """A landmark is called covered when its visibility is less probable."""
+FOUND = 0.9
+"""Share of the covered landmarks that have to be found where false alarms are compared."""
 _BATCH = 32
 _SHOWN, _PER_ROW = 18, 6
 """Faces on a contact sheet."""
@@ -75,6 +77,9 @@ class VisibilityFigures:
     """Share of the known landmarks that are covered."""
     false_alarms: float
     """Share of the visible landmarks that are called covered."""
+    alarms_at_found: float
+    """The same where so many are called covered that :data:`FOUND` of the covered ones are among them; NaN without both
+    kinds."""
 
 
 def visibility_figures(visibility: NDArray[np.float32], covered: NDArray[np.float32]) -> VisibilityFigures:
@@ -94,7 +99,22 @@ def visibility_figures(visibility: NDArray[np.float32], covered: NDArray[np.floa
         np.array([f1(truth, guess) for truth, _, guess in columns]),
         float(hidden.mean()),
         float(alarms),
+        alarms_at(hidden, score),
     )
+
+
+def alarms_at(positive: NDArray[np.bool_], score: NDArray[np.floating], found: float = FOUND) -> float:
+    """Share of the negatives that score as high as the least of the best ``found`` of the positives; NaN without both.
+
+    Args:
+        positive: bool (N,).
+        score: float (N,).
+        found: share of the positives that is to be found.
+    """
+    if positive.all() or not positive.any():
+        return float("nan")
+    limit = np.quantile(score[positive], 1 - found, method="lower")
+    return float((score[~positive] >= limit).mean())
 
 
 def roc_auc(positive: NDArray[np.bool_], score: NDArray[np.floating]) -> float:

@@ -1,6 +1,7 @@
 """`fpan-train report lom`: how well a trained LOM places landmarks and tells covered ones; Markdown, CSV, pictures."""
 
 import csv
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from fpan_training.data.folder import read_rgb
 from fpan_training.engine.page import table
 from fpan_training.engine.plots import contact_sheet, some
 from fpan_training.landmarks import SCHEME
+from fpan_training.modules.lom.clean import CleanConfig, CleanFaces
 from fpan_training.modules.lom.data import EYE_CORNERS, LomData, marked_faces
 from fpan_training.modules.lom.evaluate import (
     FAILURE,
+    FOUND,
     CropPredictions,
     PointErrors,
     VisibilityFigures,
@@ -27,6 +30,7 @@ from fpan_training.modules.lom.evaluate import (
     visibility_figures,
 )
 from fpan_training.modules.lom.export import DeployedLom, export_lom
+from fpan_training.modules.lom.int8 import CALIBRATED_ON, parity, quantise_lom
 from fpan_training.modules.lom.model import INPUT_SIZE, Lom, deployed_parameters, load
 from fpan_training.modules.lom.occluders import open_occluder
 from fpan_training.modules.lom.pictures import draw_landmarks
@@ -47,7 +51,8 @@ _GROUPS = ("brows", "eyes", "irises", "nose", "lips_outer", "lips_inner", "cheek
 @dataclass(frozen=True)
 class LomReport(Report):
     """Measures a trained LOM against the landmark teacher, against others' labels, and on occluders it never saw. The
-    network as an ONNX file, which is timed, lies beside the page.
+    network as ONNX files in float32 and in eight bits, which are timed, and the main figures as ``lom.json`` lie beside
+    the page.
     """
 
     youtube: Path | None = None
@@ -56,6 +61,10 @@ class LomReport(Report):
     occluders: Path | None = None
     """Cut-outs with alpha, of which the parts ``val`` and ``heldout`` are used; without them, occluders are drawn, and
     none is held out."""
+    masked: Path | None = None
+    """Data set whose masks mark what covers its faces: its ``val`` is measured too."""
+    export: bool = True
+    """Write and time the ONNX files; ranges of the one in eight bits come from training faces."""
     threads: int = 2
     """For the timing."""
 
@@ -63,7 +72,8 @@ class LomReport(Report):
         """Writes the report and returns the path of its page."""
         network = load(self.checkpoint)
         self.out.mkdir(parents=True, exist_ok=True)
-        faces = marked_faces(self.data, "val", self.store(self.data))
+        every = CleanFaces(CleanConfig(clean_data=(self.data.name,)))
+        faces = every.faces(self.data, "val", self.store(self.data))
         margin = network.config.margin
         clean = predict_crops(network, LomData(faces, margin))
         splits: tuple[Split, ...] = ("val",) if self.occluders is None else ("val", "heldout")
@@ -79,20 +89,55 @@ class LomReport(Report):
             for split, said in occluded.items()
         ]
         notes: list[str] = []
+        own: list[PointErrors] = []
         if self.youtube is not None:
-            own, text = self._youtube(network)
-            errors += own
+            rows, text = self._youtube(network)
+            own = rows[:2]
+            errors += rows
             notes.append(text)
-        figures = {split: visibility_figures(said.visibility, said.covered) for split, said in occluded.items()}
+        figures = {f"{s}": visibility_figures(said.visibility, said.covered) for s, said in occluded.items()}
+        if self.masked is not None:
+            covered = CleanFaces().faces(self.masked, "val", self.store(self.masked))
+            said = predict_crops(network, LomData([face for face in covered if face.covered is not None], margin))
+            figures[f"{self.masked.name}, as labelled"] = visibility_figures(said.visibility, said.covered)
         alarms = visibility_figures(clean.visibility, clean.covered).false_alarms
-        times = timing(network, self.out / "lom.onnx", clean.images, self.threads)
+        times: list[Timing] = []
+        key = {"nme": float(errors[0].interocular.mean()), "pictures": float(len(faces))}
+        for name, row in figures.items():
+            key |= {f"auc/{name}": row.auc, f"alarms/{name}": row.alarms_at_found}
+        key |= {f"youtube/{row.name.rpartition(', ')[2]}": float(row.interocular.mean()) for row in own}
+        if self.export:
+            times, text = self._exported(network, clean, occluded[splits[-1]])
+            notes.append(text)
         _picture(clean, occluded[splits[-1]], self.out / "lom.png")
         _write_errors(errors, self.out / "lom.csv")
         _write_points(figures, self.out / "lom-points.csv")
+        (self.out / "lom.json").write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
         page = self.out / "lom.md"
         lines = _lines(network, errors, notes, figures, alarms, times, self.threads)
         page.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return page
+
+    def _exported(self, network: Lom, clean: CropPredictions, covered: CropPredictions) -> tuple[list["Timing"], str]:
+        """Writes both files; returns their times, and in words how far they agree, without and with occluders."""
+        whole, small = self.out / "lom.onnx", self.out / "lom_int8.onnx"
+        times = timing(network, whole, clean.images, self.threads)
+        margin = network.config.margin
+        faces = marked_faces(self.data, "train", self.store(self.data))
+        data = LomData(faces[:: -(-len(faces) // CALIBRATED_ON)], margin)
+        quantise_lom(whole, small, np.stack([data[i].images.numpy() for i in range(len(data))]))
+        session = open_session(small, self.threads)
+        times.append(_timed("ONNX Runtime, int8", lambda image: session.run(None, {INPUT: image}), clean.images))
+        distance, said = parity(whole, small, clean)
+        hidden, said_covered = parity(whole, small, covered)
+        nme = _errors("int8", said)[0].interocular.mean()
+        figures = visibility_figures(said_covered.visibility, said_covered.covered)
+        return times, (
+            f"In eight bits (`lom_int8.onnx`, {small.stat().st_size / whole.stat().st_size:.0%} of the bytes) "
+            f"landmarks lie {distance.pixels:.2f} pixels of {INPUT_SIZE} from those in float32, NME is "
+            f"{nme * 100:.2f} %; with occluders both call {hidden.agreeing:.2%} of the landmarks the same, and the "
+            f"AUC is {figures.auc:.3f}."
+        )
 
     def _youtube(self, network: Lom) -> tuple[list[PointErrors], str]:
         """The errors on the public 68, of LOM and of its teacher, and what has been left out."""
@@ -184,7 +229,7 @@ def _write_errors(errors: Sequence[PointErrors], path: Path) -> None:
                 writer.writerow([row.name, i, f"{between:.5f}", f"{box:.5f}"])
 
 
-def _write_points(figures: dict[Split, VisibilityFigures], path: Path) -> None:
+def _write_points(figures: dict[str, VisibilityFigures], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["landmark", *(f"{name}_{split}" for split in figures for name in ("auc", "f1"))])
@@ -197,7 +242,7 @@ def _lines(
     network: Lom,
     errors: Sequence[PointErrors],
     notes: Sequence[str],
-    figures: dict[Split, VisibilityFigures],
+    figures: dict[str, VisibilityFigures],
     alarms: float,
     times: Sequence[Timing],
     threads: int,
@@ -240,13 +285,23 @@ def _lines(
         "",
     ]
     page += table(
-        ("occluders", "covered", "AUC", "mean AUC of a landmark", "F1", "mean F1 of a landmark", "false alarms"),
+        (
+            "occluders",
+            "covered",
+            "AUC",
+            "mean AUC of a landmark",
+            "F1",
+            "mean F1 of a landmark",
+            "false alarms",
+            f"at {FOUND:.0%} found",
+        ),
         [
             (
                 split,
                 f"{row.covered * 100:.1f} %",
                 *(f"{v:.3f}" for v in (row.auc, np.nanmean(row.point_auc), row.f1, np.nanmean(row.point_f1))),
                 f"{row.false_alarms * 100:.1f} %",
+                f"{row.alarms_at_found * 100:.1f} %",
             )
             for split, row in figures.items()
         ],
@@ -266,11 +321,12 @@ def _lines(
             for group in _GROUPS
         ],
     )
-    page += ["", "## Time", "", f"Milliseconds a face on {threads} threads, crops one by one.", ""]
-    page += table(
-        ("run by", "median", "90 % within"),
-        [(t.name, f"{np.median(t.milliseconds):.1f}", f"{np.percentile(t.milliseconds, 90):.1f}") for t in times],
-    )
+    if times:
+        page += ["", "## Time", "", f"Milliseconds a face on {threads} threads, crops one by one.", ""]
+        page += table(
+            ("run by", "median", "90 % within"),
+            [(t.name, f"{np.median(t.milliseconds):.1f}", f"{np.percentile(t.milliseconds, 90):.1f}") for t in times],
+        )
     return [*page, "", "![landmarks, green visible, red covered](lom.png)"]
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from fpan_training.data.augment import Augment, Example
 from fpan_training.data.folder import DataError, name_of
-from fpan_training.data.mixture import MixedData, Part
+from fpan_training.data.mixture import MixedData, Part, pictures_of_an_epoch
 from fpan_training.data.soft_labels import Soft, SoftLabelStore
 from fpan_training.landmarks.scheme import SCHEME
 from fpan_training.modules.predictions import FacePrediction, PredictionStore
@@ -114,18 +114,11 @@ def allocate(
         repeats: of the main set's pictures, float (pictures,), how often each comes against the others.
 
     Raises:
-        ValueError: shares that leave nothing for the main set, or are not one for each of the others.
+        ValueError: as :func:`~fpan_training.data.mixture.pictures_of_an_epoch`.
     """
-    if shares and len(shares) != len(parts) - 1:
-        raise ValueError(f"{len(parts) - 1} extra data sets have {len(shares)} shares")
-    if shares and (min(shares) <= 0 or sum(shares) >= 1):
-        raise ValueError("shares of extra data sets are more than 0 and leave some for the main one")
     main = float(repeats.sum())
     counts = [main, *(len(part.pictures) for part in parts[1:])]
-    if shares:
-        counts = [main, *(main * share / (1 - sum(shares)) for share in shares)]
-    scale = epoch_pictures / sum(counts) if epoch_pictures else 1.0
-    wanted = [count * scale for count in counts]
+    wanted = pictures_of_an_epoch(counts, shares, epoch_pictures)
     first = replace(parts[0], share=wanted[0] / main, repeats=None if (repeats == 1).all() else repeats)
     others = [replace(p, share=w / len(p.pictures)) for p, w in zip(parts[1:], wanted[1:], strict=True)]
     return (first, *others)
