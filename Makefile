@@ -15,6 +15,8 @@ RUN ?= $(or $(FPAN_RUNS),runs)/$(PRESET)
 MODEL ?= segm
 PRECISION ?= fp16 int8
 PLANS ?= plans
+# Of `make verify-gpu`, for each precision: two of them are eight minutes.
+VERIFY_GPU_S ?= 240
 # Processes that run the tests. Each takes up to 3 GB.
 WORKERS ?= 2
 
@@ -42,7 +44,7 @@ TRAIN_FLAGS = --preset $(PRESET) --run $(RUN) $(if $(DATA),--data $(DATA)) $(if 
 given = $(if $(filter-out undefined default file,$(firstword $(origin $(1)))),$(2) $($(1)))
 RECIPE_FLAGS = $(RECIPE) --budget $(BUDGET) $(call given,RUN,--run) $(call given,DATA_ROOT,--data-root) $(call given,REGISTRY,--repository)
 
-.PHONY: help serve test verify bench train train-and-deploy engine lint lock proto clean
+.PHONY: help serve test verify bench train train-and-deploy engine verify-gpu lint lock proto clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -72,6 +74,12 @@ train-and-deploy: $(TEST_ENV)/ready ## the same, published in REGISTRY= and answ
 engine: $(SERVE_ENV)/ready ## build TensorRT plans, in NVIDIA's image; MODEL=, PRECISION=, PICTURES= and PLANS= choose
 	@failed=0; for each in $(PRECISION); do \
 	  $(SERVE_ENV)/bin/fpan engine $(MODEL) --precision $$each --plans $(PLANS) $(if $(PICTURES),--pictures $(PICTURES)) || failed=1; \
+	done; exit $$failed
+
+verify-gpu: $(SERVE_ENV)/ready ## on a GPU, in NVIDIA's image, eight minutes at most: build plans, compare their labels, measure latency and throughput
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT; failed=0; \
+	for each in $(PRECISION); do \
+	  timeout $(VERIFY_GPU_S) $(SERVE_ENV)/bin/fpan engine $(MODEL) --precision $$each --measure --plans "$$folder" $(if $(PICTURES),--pictures $(PICTURES)) || failed=1; \
 	done; exit $$failed
 
 lint: $(TEST_ENV)/ready ## format and check the code's style and types

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from fpan.contract import ModelCard, ModelRepository
-from fpan.contract.card import Tensor
+from fpan.contract.card import Precision, Tensor
 from fpan.registry import FolderStore, Registry
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -137,6 +137,7 @@ def publish(
     version: int | None = 1,
     size: int = SIZE,
     classes: int = CLASSES,
+    precision: Precision = "fp32",
 ) -> ModelCard:
     """Writes a version into a model repository; the next one where ``version`` is None."""
     card = ModelCard(
@@ -152,6 +153,7 @@ def publish(
         ),
         on_demand=("logits",),
         input_size=size,
+        precision=precision,
         weights_licence="Apache-2.0",
         files={},
     )
@@ -162,14 +164,17 @@ def publish(
         return registry.publish(card, {"model.onnx": Path(file.name)}, version=version)
 
 
-def publish_saying(root: Path, label: int, files: Mapping[str, Path] | None = None) -> ModelCard:
-    """Writes the next version of ``segm``: :func:`saying` with the classes, alignment and names of the shipped one."""
+def publish_saying(
+    root: Path, label: int, files: Mapping[str, Path] | None = None, name: str = "segm", size: int = SIZE
+) -> ModelCard:
+    """Writes the next version of a model: :func:`saying` with the classes, alignment and names of the shipped one."""
     shipped = ModelRepository(SHIPPED)
     like = shipped.card("segm", shipped.latest("segm"))
-    size, classes = SIZE, like.outputs[2].shape[0]
+    classes = like.outputs[2].shape[0]
     tensors = {tensor.name: tensor for tensor in like.outputs}
     card = like.model_copy(
         update={
+            "name": name,
             "title": f"says {label}",
             "inputs": (like.inputs[0].model_copy(update={"shape": (size, size, 3)}),),
             "outputs": (

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fpan.contract import ModelCard, ModelRepository, RepositoryError
-from fpan.serve.errors import Unavailable
+from fpan.serve.errors import GatewayError, Unavailable
 from fpan.serve.inference.backend import CannotLoad
 from fpan.serve.inference.embedded import EmbeddedBackend
 from fpan.serve.inference.in_process import InProcessBackend
@@ -25,7 +25,7 @@ from fpan.serve.triton.profiles import ServingOptions
 from fpan.serve.triton.server import TritonError, TritonServer
 from fpan.serve.triton.tree import put_together
 
-from tests.networks import SIZE, echo, echoed, pictures, publish
+from tests.networks import SIZE, convolutions, echo, echoed, pictures, publish
 from tests.plans import TARGET, write_plan
 
 SHIPPED = Path(__file__).parents[2] / "model_repository"
@@ -311,6 +311,25 @@ async def words_on(
     await asyncio.wait_for(server.ended(), 30)
     await server.stop()
     return server.log_tail
+
+
+async def test_two_models_of_different_sizes_and_precisions_are_served_side_by_side(tmp_path, card):
+    large = publish(tmp_path / "models", "large", convolutions(2 * SIZE), size=2 * SIZE)
+    half = publish(tmp_path / "models", "half", convolutions(2 * SIZE), size=2 * SIZE, precision="bf16")
+    backend = await open_backend(settings(tmp_path), [card, large, half], tmp_path / "run")
+    try:
+        images = pictures(2, size=2 * SIZE)
+        said = [
+            (await backend.infer(name, 1, {"images": images}, ["labels", "logits"], 20)) for name in ("large", "half")
+        ]
+        assert {each["labels"].shape for each in said} == {(2, 2 * SIZE, 2 * SIZE)}
+        np.testing.assert_allclose(said[0]["logits"], said[1]["logits"], atol=0.05 * np.abs(said[0]["logits"]).max())
+        small = await backend.infer("echo", 1, {"images": pictures(1)}, ["labels"], 20)
+        assert small["labels"].shape == (1, SIZE, SIZE)
+        with pytest.raises(GatewayError):
+            await backend.infer("large", 1, {"images": pictures(1)}, ["labels"], 20)
+    finally:
+        await backend.close()
 
 
 async def test_versions_come_and_go_while_others_answer(tmp_path, card):

@@ -16,7 +16,7 @@ from fpan.cli._app import app
 from fpan.contract import ModelRepository, sha256_of
 from fpan.serve.triton.engine import build as build_module
 from fpan.serve.triton.engine import trtexec
-from fpan.serve.triton.engine.build import Wanted, build
+from fpan.serve.triton.engine.build import Wanted, build, speeds
 from fpan.serve.triton.engine.errors import EngineError, NoTool
 from fpan.serve.triton.engine.manifest import Manifest, Target
 from fpan.serve.triton.engine.pictures import load_pictures
@@ -43,7 +43,14 @@ if "saveEngine" in options:
         sys.exit(1)
     if fault != "no plan":
         shutil.copyfile(options["onnx"], options["saveEngine"])
-if "loadEngine" in options:
+if "useSpinWait" in options:
+    batch = options["shapes"].split(":")[1].split("x")[0]
+    print("[I] Throughput: 250.5 qps")
+    print("[I] H2D Latency: min = 0.1 ms, max = 1 ms, mean = 0.2 ms, median = 0.2 ms, percentile(99%) = 1 ms")
+    if fault != "no speed":
+        print(f"[I] Latency: min = 1 ms, max = 9 ms, mean = 3 ms, median = {batch}.25 ms, percentile(90%) = 4 ms, "
+              "percentile(95%) = 5 ms, percentile(99%) = 8.5 ms")
+elif "loadEngine" in options:
     import numpy, onnxruntime
     session = onnxruntime.InferenceSession(options["loadEngine"], providers=["CPUExecutionProvider"])
     name, file = options["loadInputs"].split(":")
@@ -91,6 +98,19 @@ def plans(tmp_path: Path) -> Path:
 
 def made(wanted: Wanted, plans: Path, count: int = 2) -> Manifest:
     return build(wanted, pictures(count), plans, lambda line: None)
+
+
+def test_a_plan_is_measured_with_the_batches_it_was_built_for(
+    machine: Path, wanted: Wanted, plans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(wanted, plans)
+    assert [(each.batch, each.median_ms, each.p99_ms, each.pictures_per_s) for each in speeds(wanted, plans)] == [
+        *((1, 1.25, 8.5, 250.5), (8, 8.25, 8.5, 2004), (32, 32.25, 8.5, 8016))
+    ]
+    assert speeds(wanted, plans)[0].told == "batch of 1: median 1.25 ms, 99 % within 8.50 ms, 250 pictures/s"
+    monkeypatch.setenv("FAULT", "no speed")
+    with pytest.raises(EngineError, match="does not tell how fast"):
+        speeds(wanted, plans)
 
 
 def everything(folder: Path) -> dict[str, bytes]:

@@ -4,16 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from fpan.contract import Change, ModelCard
-from fpan.registry import FolderStore
+from fpan.registry import FolderStore, Registry
 from fpan.serve.errors import NotFound
 from fpan.serve.gateway import Gateway, open_gateway
+from fpan.serve.http.app import create_app
 from fpan.serve.pipeline.lineup import Lineup, Roster
 from fpan.serve.rollout import rollout
 
-from tests.networks import pictures, publish_saying
+from tests.networks import SIZE, pictures, publish_saying
 from tests.rollouts import SOON_S, answering, chosen, loaded, promote, rollback, said, three_versions, until
 
 
@@ -190,3 +192,23 @@ async def test_a_fault_of_ours_while_unloading_does_not_end_the_following(
     promote(root, 2)
     await until(lambda: answering(gateway) == 2)
     assert "No space left" in caplog.text
+
+
+async def test_two_models_of_different_sizes_answer_by_their_names_and_move_apart(root: Path) -> None:
+    for label in (7, 8):
+        publish_saying(root, label, name="segm_fast", size=2 * SIZE)
+    Registry(FolderStore(root)).promote("segm_fast", 1, "champion", "test")
+    async with open_gateway(chosen(root)) as gateway:
+        assert await said(gateway) == (1, 1, "champion")
+        assert await said(gateway, "segm_fast") == (7, 1, "champion")
+        sizes = {name: each.card.input_size for name, each in gateway.rollout.lineup.now.segmenters.items()}
+        assert (sizes["segm"], sizes["segm_fast"]) == (SIZE, 2 * SIZE)
+        Registry(FolderStore(root)).promote("segm_fast", 2, "champion", "test")
+        await until(lambda: answering(gateway, "segm_fast") == 2)
+        assert await said(gateway, "segm_fast") == (8, 2, "champion")
+        assert await said(gateway, "segm") == (1, 1, "champion")
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(gateway)), base_url="http://x") as client:
+            listed = (await client.get("/v1/models")).json()["models"]
+        cards = {card["name"]: card for card in listed if card["default"]}
+        assert cards.keys() == {"segm", "segm_fast", "detector"}
+        assert (cards["segm"]["input_size"], cards["segm_fast"]["input_size"]) == (SIZE, 2 * SIZE)

@@ -35,6 +35,7 @@ def engine(
     ] = None,
     plans: PlansFolder = DEFAULT_PLANS,
     check: Annotated[bool, typer.Option("--check", help="Only tell, without a GPU, what TensorRT would take.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Tell how fast the plan is, once it is built.")] = False,
     model_repository: Annotated[
         str,
         typer.Option(
@@ -58,7 +59,7 @@ def engine(
     with needs_server():
         from fpan.serve.rollout.followed import FollowedRepository
         from fpan.serve.settings import Settings
-        from fpan.serve.triton.engine.build import Wanted, build, check_network, rehearse
+        from fpan.serve.triton.engine.build import Wanted, build, check_network, rehearse, speeds
         from fpan.serve.triton.engine.errors import EngineError
         from fpan.serve.triton.engine.pictures import GOLDEN_FILE, load_pictures
     with TemporaryDirectory(prefix="fpan-") as fetched:
@@ -84,6 +85,7 @@ def engine(
                 )
                 return
             manifest = build(wanted, loaded, plans, lambda line: typer.echo(line, err=True))
+            measured = speeds(wanted, plans) if measure else []
         except EngineError as error:
             typer.echo(f"fpan: {error}", err=True)
             raise typer.Exit(FAILED) from None
@@ -91,3 +93,5 @@ def engine(
         f"{card.name} version {card.version}: {precision.upper()} plan for {manifest.target.gpu} and TensorRT "
         f"{manifest.target.tensorrt} in {plans}; {manifest.agreement:.2%} of the labels are ONNX Runtime's"
     )
+    for speed in measured:
+        typer.echo(f"  {speed.told}")

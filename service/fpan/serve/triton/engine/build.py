@@ -18,9 +18,9 @@ from fpan.registry.durable import sync
 from fpan.serve.inference.runtime import Network
 from fpan.serve.triton.engine.errors import EngineError
 from fpan.serve.triton.engine.manifest import MANIFEST_FILE, BatchProfile, Manifest, Precision, Target, write_manifest
-from fpan.serve.triton.engine.plans import plan_folder
+from fpan.serve.triton.engine.plans import Plans, plan_folder
 from fpan.serve.triton.engine.supported import findings, operator_list
-from fpan.serve.triton.engine.trtexec import Gpu, Trtexec, gpu
+from fpan.serve.triton.engine.trtexec import Gpu, Speed, Trtexec, gpu
 from fpan.serve.triton.engine.typed import typed
 from fpan.serve.triton.install import SHARED_MEMORY
 from fpan.serve.triton.profiles import MODEL_FILE, PLAN_FILE
@@ -134,6 +134,24 @@ def build(wanted: Wanted, pictures: NDArray[np.uint8], plans: Path, say: Callabl
         shutil.rmtree(beside, ignore_errors=True)
         raise
     return manifest
+
+
+def speeds(wanted: Wanted, plans: Path) -> list[Speed]:
+    """How fast the plan of a version is on the GPU at hand, with the batches that it was built for.
+
+    Args:
+        wanted: the version and the precision.
+        plans: the folder of plans.
+
+    Raises:
+        EngineError: it fails.
+        NoPlan: there is none for this GPU.
+    """
+    tool, profile = Trtexec.find(), BatchProfile()
+    target = Target(tensorrt=tool.version(), gpu=gpu().name)
+    plan = Plans(plans, target, wanted.precision).find(wanted.card, profile.max)
+    batches = (profile.min, profile.opt, profile.max)
+    return [tool.measure(plan, wanted.card.inputs, batch) for batch in batches]
 
 
 def _refuse_findings(card: ModelCard, model: onnx.ModelProto) -> None:

@@ -24,6 +24,11 @@ _IN_IMAGE = Path("/usr/src/tensorrt/bin/trtexec")
 """Where NVIDIA's packages put it, off the PATH."""
 _BANNER = re.compile(r"\[TensorRT v(\d\d)(\d\d)(\d\d)\](?: \[b(\d+)\])?")
 """First line of whatever it says, e.g. ``&&&& RUNNING TensorRT.trtexec [TensorRT v101602] [b10]`` of 10.16.2.10."""
+_THROUGHPUT = re.compile(r"Throughput: ([\d.]+) qps")
+_LATENCY = re.compile(r"\] Latency: .*?median = ([\d.]+) ms.*?percentile\(99%\) = ([\d.]+) ms")
+"""Lines of its summary of a run; there is one of each."""
+_MEASURED_S = 5
+"""Seconds for which it measures a batch, behind its warm-up."""
 _BUILD_TIMEOUT_S = 3600.0
 _RUN_TIMEOUT_S = 300.0
 _ASK_TIMEOUT_S = 60.0
@@ -173,6 +178,51 @@ class Trtexec:
         if len(written) != 1 or written[0].stat().st_size != np.prod(shape) * dtype.itemsize:
             raise EngineError(f"{self.program} gave no output {output.name} of {output.dtype} {shape}")
         return np.fromfile(written[0], dtype).reshape(shape)
+
+    def measure(self, plan: Path, inputs: Sequence[Tensor], batch: int) -> "Speed":
+        """How fast a plan is with batches of noise, as trtexec measures it for some seconds.
+
+        Args:
+            plan: the plan.
+            inputs: of the network, without the batch.
+            batch: pictures in a batch.
+
+        Raises:
+            EngineError: it fails, or does not tell.
+        """
+        said = _output(
+            [
+                str(self.program),
+                f"--loadEngine={plan}",
+                f"--shapes={_shapes(inputs, batch)}",
+                f"--duration={_MEASURED_S}",
+                "--useSpinWait",
+            ],
+            _RUN_TIMEOUT_S,
+        )
+        rate, latency = _THROUGHPUT.search(said), _LATENCY.search(said)
+        if rate is None or latency is None:
+            raise EngineError(f"{self.program} does not tell how fast {plan} is")
+        return Speed(batch, float(latency[1]), float(latency[2]), batch * float(rate[1]))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a plan is with batches of one size."""
+
+    batch: int
+    median_ms: float
+    """Of a batch, copies to and from the GPU included."""
+    p99_ms: float
+    pictures_per_s: float
+
+    @property
+    def told(self) -> str:
+        """In a few words."""
+        return (
+            f"batch of {self.batch}: median {self.median_ms:.2f} ms, 99 % within {self.p99_ms:.2f} ms, "
+            f"{self.pictures_per_s:.0f} pictures/s"
+        )
 
 
 def _shapes(inputs: Sequence[Tensor], batch: int) -> str:
