@@ -11,8 +11,9 @@ from fpan_training.data.folder import DataError
 from fpan_training.data.ignored import Fault, FaultList, trusted
 from fpan_training.data.label_space import LabelSpace
 from fpan_training.data.mixture import Part
-from fpan_training.engine.loop import LoopConfig
+from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm import SegmConfig
+from fpan_training.modules.segm.settings import SegmSettings
 from fpan_training.modules.segm.train import SegmTraining
 from fpan_training.nets.unet import UNetConfig
 
@@ -83,18 +84,22 @@ def test_a_training_leaves_out_what_the_list_names(faces_root: Path, tmp_path: P
         data=faces_root.name,
     )
     training = SegmTraining(
-        faces_root,
+        (faces_root,),
         tmp_path / "run",
+        settings=SegmSettings(
+            segm=SegmConfig("unet", input_size=SIDE, unet=UNetConfig(width=4)),
+            loop=LoopConfig.smoke(epochs=1, lr=1e-3, batch_size=31),
+        ),
         ignore_list=(listed,),
-        segm=SegmConfig("unet", input_size=SIDE, unet=UNetConfig(width=4)),
-        loop=LoopConfig(epochs=1, batch_size=31, workers=0, precision="32-true", accelerator="cpu"),
     )
     run = training.fit()
     assert len(run.history) == 1
     (source,) = json.loads((run.folder / "config.json").read_text())["sources"]
     assert source["pictures"] == 31
+    loop = replace(training.settings.loop, batch_size=32)
+    larger = replace(training, run=tmp_path / "other", settings=replace(training.settings, loop=loop))
     with pytest.raises(ValueError, match="31 pictures do not fill a batch of 32"):
-        replace(training, run=tmp_path / "other", loop=replace(training.loop, batch_size=32)).fit()
+        larger.fit()
 
 
 def test_the_smallest_box_covers_the_pixels_that_it_touches(part: Part, tmp_path: Path) -> None:

@@ -32,9 +32,14 @@ def test_pictures_and_splits_of_all_are_there_once(two: tuple[Path, Path], tmp_p
     val = FaceFolder.open(out, "val")
     assert val.names == ("c", "one-b")
     assert (val[1].labels == FaceFolder.open(two[0], "val")[0].labels).all()
-    assert read_dataset_file(out).licence == "CC0-1.0"
     assert (out / "images" / "a.png").is_symlink()
     assert Merge(two, tmp_path / "all")() == out
+
+
+def test_terms_are_known_where_those_of_every_set_are(two: tuple[Path, Path], tmp_path: Path) -> None:
+    assert read_dataset_file(Merge(two, tmp_path / "all")()).licence == ""
+    write_dataset_file(two[0] / DATASET_FILE, DatasetFile(licence="MIT"))
+    assert read_dataset_file(Merge(two, tmp_path / "all")()).licence == "MIT; CC0-1.0"
 
 
 def test_sets_that_cannot_be_one_are_refused_together(two: tuple[Path, Path], tmp_path: Path) -> None:

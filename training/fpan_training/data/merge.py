@@ -58,7 +58,8 @@ class Merge:
             name=_joined([file.name or root.name for root, file in zip(self.data, files, strict=True)]),
             labels=first.labels(),
             source=_joined([file.source for file in files]),
-            licence=_joined([file.licence for file in files]),
+            # Where one set does not say its terms, nobody knows those of all.
+            licence=_joined([file.licence for file in files]) if all(file.licence for file in files) else "",
             frame=files[0].frame,
         )
         write_dataset_file(self.out / DATASET_FILE, file)

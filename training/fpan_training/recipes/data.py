@@ -25,6 +25,7 @@ UNLABELLED = "celeba_unlabelled"
 """Faces that lie aligned, without labels."""
 BACKGROUNDS, OCCLUDERS = "backgrounds", "occluders"
 LICENCES = {
+    "celeba": "non-commercial research",
     "figaro": "not stated",
     "facesynthetics100": "research",
     "fasseg_posed": "citation asked",
@@ -32,7 +33,7 @@ LICENCES = {
     BACKGROUNDS: "not stated",
     OCCLUDERS: "hands: not stated; objects: MIT",
 }
-"""Terms, as their publishers state them, of folders that have no ``dataset.json``."""
+"""Terms, as their publishers state them, of folders whose ``dataset.json`` does not say them, or is missing."""
 
 
 @dataclass(frozen=True)
