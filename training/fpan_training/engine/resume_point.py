@@ -4,8 +4,6 @@ It holds the averaged weights in float16, how far the run has come and its histo
 from it warms a new one up.
 """
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from fpan_training.engine.checkpoint import load, save
 from fpan_training.engine.run import Run
+from fpan_training.files import write_whole
 
 _KIND = "resume_point"
 _LEFT_OUT = ("average", "optimizer", "precision")
@@ -85,10 +84,7 @@ def bring_resume_point(file: Path | None, folders: Mapping[str, Path]) -> None:
     if not run.last.is_file():
         run.folder.mkdir(parents=True, exist_ok=True)
         if file.resolve() != run.resume.resolve():
-            # Several processes may do so at once.
-            beside = run.resume.with_suffix(f".{os.getpid()}.tmp")
-            shutil.copyfile(file, beside)
-            beside.replace(run.resume)
+            write_whole(run.resume, file.read_bytes())
 
 
 def _small(value: Tensor) -> Tensor:
