@@ -43,6 +43,7 @@ from fpan_training.release.deploy import Deploy
 from fpan_training.release.detector.build import DetectorBuild
 from fpan_training.release.gate import Gate
 from fpan_training.release.gates import GateError
+from fpan_training.release.phone import ExportPhone
 from fpan_training.release.register import Register
 from fpan_training.release.service import ServiceError
 
@@ -79,6 +80,7 @@ COMMANDS: dict[str, Callable[..., object]] = {
     "compare": Compare,
     "gate": Gate,
     "register": Register,
+    "export-phone": ExportPhone,
     "detector": DetectorBuild,
     "alignment": AlignmentFit,
 }
