@@ -15,6 +15,7 @@ RUN ?= $(or $(FPAN_RUNS),runs)/$(PRESET)
 MODEL ?= segm
 PRECISION ?= fp16 int8
 PLANS ?= plans
+PHONE ?= phone
 # Of `make verify-gpu`, for each precision: two of them are eight minutes.
 VERIFY_GPU_S ?= 240
 # Processes that run the tests. Each takes up to 3 GB.
@@ -44,7 +45,7 @@ TRAIN_FLAGS = --preset $(PRESET) --run $(RUN) $(if $(DATA),--data $(DATA)) $(if 
 given = $(if $(filter-out undefined default file,$(firstword $(origin $(1)))),$(2) $($(1)))
 RECIPE_FLAGS = $(RECIPE) --budget $(BUDGET) $(call given,RUN,--run) $(call given,DATA_ROOT,--data-root) $(call given,REGISTRY,--repository)
 
-.PHONY: help serve test verify bench train train-and-deploy engine verify-gpu lint lock proto clean
+.PHONY: help serve test verify bench train train-and-deploy engine verify-gpu export-phone lint lock proto clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -81,6 +82,10 @@ verify-gpu: $(SERVE_ENV)/ready ## on a GPU, in NVIDIA's image, eight minutes at 
 	for each in $(PRECISION); do \
 	  timeout $(VERIFY_GPU_S) $(SERVE_ENV)/bin/fpan engine $(MODEL) --precision $$each --measure --plans "$$folder" $(if $(PICTURES),--pictures $(PICTURES)) || failed=1; \
 	done; exit $$failed
+
+export-phone: $(TEST_ENV)/ready ## write a version in int8 for phones, .tflite and .ort; MODEL=, DATA= and PHONE= choose (installs a gigabyte)
+	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -r training/phone.lock
+	@$(TEST_ENV)/bin/fpan-train export-phone --model $(MODEL) --out $(PHONE) $(if $(DATA),--data $(DATA))
 
 lint: $(TEST_ENV)/ready ## format and check the code's style and types
 	@$(TEST_ENV)/bin/ruff format .

@@ -8,9 +8,11 @@ import numpy as np
 import onnx
 from fpan.contract import ModelCard, ModelRepository
 from fpan.contract.card import Precision, Tensor
+from fpan.contract.network import halved, whole
 from fpan.registry import FolderStore, Registry
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 SHIPPED = Path(__file__).parents[1] / "model_repository"
 SIZE = 32
@@ -130,6 +132,31 @@ def fragile() -> onnx.ModelProto:
     return model
 
 
+class _Noise(CalibrationDataReader):
+    """Three pictures that ranges are taken from."""
+
+    def __init__(self, size: int) -> None:
+        self._left = [{"images": each[None]} for each in pictures(3, size=size)]
+
+    def get_next(self) -> Arrays | None:
+        return self._left.pop() if self._left else None
+
+
+def in_int8(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A network of :func:`convolutions` in eight bits, as `fpan-train register` writes it."""
+    named = whole(halved(model))
+    size = named.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(named, path)
+        quantize_static(
+            path, path, _Noise(size), quant_format=QuantFormat.QDQ, per_channel=True,
+            op_types_to_quantize=["Conv", "Relu"], activation_type=QuantType.QUInt8,
+            extra_options={"AddQDQPairToWeight": True, "QuantizeBias": False, "QDQKeepRemovableActivations": True},
+        )  # fmt: skip
+        return halved(onnx.load(path))
+
+
 def publish(
     root: Path,
     name: str,
@@ -196,7 +223,7 @@ def _factors() -> NDArray[np.float32]:
 
 
 def _node(kind: str, inputs: Sequence[str], outputs: str, **attributes: object) -> onnx.NodeProto:
-    return helper.make_node(kind, inputs, outputs.split(), **attributes)
+    return helper.make_node(kind, inputs, outputs.split(), name=f"make_{outputs.split()[0]}", **attributes)
 
 
 def _model(

@@ -5,9 +5,8 @@ import onnx
 import onnxruntime
 import pytest
 from fpan.contract.network import full, halved, quantised_nodes, unquantised, whole
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from tests.networks import Arrays, convolutions, pictures
+from tests.networks import Arrays, convolutions, in_int8, pictures
 
 ALL = ["labels", "confidence", "logits"]
 
@@ -17,34 +16,16 @@ def run(model: onnx.ModelProto, images: np.ndarray) -> Arrays:
     return dict(zip(ALL, session.run(ALL, {"images": images}), strict=True))
 
 
-class Once(CalibrationDataReader):
-    def __init__(self) -> None:
-        self.left = [{"images": each[None]} for each in pictures(3)]
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return self.left.pop() if self.left else None
-
-
 @pytest.fixture(scope="module")
 def plain() -> onnx.ModelProto:
     model = convolutions(width=32)
-    for number, node in enumerate(model.graph.node):
-        node.name = f"node{number}"
     onnx.checker.check_model(model)
     return model
 
 
 @pytest.fixture(scope="module")
-def paired(plain: onnx.ModelProto, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
-    """In int8, as `fpan-train register` writes it."""
-    folder = tmp_path_factory.mktemp("int8")
-    onnx.save(whole(halved(plain)), folder / "in.onnx")
-    quantize_static(
-        folder / "in.onnx", folder / "out.onnx", Once(), quant_format=QuantFormat.QDQ, per_channel=True,
-        op_types_to_quantize=["Conv", "Relu"], activation_type=QuantType.QUInt8,
-        extra_options={"AddQDQPairToWeight": True, "QuantizeBias": False, "QDQKeepRemovableActivations": True},
-    )  # fmt: skip
-    return halved(onnx.load(folder / "out.onnx"))
+def paired(plain: onnx.ModelProto) -> onnx.ModelProto:
+    return in_int8(plain)
 
 
 def test_halved_weights_are_half_as_large_and_computed_in_float32(plain: onnx.ModelProto) -> None:

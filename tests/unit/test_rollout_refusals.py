@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from fpan.contract import GOLDEN_FILE, AliasName, Change, GoldenPictures, ModelCard, RepositoryError
+from fpan.contract.card import Precision
 from fpan.registry import FolderStore, Registry
 from fpan.serve import gateway as opening
 from fpan.serve.errors import Unavailable
 from fpan.serve.gateway import Gateway, open_gateway
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.rollout import rollout
+from fpan.serve.rollout.trial import TrialFailed, try_out
 
 from tests.networks import pictures, publish_saying
 from tests.rollouts import answering, chosen, loaded, promote, rollback, said, three_versions, until
@@ -41,6 +43,31 @@ def with_golden(root: Path, tmp_path: Path, label: int, must: int) -> int:
     """Publishes a version that says ``label`` where its golden pictures want ``must``."""
     card = FolderStore(root).card("segm", 1)
     return publish_saying(root, label, {GOLDEN_FILE: golden(card, must, tmp_path)}).version
+
+
+@pytest.mark.parametrize(
+    ("precision", "right", "passes"),
+    [("fp32", 0.99, False), ("int8", 0.99, True), ("bf16", 0.99, True), ("int8", 0.97, False)],
+)
+async def test_versions_in_int8_and_bf16_may_round_as_other_runtimes_do_not(
+    root: Path, tmp_path: Path, precision: Precision, right: float, passes: bool
+) -> None:
+    card = FolderStore(root).card("segm", 1).model_copy(update={"precision": precision})
+    golden(card, 1, tmp_path)
+    card = card.model_copy(update={"files": {**card.files, GOLDEN_FILE: "0" * 64}})
+
+    class Backend:
+        async def infer(self, name, version, inputs, outputs, timeout_s):
+            labels = np.ones(inputs["images"].shape[:3], np.uint8)
+            labels[:, : round((1 - right) * 10 * labels.shape[1]), : labels.shape[2] // 10] = 0
+            return {"labels": labels}
+
+    trial = try_out(Backend(), card, tmp_path, 0.995, 8, 1.0)
+    if passes:
+        await trial
+    else:
+        with pytest.raises(TrialFailed, match=r"less than 9\d\.\d0%"):
+            await trial
 
 
 async def test_a_version_that_fails_its_golden_pictures_never_answers(

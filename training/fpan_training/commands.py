@@ -59,6 +59,7 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
         "register": Command("release.register:Register", "publish a run as the next version, if it passes its gates"),
         "measure": Command("release.quality:Measure", "every row of the table of quality, of a served version"),
         "card-page": Command("release.quality:CardPage", "the model card as a page, from card and figures"),
+        "export-phone": Command("release.phone:ExportPhone", "a version for phones: LiteRT and ONNX Runtime, int8"),
         "deploy": Command("release.deploy:Deploy", "train the paper, publish its SEGM, bring it into traffic"),
         "cost": Command("release.cost:Cost", "processor time of exported networks, beside each other"),
         "detector": Command("release.detector.build:DetectorBuild", "a version of the face detector"),

@@ -10,6 +10,9 @@ from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.shapes import DTYPES
 
 _LABELS = "labels"
+_ROUNDED = 0.98
+"""Least share of a version in int8 or bf16, where the limit is not lower yet. Runtimes round eight bits differently:
+OpenVINO gives 99.4 % of ONNX Runtime's labels in int8, and in bf16 99.6 % of those of float32."""
 
 
 class TrialFailed(Exception):
@@ -25,7 +28,8 @@ async def try_out(
         backend: where it is loaded.
         card: of the version.
         folder: of its files.
-        least: share of the pixels whose label must be as it should, 0 to 1. Runtimes round differently.
+        least: share of the pixels whose label must be as it should, 0 to 1, of a version in float32. Runtimes round
+            differently, and much more so in int8 and bf16, of which 98 % are asked at most.
         batch: pictures that go through at once.
         timeout_s: how long a batch may take, in seconds.
 
@@ -46,6 +50,7 @@ async def try_out(
         inputs = {images.name: golden.images[first : first + batch]}
         said.append((await backend.infer(card.name, card.version, inputs, (_LABELS,), timeout_s))[_LABELS])
     share = float(np.mean(np.concatenate(said) == golden.labels))
+    least = least if card.precision == "fp32" else min(least, _ROUNDED)
     if share < least:
         raise TrialFailed(
             f"{card.name} version {card.version} gives {share:.2%} of the pixels of its golden pictures the label that "
