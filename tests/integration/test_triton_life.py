@@ -332,6 +332,22 @@ async def test_two_models_of_different_sizes_and_precisions_are_served_side_by_s
         await backend.close()
 
 
+async def test_a_version_with_another_input_size_is_loaded_beside_the_one_that_it_replaces(tmp_path, card):
+    backend = await opened(tmp_path, card)
+    try:
+        large = publish(tmp_path / "models", "echo", convolutions(2 * SIZE), None, size=2 * SIZE)
+        await backend.serve([card, large])
+        for version, size in ((1, SIZE), (2, 2 * SIZE)):
+            said = await backend.infer("echo", version, {"images": pictures(2, size=size)}, ["labels"], 20)
+            assert said["labels"].shape == (2, size, size)
+        await backend.serve([large])
+        assert not await backend.ready("echo", 1)
+        images = pictures(1, size=2 * SIZE)
+        assert (await backend.infer("echo", 2, {"images": images}, ["labels"], 20))["labels"].shape == images.shape[:3]
+    finally:
+        await backend.close()
+
+
 async def test_versions_come_and_go_while_others_answer(tmp_path, card):
     backend = await opened(tmp_path, card)
     images, failures = pictures(2), []

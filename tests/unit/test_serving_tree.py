@@ -1,5 +1,6 @@
 """The serving tree: what lies where, and what its configurations say."""
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -68,6 +69,7 @@ def test_the_embedded_tree_has_its_python_model_beside_every_network(
     assert parameters == {
         **{"runtime": "onnxruntime", "threads": "3", "on_demand": "logits", "model_file": "model.onnx"},
         "bf16_versions": "",
+        **{f"shapes_{version}": json.dumps([{"images": [SIZE, SIZE, 3]}]) for version in (1, 2)},
     }
 
 
@@ -125,8 +127,18 @@ def test_a_changed_or_missing_network_is_refused_and_nothing_is_made(
 
 def test_versions_with_other_tensors_need_another_name(repository: ModelRepository, tmp_path: Path) -> None:
     publish(repository.root, "segm", convolutions(size=64), 3, size=64)
+    both = [("segm", 2), ("segm", 3)]
+    for profile in ("ngc-cpu", "ngc-tensorrt"):
+        with pytest.raises(ValueError, match="segm"):
+            put_together(repository, both, tmp_path / "tree", ServingOptions(profile))
+    put_together(repository, both, tmp_path / "tree", ServingOptions())  # the embedded server takes several sizes
+    written = config(tmp_path / "tree")
+    assert list(written.input[0].dims) == [-1, -1, 3]
+    assert not written.model_warmup
+    cards = [repository.card(*each) for each in both]
+    renamed = cards[1].model_copy(update={"outputs": cards[1].outputs[:2]})
     with pytest.raises(ValueError, match="segm"):
-        put_together(repository, [("segm", 2), ("segm", 3)], tmp_path / "tree", ServingOptions())
+        config_of([cards[0], renamed], ServingOptions())
 
 
 @pytest.mark.parametrize("profile", PROFILES)

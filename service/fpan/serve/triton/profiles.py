@@ -10,6 +10,7 @@
 Only features that Triton 2.51 has are used, so that every profile's text can be tried with the embedded server.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -18,6 +19,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from fpan.contract import ModelCard
+from fpan.contract.card import ANY
 from fpan.serve.inference.runtime import RuntimeName
 
 Profile = Literal["embedded", "ngc-cpu", "ngc-tensorrt"]
@@ -48,7 +50,8 @@ def config_of(cards: Sequence[ModelCard], options: ServingOptions, *, plan: bool
     """The text of ``config.pbtxt`` for the versions of one model that are to be served together.
 
     Args:
-        cards: the versions' cards; their tensors are the same.
+        cards: the versions' cards; their tensors are the same. In the embedded server their sizes may differ, so that
+            a champion with another input size is loaded beside the one that it replaces.
         options: profile and sizes.
         plan: whether every version has a TensorRT plan.
 
@@ -56,23 +59,33 @@ def config_of(cards: Sequence[ModelCard], options: ServingOptions, *, plan: bool
         ValueError: the cards differ in their interface: that is another model name.
     """
     card = cards[0]
-    if any(each.interface != card.interface for each in cards):
+    mixed = any(each.interface != card.interface for each in cards)
+    if mixed and not (options.profile == "embedded" and len({_kinds(each) for each in cards}) == 1):
         raise ValueError(f"the versions of {card.name} differ in their tensors: give them different names")
     config: Any = model_config_pb2.ModelConfig(name=card.name, max_batch_size=options.max_batch)
     _FILL[options.profile](config, card, options, plan)
     if options.profile == "embedded":  # int8 is written into the graph
         _parameters(config, bf16_versions=",".join(str(each.version) for each in cards if each.precision == "bf16"))
-    for fields, tensors in ((config.input, card.inputs), (config.output, card.outputs)):
-        for tensor in tensors:
-            fields.add(name=tensor.name, data_type=f"TYPE_{tensor.dtype}", dims=tensor.shape)
+        for each in cards:
+            shapes = [{tensor.name: tensor.sized(size) for tensor in each.inputs} for size in each.input_sizes]
+            _parameters(config, **{f"shapes_{each.version}": json.dumps(shapes)})
+    for fields, tensors in ((config.input, [c.inputs for c in cards]), (config.output, [c.outputs for c in cards])):
+        for same in zip(*tensors, strict=True):
+            dims = (side[0] if len(set(side)) == 1 else ANY for side in zip(*(t.shape for t in same), strict=True))
+            fields.add(name=same[0].name, data_type=f"TYPE_{same[0].dtype}", dims=dims)
     config.version_policy.specific.versions.extend(c.version for c in cards)
     # No dynamic batching: the gateway batches already, and Triton 2.51's batcher has two faults. With timeouts in its
     # queue it leaves one in ten requests that follow upon an answer lying for half a second; without them it ends the
     # server where a request is cancelled that waits.
-    for size in card.input_sizes:
+    for size in () if mixed else card.input_sizes:  # a warm-up is every version's: golden pictures are one, too
         for batch in sorted({1, options.max_batch}):
             _warm_up(config, card, size, batch)
     return str(text_format.MessageToString(config))
+
+
+def _kinds(card: ModelCard) -> tuple[object, ...]:
+    """What must be the same of versions of all sizes: names, types and ranks of the tensors."""
+    return tuple((t.name, t.dtype, len(t.shape)) for t in (*card.inputs, *card.outputs)), bool(card.sizes)
 
 
 def _embedded(config: Any, card: ModelCard, options: ServingOptions, plan: bool) -> None:

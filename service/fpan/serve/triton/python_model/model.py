@@ -46,8 +46,8 @@ class TritonPythonModel:
         self._inputs = [entry["name"] for entry in config["input"]]
         on_demand = {name for name in parameters["on_demand"].split(",") if name}
         everything = {entry["name"] for entry in config["output"]}
-        for sample in config["model_warmup"]:
-            shapes = {name: tuple(map(int, entry["dims"])) for name, entry in sample["inputs"].items()}
+        for sides in pb_utils.json.loads(parameters[f"shapes_{args['model_version']}"]):
+            shapes = {name: tuple(shape) for name, shape in sides.items()}
             self._network.prepare(everything - on_demand, shapes)
             self._network.prepare(everything, shapes)
 
