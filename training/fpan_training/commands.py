@@ -27,7 +27,7 @@ GROUPS: Mapping[str, Mapping[str, Command]] = {
         "check": Command("data.check:Check", "read every picture and mask, and list all that is wrong"),
         "align": Command("landmarks.align_folder:Align", "cut aligned faces out of photos, with their masks"),
         "merge": Command("data.merge:Merge", "several data sets of one label space as one"),
-        "audit": Command("audit.command:Audit", "list what is probably wrong with labels, for people to look at"),
+        "audit": Command("audit.command:Audit", "list what is probably wrong with labels, to look at"),
         "split": Command("data.split:Split", "divide a data set into train and val"),
         "shard": Command("data.shards:Sharding", "write a data set as tar shards, for an object store"),
         "landmarks": Command("landmarks.build:LandmarkBuild", "264 landmarks, 3D mesh and pose of every face"),
