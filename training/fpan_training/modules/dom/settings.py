@@ -33,7 +33,7 @@ class DomSettings(Settings):
     """Both channels; ``head_lr`` is of those that stage 1 leaves alone, the occlusion channel and the comparison."""
 
 
-_SMOKE = LoopConfig.smoke(epochs=3, lr=1e-3)
+_SMOKE = LoopConfig.smoke(epochs=4, lr=1e-3)
 # Zhao et al.'s network, batch, rate (5e-6) and decay (1e-4); their 100,000 steps a stage are 12,500 epochs of 2,048
 # pictures, given as such. Grey, so without use for SEGM.
 _PAPER = LoopConfig(epochs=12_500, batch_size=256, lr=5e-6, weight_decay=1e-4, validate_every=50)
