@@ -1,5 +1,7 @@
 """`fpan-train card-page`: what the page of a version says, and where that is from."""
 
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,18 @@ from fpan_training.release.quality import CardPage, card_page
 from fpan_training.release.quality.card_page import draw_examples
 
 from tests.networks import publish_saying
+from tests.service import ROOT
 from tests.unit.training.knowing import Knowing
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CardPage:
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without running the network."""
+    monkeypatch.setattr(card_page, "draw_examples", lambda network: np.zeros((4, 14, 3), np.uint8))
+
+
+@pytest.fixture
+def command(tmp_path: Path, undrawn: None) -> CardPage:
     """Of a version with figures of two strata of each kind."""
     publish_saying(tmp_path / "models", 1)
     names = ("tone/light", "tone/dark", "yaw/0° to 20°", "yaw/not found")
@@ -34,7 +43,6 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CardPage:
         }
     )
     quality.write(tmp_path / "quality")
-    monkeypatch.setattr(card_page, "draw_examples", lambda network: np.zeros((4, 14, 3), np.uint8))
     return CardPage(str(tmp_path / "models"), "segm", tmp_path / "quality", tmp_path / "docs/models/segm.md")
 
 
@@ -55,6 +63,7 @@ def test_the_page_tells_terms_figures_by_stratum_and_what_people_wrote(command: 
         assert cells in text
     assert "very light" not in text  # no picture
     assert "Grey" not in text  # not measured
+    assert "| in colour |" not in text
     assert command.out.with_suffix(".jpg").is_file()
 
 
@@ -71,3 +80,14 @@ def test_the_person_who_is_shown_is_found_and_shown_in_seven_pictures() -> None:
     assert (columns[6][:, 96:] == 0).all()
     assert (columns[3].max(2) == columns[3].min(2)).all()
     assert columns[4].mean() < columns[0].mean() / 2
+
+
+def test_the_shipped_page_is_the_one_that_card_and_figures_make(tmp_path: Path, undrawn: None) -> None:
+    docs = ROOT / "docs"
+    shipped = (docs / "models/segm.md").read_text()
+    (version,) = re.findall(r"^# Model card: segm version (\d+)$", shipped, re.MULTILINE)
+    out = tmp_path / "models/segm.md"
+    out.parent.mkdir(exist_ok=True)
+    shutil.copy(docs / "models/segm.prose.md", out.parent)
+    page = CardPage(str(ROOT / "model_repository"), f"segm:{version}", docs / "results/quality", out)
+    assert page().read_text() == shipped

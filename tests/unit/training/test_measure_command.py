@@ -1,6 +1,7 @@
 """`fpan-train measure`: rows that are done stay, pages hold what people wrote, versions stand side by side."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -191,3 +192,10 @@ def test_a_page_without_figures_says_what_to_run(tmp_path: Path) -> None:
 )
 def test_figures_are_told_with_their_interval(figure: Figure, points: bool, text: str) -> None:
     assert told(figure, points) == text
+
+
+def test_the_shipped_page_is_the_one_that_its_figures_make(tmp_path: Path) -> None:
+    docs = SHIPPED.parent / "docs/results"
+    shutil.copytree(docs / "quality", tmp_path / "quality")
+    shutil.copy(docs / "quality.prose.md", tmp_path)
+    assert write_page(tmp_path / "quality.md").read_text() == (docs / "quality.md").read_text()

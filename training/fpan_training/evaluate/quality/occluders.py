@@ -18,7 +18,7 @@ from fpan_training.evaluate.quality.pictures import PictureSet
 from fpan_training.evaluate.quality.results import Figure, RowResult, figures_of
 from fpan_training.evaluate.quality.row import Subject
 from fpan_training.evaluate.strata import OCCLUDED_EDGES, strata
-from fpan_training.occlusion.generator import OcclusionConfig
+from fpan_training.occlusion.generator import KINDS, OcclusionConfig
 from fpan_training.occlusion.variants import LABEL_FOLDERS, CropConfig, VariantMaker
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
@@ -66,6 +66,7 @@ class Occluders:
         ]
         stacked = np.array(counts_by_picture, np.int64)
         figures = figures_of(_figures(stacked.sum(0)), bootstrap(stacked, _figures))
+        figures |= _by_kind(under, [str(row["kind"]) for row in rows])
         return covered.result(self.definition, figures | _by_share(under, [float(row["share"]) for row in rows]))
 
     def _make(self) -> tuple[PictureSet, list[dict[str, Any]]]:
@@ -104,12 +105,30 @@ def _figures(total: NDArray[np.int64]) -> dict[str, float]:
     return found
 
 
+def _by_kind(confusion: Confusion, kinds: Sequence[str]) -> dict[str, Figure]:
+    """Of pictures by what covers them."""
+    found: dict[str, Figure] = {}
+    for kind in KINDS:
+        chosen = confusion.of_pictures(np.array([each == kind for each in kinds]))
+        if chosen.matrices:
+            found |= _stratum(f"kind/{kind}", chosen)
+    return found
+
+
 def _by_share(confusion: Confusion, shares: Sequence[float]) -> dict[str, Figure]:
     """Of pictures by the share of the face that is covered."""
-    found = {}
+    found: dict[str, Figure] = {}
     for stratum in strata(confusion, shares, OCCLUDED_EDGES, "%"):
-        total = stratum.confusion.total
-        found[f"share/{stratum.name}/pictures"] = Figure(len(stratum.confusion.matrices))
-        found[f"share/{stratum.name}/mean_f1"] = Figure.of(_mean_f1(total))
-        found[f"share/{stratum.name}/occlusion_iou"] = Figure.of(float(Scores.of(total).iou[_OCCLUSION]))
+        found |= _stratum(f"share/{stratum.name}", stratum.confusion)
     return found
+
+
+def _stratum(name: str, confusion: Confusion) -> dict[str, Figure]:
+    total = confusion.total
+    # Glasses are a class of their own, so there may be nothing in the truth that occludes.
+    there = total[_OCCLUSION].sum() > 0
+    return {
+        f"{name}/pictures": Figure(len(confusion.matrices)),
+        f"{name}/mean_f1": Figure.of(_mean_f1(total)),
+        f"{name}/occlusion_iou": Figure.of(float(Scores.of(total).iou[_OCCLUSION]) if there else float("nan")),
+    }

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,12 +27,15 @@ one picture of a stratum weighs as much as the skin."""
 _CORE = [TAXONOMY.id_of(name) for name in CORE]
 SIZES = (128, 64, 32)
 """Sides of the face's frame in pixels; the face itself is about 0.7 of it high."""
+ALL = "all"
+"""The stratum of all pictures."""
 _NO_YAW = "not found"
 
 
 @dataclass(frozen=True)
 class ByStratum:
-    """Figures by skin tone and by yaw: ``tone/NAME/...`` and ``yaw/NAME/...``, with the number of pictures of each.
+    """Figures of all pictures (``all/...``), by skin tone (``tone/NAME/...``) and by yaw (``yaw/NAME/...``), each with
+    the number of its pictures.
 
     The tone is that of the pixels labelled skin (see :mod:`fpan_training.evaluate.quality.tone`); yaw is what the
     landmark teacher says.
@@ -56,7 +58,7 @@ class ByStratum:
                 store.put(sample.name, teacher(sample.image))
             record = store.get(sample.name)
             yaws.append(float("nan") if record is None else abs(float(record.angles[0])))
-        figures: dict[str, Figure] = {}
+        figures = _stratum(ALL, confusion)
         for tone in (*(name for name, _ in TONES), "unknown"):
             inside = np.array([each == tone for each in tones])
             figures |= _stratum(f"tone/{tone}", confusion.of_pictures(inside))
@@ -99,7 +101,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Grey:
-    """Figures of the same pictures without their colours: ``colour/...`` and ``grey/...``."""
+    """Figures of the same pictures without their colours: ``grey/...``."""
 
     name: ClassVar[str] = "grey"
     definition: ClassVar[int] = 1
@@ -107,24 +109,17 @@ class Grey:
 
     def __call__(self, subject: Subject) -> RowResult:
         """Measures it."""
-        figures: dict[str, Figure] = {}
-        changes: dict[str, Callable[[Sample], Image]] = {
-            "colour": lambda sample: sample.image,
-            "grey": lambda sample: greyed(sample.image),
-        }
-        for how, change in changes.items():
-            said = partial(_said, subject, change)
-            figures |= _stratum(how, _counted(subject, self.pictures, f"{self.name}, {how}", said))
-        return self.pictures.result(self.definition, figures)
+
+        def said(sample: Sample) -> NDArray[np.uint8]:
+            return parse(subject.network, greyed(sample.image)).labels
+
+        counts = _counted(subject, self.pictures, self.name, said)
+        return self.pictures.result(self.definition, _stratum("grey", counts))
 
 
 def greyed(image: Image) -> Image:
     """A picture, RGB uint8 (H, W, 3), without its colours."""
     return np.asarray(cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB), np.uint8)
-
-
-def _said(subject: Subject, change: Callable[[Sample], Image], sample: Sample) -> NDArray[np.uint8]:
-    return parse(subject.network, change(sample)).labels
 
 
 def _counted(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fpan_training.data.folder import DataError
 from fpan_training.engine.plots import overlay
 from fpan_training.evaluate.quality import ModelQuality, Network, RowResult, parse
-from fpan_training.evaluate.quality.strata import CORE, SIZES, greyed, names_of
+from fpan_training.evaluate.quality.strata import ALL, CORE, SIZES, greyed, names_of
 from fpan_training.evaluate.quality.tone import TONES
 from fpan_training.files import write_whole
 from fpan_training.landmarks.aligned import align, read_template
@@ -114,7 +114,7 @@ def _pictures(quality: ModelQuality) -> str:
     row = quality.rows.get("strata")
     if row is None:
         return "Not measured yet."
-    return f"On {row.pictures} pictures of CelebAMask-HQ that nothing was trained on, where nothing else is said."
+    return f"On {row.pictures} pictures of CelebAMask-HQ held out of training, where nothing else is said."
 
 
 def _titles(names: Sequence[str]) -> list[str]:
@@ -165,22 +165,24 @@ def _sizes(quality: ModelQuality) -> list[str]:
 
 
 def _grey(quality: ModelQuality) -> list[str]:
-    return _section(
-        quality, "grey", "Grey pictures", "The same pictures without their colours.", "", ["colour", "grey"]
-    )
+    lines = _section(quality, "grey", "Grey pictures", "The same pictures without their colours.", "", ["grey"])
+    coloured = quality.rows.get("strata")
+    return lines if not lines or coloured is None else [*lines[:-1], _stratum(coloured, ALL, "in colour"), ""]
 
 
 def _section(quality: ModelQuality, row: str, title: str, text: str, kind: str, names: Sequence[str]) -> list[str]:
     found = quality.rows.get(row)
     if found is None:
         return []
-    lines = [f"### {title}", "", text, "", *table_head(title.lower(), *_COLUMNS)]
-    for name in names:
-        key = f"{kind}/{name}" if kind else name
-        if f"{key}/pictures" in found.figures:
-            figures = [found.figures[f"{key}/{figure}"] for figure in ("core_f1", "mean_f1")]
-            lines.append(line(name, _count(found, key), *map(told, figures)))
-    return [*lines, ""]
+    keys = {name: f"{kind}/{name}" if kind else name for name in names}
+    there = {name: key for name, key in keys.items() if f"{key}/pictures" in found.figures}
+    rows = [_stratum(found, key, name) for name, key in there.items()]
+    return [f"### {title}", "", text, "", *table_head(title.lower(), *_COLUMNS), *rows, ""]
+
+
+def _stratum(row: RowResult, key: str, name: str) -> str:
+    """A line of a table."""
+    return line(name, _count(row, key), *(told(row.figures[f"{key}/{figure}"]) for figure in ("core_f1", "mean_f1")))
 
 
 def _count(row: RowResult, key: str) -> str:

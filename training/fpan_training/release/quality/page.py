@@ -22,7 +22,7 @@ _DEFINITIONS = """\
 Truth and label maps are compared at the labels' own size, 512 pixels where nothing else is said. The network runs
 once on the whole picture, shrunk by area to its input, as the service does it with `faces=full`; its logits are
 sampled linearly where the picture's pixels lie. Sums go over all pictures before figures are made of them; intervals
-are 95 %, by bootstrap over pictures. **Bold** is what a measure must reach (hold).
+are 95 %, by bootstrap over pictures. **Bold** is what reaches "hold".
 
 - **parts**: `val` of `celeba19` and `celeba19_more` together. mIoU over 19 classes, background included; mean F1 over
   the other 18; boundary F1 is the mean over the same 18 of how many outline pixels lie within 3 pixels of the other
@@ -144,6 +144,7 @@ def _sections(models: Sequence[ModelQuality]) -> list[tuple[str, str, list[str],
         ("F1 by class", "parts", classes, lambda name: titles[name.removeprefix("f1/")]),
         ("At the input size", "parts", of("parts", "input/"), _plain),
         ("Under occluders", "occluders", of("occluders", "mean_f1", "occlusion_iou", "drop"), _plain),
+        ("By what covers the face", "occluders", of("occluders", "kind/"), _plain),
         ("By the share of the face that is covered", "occluders", of("occluders", "share/"), _plain),
         ("Turned heads, people 06 and 07", "posed", of("posed", "miou", "below", "yaw/", "step/"), _plain),
         ("Turned heads, all seven people", "posed", of("posed", "all people/"), _plain),
@@ -161,7 +162,7 @@ def _section(models: Sequence[ModelQuality], title: str, row: str, names: list[s
     lines = [f"## {title}", "", *table_head("figure", *(each.model for each in models))]
     for name in names:
         whole = name.endswith("pictures")
-        points = name.rpartition("/")[2].startswith(("drop", "below")) or "/drop" in name or name.startswith("drop")
+        points = any(word in name for word in ("drop", "below_frontal"))
         cells = []
         for each in models:
             found = _cell(models, each, row, name)
@@ -182,28 +183,32 @@ _WORDS = {
     "below frontal": "worst bin below frontal, points",
     "drop": "drop of mean F1, points",
     "error": "as it is",
-    "scaled": "after temperature scaling, mean of both ways",
-    "step": "at",
-    "yaw": "bin",
-    "share": "covered",
+    "scaled": "after temperature scaling",
+    "input": "",
 }
+_PREFIXES = {"step/": "at {}°", "yaw/": "bin {}", "kind/": "under: {}", "share/": "{} covered"}
 
 
 def _plain(name: str) -> str:
     """``auto/hair_iou``: through the service, hair IoU."""
+    name = name.removeprefix("all people/")
+    for prefix, form in _PREFIXES.items():
+        if name.startswith(prefix):
+            stratum, _, figure = name.removeprefix(prefix).partition("/")
+            return ", ".join(filter(None, (form.format(stratum), _plain(figure))))
     parts = [part.replace("_", " ") for part in name.split("/")]
-    words = [_WORDS.get(part) or " ".join(_WORDS.get(word, word) for word in part.split(" ")) for part in parts]
-    return ", ".join(words)
+    words = [_WORDS.get(part, " ".join(_WORDS.get(word, word) for word in part.split(" "))) for part in parts]
+    return ", ".join(filter(None, words))
 
 
 def _pictures(models: Sequence[ModelQuality]) -> Lines:
     """How many pictures each row is measured on, and their digest, so that another set is told from this one."""
     rows = list(dict.fromkeys(name for each in models for name in each.rows))
-    lines = ["## Pictures", "", *table_head("row", "pictures", "sha256 of pictures and truth", "seconds")]
+    lines = ["## Pictures", "", *table_head("row", "pictures", "sha256 of pictures and truth")]
     for row in rows:
         newest = _newest(models, row)
         assert newest is not None
-        lines.append(line(row, f"{newest.pictures}", f"`{newest.digest[:16]}`", f"{newest.seconds:.0f}"))
+        lines.append(line(row, f"{newest.pictures}", f"`{newest.digest[:16]}`"))
     return [*lines, ""]
 
 
