@@ -65,7 +65,7 @@ class Shipped:
             return cls(TEACHER, STUDENTS, LOOKS, Gates(strata=strata))
         return cls(
             _small(TEACHER, (1, 1)),
-            tuple(_small(student, epochs) for student, epochs in zip(STUDENTS, ((2, 12), (1, 1)), strict=True)),
+            tuple(_small(student, epochs) for student, epochs in zip(STUDENTS, ((2, 12), (1, 6)), strict=True)),
             (RENDERED_SIDE,),
             SMOKE_GATES,
             "none: nobody is shown",

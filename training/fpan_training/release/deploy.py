@@ -16,7 +16,6 @@ from fpan_training.release.gates import Gates
 from fpan_training.release.gates.calibration import CalibrationLimit
 from fpan_training.release.gates.int8 import Int8
 from fpan_training.release.gates.metrics import Metrics
-from fpan_training.release.gates.parity import Parity
 from fpan_training.release.register import Register
 from fpan_training.release.traffic import Traffic, bring_detector
 
@@ -26,13 +25,11 @@ _FIRST, _FIRST_EPOCHS = "segm_first", 1
 SMOKE_GATES = Gates(
     min_pictures=4,
     metrics=Metrics(margin=0.02),
-    parity=Parity(0.99),
     calibration=CalibrationLimit(1),
     int8=Int8(margin=1),
 )
 """A minute of training on a few pictures makes no network that is fit to be served; that it is better than one that is
-worse can be told all the same. Few of its pictures are occluded or turned: those gates are left out. Its classes are so
-close that weights rounded to float16 exchange them here and there."""
+worse can be told all the same. Few of its pictures are occluded or turned: those gates are left out."""
 
 
 @dataclass(frozen=True)
