@@ -1,0 +1,1 @@
+"""What others rely on, written down: `python -m tests.frozen` writes the files anew, a test holds the code to them."""
