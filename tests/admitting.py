@@ -6,12 +6,11 @@ import grpc
 import httpx
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
-from fpan.serve.admission import Admission, Capacity
-from fpan.serve.errors import Overloaded
-from fpan.serve.grpc import start_grpc
-from fpan.serve.http.app import create_app
-from fpan.serve.keys.file import KeyFile
-from fpan.serve.keys.ring import KeyRing
+from fpan.serve.admission.admission import Admission, Capacity
+from fpan.serve.admission.keys import KeyFile, KeyRing
+from fpan.serve.api.errors import Overloaded
+from fpan.serve.transports.grpc import start_grpc
+from fpan.serve.transports.http.app import create_app
 
 from tests.keys import made
 from tests.known_face import file_of, known_gateway, photo

@@ -9,7 +9,7 @@ import numpy as np
 from fpan.contract import ModelCard
 from fpan.contract.card import Tensor
 from fpan.serve.inference.backend import stacked
-from fpan.serve.inference.batcher import Answer, Batcher, BatchLimits
+from fpan.serve.inference.batcher import Batcher, BatchLimits, InferenceResult
 
 CARD = ModelCard(
     name="net",
@@ -84,7 +84,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def got(answer: Answer) -> list[int]:
+def got(answer: InferenceResult) -> list[int]:
     return [int(item["same"][0]) for item in answer.items]
 
 

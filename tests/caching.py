@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fpan.serve.app import Gateway
 from fpan.serve.cache.store import PREFIX
-from fpan.serve.gateway import Gateway
-from fpan.serve.http.app import create_app
+from fpan.serve.transports.http.app import create_app
 
 from tests.redis_server import RedisServer
 from tests.traffic import picture, serving, until
@@ -49,7 +49,7 @@ def keys(redis: RedisServer) -> list[bytes]:
 
 async def kept(gateway: Gateway, redis: RedisServer, count: int) -> None:
     """Until so many answers are there, and nobody shares one that is being written."""
-    await until(lambda: len(keys(redis)) == count and not gateway.desk._cache._flights._flights)
+    await until(lambda: len(keys(redis)) == count and not gateway.parse_service._cache._flights._flights)
 
 
 def status(told: httpx.Response) -> str:

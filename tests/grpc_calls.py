@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.contract import FaceClass, ModelCard, Taxonomy
-from fpan.serve.admission import Admission, Capacity
-from fpan.serve.desk import Desk
-from fpan.serve.grpc import start_grpc
-from fpan.serve.metrics import Metrics
+from fpan.serve.admission.admission import Admission, Capacity
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.types import FaceFigures, ParsedFace, ParseResult, PartFigures, Photo
+from fpan.serve.service import ParseService
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.metrics import Metrics
+from fpan.serve.transports.grpc import start_grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from PIL import Image
@@ -117,11 +117,11 @@ async def serving(port):
     with ThreadPoolExecutor(1) as pool:
         settings = Settings(grpc_port=port, max_body_bytes=MAX_BODY_BYTES, max_concurrency=2)
         parser, metrics = SquareParser(), Metrics()
-        desk = Desk(parser, pool, settings, metrics)
+        parse_service = ParseService(parser, pool, settings, metrics)
         built = SimpleNamespace(
             settings=settings,
             parser=parser,
-            desk=desk,
+            parse_service=parse_service,
             metrics=metrics,
             admission=Admission(Capacity.of(settings), None, metrics),
             tls=None,

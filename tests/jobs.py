@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from fpan.serve.gateway import Gateway
-from fpan.serve.http.app import create_app
+from fpan.serve.app import Gateway
 from fpan.serve.jobs.record import JOBS_PATH
+from fpan.serve.transports.http.app import create_app
 
 from tests.redis_server import RedisServer
 from tests.service import free_ports

@@ -3,8 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from fpan.serve.keys.file import KeyEntry
-from fpan.serve.keys.secret import hash_of, new_key
+from fpan.serve.admission.keys import KeyEntry, hash_of, new_key
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -9,16 +9,15 @@ from types import SimpleNamespace
 
 import cv2
 import numpy as np
-from fpan.serve.admission import Admission, Capacity
-from fpan.serve.desk import Desk
-from fpan.serve.inference.batcher import Answer
-from fpan.serve.metrics import Metrics
-from fpan.serve.pipeline.lineup import Lineup, Roster
+from fpan.serve.admission.admission import Admission, Capacity
+from fpan.serve.inference.batcher import InferenceResult
 from fpan.serve.pipeline.parser import FaceParser, Limits
-from fpan.serve.pipeline.segmenter import Segmenter
+from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segmenter
 from fpan.serve.pipeline.types import Detection
-from fpan.serve.served import ServedVersion
+from fpan.serve.rollout.served import ServedVersion
+from fpan.serve.service import ParseService
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.metrics import Metrics
 from PIL import Image
 
 from tests.readme import card
@@ -51,12 +50,12 @@ class Network:
         self.confidence = np.full((SIZE, SIZE), 240, np.uint8)
         self.asked: list[tuple[str, ...]] = []
 
-    async def infer(self, items, outputs, deadline=0.0) -> Answer:
+    async def infer(self, items, outputs, deadline=0.0) -> InferenceResult:
         self.asked.append(tuple(outputs))
         small = self.labels[::2, ::2]
         logits = np.where(np.arange(len(TAXONOMY))[:, None, None] == small, 8.0, -2.0).astype(np.float32)
         arrays = {"labels": self.labels, "confidence": self.confidence, "logits": logits}
-        return Answer([{name: arrays[name] for name in outputs} for _ in items], 0.0, 0.0)
+        return InferenceResult([{name: arrays[name] for name in outputs} for _ in items], 0.0, 0.0)
 
 
 class Eyes:
@@ -93,14 +92,18 @@ def known_gateway(**chosen: object) -> Iterator[SimpleNamespace]:
         limits = Limits(
             settings.max_pixels, MAX_FACES, 30_000, 10**8, settings.max_alpha_bytes, settings.max_pixels_in_flight
         )
-        lineup = Lineup(Roster({"segm": Segmenter(CARD, network)}, "segm", eyes, careful))
-        parser, metrics = FaceParser(lineup, limits, pool), Metrics()
+        model_router = ModelRouter(RoutingTable({"segm": Segmenter(CARD, network)}, "segm", eyes, careful))
+        parser, metrics = FaceParser(model_router, limits, pool), Metrics()
         yield SimpleNamespace(
             settings=settings,
             parser=parser,
-            desk=SimpleNamespace(answer=lambda asking: Desk(parser, pool, settings, metrics).answer(asking)),
+            parse_service=SimpleNamespace(
+                answer=lambda asking: ParseService(parser, pool, settings, metrics).answer(asking)
+            ),
             admission=Admission(Capacity.of(settings), None, metrics),
-            rollout=SimpleNamespace(lineup=lineup, served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
+            rollout=SimpleNamespace(
+                model_router=model_router, served=(ServedVersion(CARD),), refused=(), unvalidated=frozenset()
+            ),
             metrics=metrics,
             draining=False,
             run=work,

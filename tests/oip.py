@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from fpan.serve.http.app import create_app
-from fpan.serve.http.oip import HEADER_LENGTH
+from fpan.serve.transports.http.app import create_app
+from fpan.serve.transports.http.oip.routes import HEADER_LENGTH
 
 from tests.networks import pictures
 from tests.traffic import NAME, repository, serving

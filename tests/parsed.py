@@ -4,8 +4,9 @@ from functools import cache
 
 import numpy as np
 from fpan.contract import FaceClass, Taxonomy
-from fpan.serve.pipeline import align, measure
-from fpan.serve.pipeline.paste import keep_only
+from fpan.serve.pipeline.align import crop as align
+from fpan.serve.pipeline.paste import measure
+from fpan.serve.pipeline.paste.labels import keep_only
 from fpan.serve.pipeline.types import Box, FaceFigures, Labels, ParsedFace, Window
 from numpy.typing import ArrayLike
 

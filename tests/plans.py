@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 
 from fpan.contract import ModelCard
-from fpan.serve.triton.engine.manifest import BatchProfile, Manifest, Target, write_manifest
-from fpan.serve.triton.engine.plans import plan_folder
+from fpan.tensorrt.manifest import BatchProfile, Manifest, Target, write_manifest
+from fpan.tensorrt.plans import plan_folder
 
 TARGET = Target(tensorrt="10.16.2.10", gpu="NVIDIA L4")
 PLAN = b"what TensorRT would have written"

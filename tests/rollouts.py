@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from fpan.registry import FolderStore, Registry
-from fpan.serve.gateway import Gateway
-from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.api.options import ParseOptions
+from fpan.serve.app import Gateway
 from fpan.serve.settings import Settings
 
 from tests.known_face import file_of
@@ -41,7 +41,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def answering(gateway: Gateway, name: str = "segm") -> int | None:
-    segmenter = gateway.rollout.lineup.now.segmenters.get(name)
+    segmenter = gateway.rollout.model_router.now.segmenters.get(name)
     return segmenter and segmenter.card.version
 
 

@@ -11,12 +11,12 @@ import pytest
 from fpan.contract import FaceClass, Taxonomy
 from fpan.contract.card import ANY
 from fpan.registry import FolderStore, Registry
-from fpan.serve import gateway as opening
-from fpan.serve.errors import GatewayError
-from fpan.serve.gateway import Gateway, open_gateway
-from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve import app as opening
+from fpan.serve.api.errors import GatewayError
+from fpan.serve.api.options import ParseOptions
+from fpan.serve.app import Gateway, open_gateway
 from fpan.serve.pipeline.parser import Parsed
-from fpan.serve.rollout import watch
+from fpan.serve.rollout import monitor as watch
 from fpan.serve.settings import Settings
 from PIL import Image
 
@@ -80,7 +80,7 @@ class Faulty:
 @asynccontextmanager
 async def serving(monkeypatch: pytest.MonkeyPatch, root: Path, **settings: object) -> AsyncIterator[Gateway]:
     """A gateway that looks often, each crop in a batch of its own. Its backend is :class:`Faulty`."""
-    real, made_watch, watches = opening.open_backend, opening.Watch, []
+    real, made_watch, watches = opening.open_backend, opening.Monitor, []
 
     async def faulty(*words):
         return Faulty(await real(*words))
@@ -91,7 +91,7 @@ async def serving(monkeypatch: pytest.MonkeyPatch, root: Path, **settings: objec
 
     with monkeypatch.context() as patch:
         patch.setattr(opening, "open_backend", faulty)
-        patch.setattr(opening, "Watch", kept)
+        patch.setattr(opening, "Monitor", kept)
         patch.setattr(watch, "CHECK_S", 0.02)
         chosen = {"watch_min_requests": 10, "registry_poll_s": 0.05, "max_batch": 1, "instances": 8, **settings}
         made = Settings(model_repository=root, backend="in-process", runtime="onnxruntime", runtime_threads=1, **chosen)

@@ -13,7 +13,7 @@ from io import BytesIO
 import httpx
 import numpy as np
 import pytest
-from fpan.serve.errors import PROBLEM_BASE
+from fpan.serve.api.errors import PROBLEM_BASE
 from PIL import Image
 
 from tests import processes

@@ -9,8 +9,8 @@ import httpx
 from fpan import Client
 from fpan.contract import ModelRepository, ReferenceHistogram
 from fpan.registry import FolderStore
-from fpan.serve.gateway import open_gateway
-from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.api.options import ParseOptions
+from fpan.serve.app import open_gateway
 from fpan.serve.settings import Settings
 from fpan_training.data.folder import FaceFolder
 from fpan_training.release.reference import measure_reference

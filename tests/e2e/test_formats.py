@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from fpan.rle import decode, decode_classes
-from fpan.serve.http.schema import ParseAnswer
+from fpan.serve.transports.http.openapi.schema import ParseAnswer
 from PIL import Image
 from pycocotools import mask as coco_mask
 

@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 from fpan.rle import decode_classes
-from fpan.serve.http.schema import ParseAnswer
+from fpan.serve.transports.http.openapi.schema import ParseAnswer
 
 from tests import readme
 from tests.service import ROOT, Service

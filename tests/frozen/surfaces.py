@@ -10,12 +10,12 @@ from typing import Any, cast
 import typer
 from fpan._proto.faceparsing.v1 import face_parsing_pb2
 from fpan.cli._app import SOME_FAILED, app
-from fpan.serve import errors
-from fpan.serve.gateway import Gateway
-from fpan.serve.http.app import create_app
-from fpan.serve.jobs.record import Record
-from fpan.serve.metrics import Metrics
+from fpan.serve.api import errors
+from fpan.serve.app import Gateway
+from fpan.serve.jobs.record import JobRecord
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.metrics import Metrics
+from fpan.serve.transports.http.app import create_app
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 FOLDER = Path(__file__).parent
@@ -127,7 +127,7 @@ def answers() -> str:
     example = json.loads(_example().read_text())
     record = {b"id": b"0", b"state": b"queued", b"owner": b"", b"problem": b"", b"webhook": b""}
     numbers = ("total", "done", "failed", "attempts", "created_ms", "result_ttl_ms", "seq")
-    job = Record.read({**record, **{name.encode(): b"1" for name in numbers}})
+    job = JobRecord.read({**record, **{name.encode(): b"1" for name in numbers}})
     assert job is not None
     return _lines([*shape(example, "/v1/parse"), *shape(job.told(), "/v1/jobs/{job}")])
 
@@ -156,9 +156,9 @@ SURFACES: Mapping[str, Callable[[], str]] = {
 
 
 def _example() -> Path:
-    import fpan.serve.http
+    import fpan.serve.transports.http.openapi as openapi_folder
 
-    return Path(fpan.serve.http.__file__).parent / "examples" / "astronaut.json"
+    return Path(openapi_folder.__file__).parent / "examples" / "astronaut.json"
 
 
 def _proto_type(each: FieldDescriptor) -> str:

@@ -12,7 +12,7 @@ from functools import cache
 from random import Random
 
 import numpy as np
-from fpan.serve.errors import GatewayError
+from fpan.serve.api.errors import GatewayError
 from fpan.serve.pipeline.decode import decode
 from PIL import Image
 

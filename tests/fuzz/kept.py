@@ -6,7 +6,7 @@ python -m tests.fuzz.kept FIRST COUNT MIB
 import os
 import sys
 
-from fpan.serve.memory import return_large_blocks
+from fpan.serve.process import return_large_blocks
 
 from tests import processes
 from tests.fuzz.corpus import broken, verdict

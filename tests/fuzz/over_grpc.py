@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan.client._grpc_calls import CHANNEL_OPTIONS, parse_call
-from fpan.serve.grpc.around import PARSE_ROUTE
+from fpan.serve.transports.grpc.middleware import PARSE_ROUTE
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 import httpx
-from fpan.serve.errors import PROBLEM_BASE
+from fpan.serve.api.errors import PROBLEM_BASE
 
 from tests.fuzz.corpus import broken
 from tests.fuzz.hostile import BATCH, INFER, JOBS, PARSE

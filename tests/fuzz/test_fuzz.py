@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from fpan.client._options import query
-from fpan.serve.errors import GatewayError
-from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.api.errors import GatewayError
+from fpan.serve.api.options import ParseOptions
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 

@@ -7,15 +7,14 @@ import httpx
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan.client import ApiError, AsyncClient, Retry
-from fpan.serve.admission import ANY_KEY, OPEN, Access, Admission, Capacity
-from fpan.serve.caller import Offered
-from fpan.serve.grpc import around
-from fpan.serve.http.access import ACCESS, access_of
-from fpan.serve.http.app import create_app
-from fpan.serve.keys.file import KeyFile
-from fpan.serve.keys.ring import KeyRing
-from fpan.serve.metrics import Metrics
+from fpan.serve.admission.admission import ANY_KEY, OPEN, Access, Admission, Capacity
+from fpan.serve.admission.caller import Credentials
+from fpan.serve.admission.keys import KeyFile, KeyRing
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.metrics import Metrics
+from fpan.serve.transports.grpc import middleware as around
+from fpan.serve.transports.http.access import ACCESS, access_of
+from fpan.serve.transports.http.app import create_app
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from starlette.routing import Mount, Route
 
@@ -171,10 +170,10 @@ async def test_health_and_reflection_of_grpc_are_open(gateway):
 
 async def test_permits_are_shared_by_both_transports(unused_tcp_port):
     async with serving(unused_tcp_port, limit=2) as gateway:
-        async with gateway.admission.admit(Offered(None, PARSER, None, ""), Access("parse", limited=True)):
+        async with gateway.admission.admit(Credentials(None, PARSER, None, ""), Access("parse", limited=True)):
             inside = asyncio.create_task(over_http(gateway, bearer(PARSER)))
             assert await inside == "OK"
-            async with gateway.admission.admit(Offered(None, PARSER, None, ""), Access("parse", limited=True)):
+            async with gateway.admission.admit(Credentials(None, PARSER, None, ""), Access("parse", limited=True)):
                 assert "fpan_requests_in_flight 2.0" in gateway.metrics.exposition().decode()
                 for ask in (over_http, over_grpc):
                     assert await ask(gateway, bearer(PARSER)) == "RESOURCE_EXHAUSTED"
@@ -187,7 +186,7 @@ async def test_permits_are_shared_by_both_transports(unused_tcp_port):
 @TRANSPORTS
 async def test_one_key_cannot_have_more_at_once_than_it_may(gateway, ask):
     limited = Access("parse", limited=True)
-    async with gateway.admission.admit(Offered(None, SLOW, None, ""), limited):
+    async with gateway.admission.admit(Credentials(None, SLOW, None, ""), limited):
         assert await ask(gateway, bearer(SLOW)) == "RESOURCE_EXHAUSTED"
         assert await ask(gateway, bearer(PARSER)) == "OK"
     assert await ask(gateway, bearer(SLOW)) == "OK"
@@ -288,7 +287,7 @@ async def test_the_contract_tells_of_keys(gateway):
 async def test_background_requests_beyond_their_share_are_refused_and_others_are_not(unused_tcp_port, ask):
     async with serving(unused_tcp_port, limit=4) as gateway:
         waiting = {**bearer(PARSER), "Priority": "u=7"}
-        async with gateway.admission.admit(Offered(None, PARSER, None, ""), Access("parse", limited=True), True):
+        async with gateway.admission.admit(Credentials(None, PARSER, None, ""), Access("parse", limited=True), True):
             assert await ask(gateway, waiting) == "RESOURCE_EXHAUSTED"
             assert await ask(gateway, bearer(PARSER)) == "OK"
         assert await ask(gateway, waiting) == "OK"
@@ -297,7 +296,11 @@ async def test_background_requests_beyond_their_share_are_refused_and_others_are
 async def test_letting_in_costs_next_to_nothing():
     ring = KeyRing(KeyFile(keys=(*(made()[1] for _ in range(1000)), PARSER_ENTRY)))
     admission = Admission(Capacity.of(Settings()), ring, Metrics())
-    offered, access, rounds = Offered(f"Bearer {PARSER}", None, None, "10.0.0.7"), Access("parse", limited=True), 2000
+    offered, access, rounds = (
+        Credentials(f"Bearer {PARSER}", None, None, "10.0.0.7"),
+        Access("parse", limited=True),
+        2000,
+    )
     best = min([await _rounds(admission, offered, access, rounds) for _ in range(3)])
     assert best / rounds < 200e-6  # some ten on an idle machine; what matters is that it is no hash of many rounds
 

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from fpan.serve.fetch.fetch import Fetcher
-from fpan.serve.grpc import around
+from fpan.serve.fetch.fetcher import Fetcher
 from fpan.serve.settings import Settings
+from fpan.serve.transports.grpc import middleware as around
 
 from tests.admitting import PARSER, PICTURE, READER, bearer, serving
 

@@ -7,7 +7,7 @@ import grpc.aio
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
-from fpan.serve.grpc import start_grpc
+from fpan.serve.transports.grpc import start_grpc
 
 from tests.caching import PICTURE, ask, kept, keys, lasting, opened, status
 from tests.service import free_ports
@@ -130,7 +130,7 @@ async def test_each_has_a_deadline_of_its_own(tmp_path, monkeypatch, redis):
 
 async def test_a_redis_that_is_killed_is_done_without_until_it_comes_back(tmp_path, monkeypatch, redis, caplog):
     repository(tmp_path / "models", 1)
-    caplog.set_level("INFO", "fpan.serve.guarded_redis")
+    caplog.set_level("INFO", "fpan.serve.cache.circuit_breaker")
 
     def up(value: int) -> bool:
         return sample(gateway, "fpan_redis_up", role="cache") == value
@@ -184,7 +184,7 @@ async def test_a_redis_that_is_paused_is_waited_for_once(tmp_path, monkeypatch, 
 
 async def test_a_full_redis_is_read_but_not_written_until_there_is_room(tmp_path, monkeypatch, redis, caplog):
     repository(tmp_path / "models", 1)
-    caplog.set_level("INFO", "fpan.serve.guarded_redis")
+    caplog.set_level("INFO", "fpan.serve.cache.circuit_breaker")
 
     def writable(value: int) -> bool:
         return sample(gateway, "fpan_redis_writable", role="cache") == value

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from fpan.serve.http.app import create_app
-from fpan.serve.pipeline.split import place
+from fpan.serve.pipeline.segment.routing import place
+from fpan.serve.transports.http.app import create_app
 
 from tests.caching import KEY, PICTURE, ask, kept, keys, lasting, opened, status
 from tests.traffic import NAME, picture, repository, until
@@ -53,7 +53,7 @@ async def test_redis_shows_neither_the_picture_nor_its_hash_nor_the_answer(tmp_p
 
 async def test_gateways_with_the_same_secret_share_and_others_do_not(tmp_path, monkeypatch, redis, caplog):
     repository(tmp_path / "models", 1)
-    caplog.set_level("INFO", "fpan.serve.gateway")
+    caplog.set_level("INFO", "fpan.serve.app")
     for secret, told in ((KEY, "miss"), (KEY, "hit"), ("", "miss"), ("", "miss")):
         async with opened(monkeypatch, tmp_path / "models", redis, cache_key=secret) as (gateway, client):
             before = len(keys(redis))
@@ -113,7 +113,7 @@ async def test_nobody_finds_out_by_the_cache_what_others_have_sent(tmp_path, mon
                 async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
                     seen.append(status(await ask(client)))
                 if not number:
-                    await until(lambda: not gateway.desk._cache._flights._flights)
+                    await until(lambda: not gateway.parse_service._cache._flights._flights)
             return seen
 
     assert await told() == ["fpan; fwd=miss", "fpan; hit", "fpan; fwd=miss"]
@@ -138,7 +138,7 @@ async def test_callers_whom_different_versions_answer_share_nothing(tmp_path, mo
         assert await versions() == wanted  # from Redis
         assert sorted(gateway.backend.asked) == [1, 2]
         registry.promote(NAME, 3, "champion", "")
-        await until(lambda: gateway.rollout.lineup.now.segmenters[NAME].card.version == 3)
+        await until(lambda: gateway.rollout.model_router.now.segmenters[NAME].card.version == 3)
         assert await versions() == [3] * len(callers)
 
 
@@ -146,13 +146,13 @@ async def test_an_exchange_of_versions_during_the_question_mixes_nothing_up(tmp_
     registry = repository(tmp_path / "models", 2)
     registry.promote(NAME, 1, "champion", "")
     async with opened(monkeypatch, tmp_path / "models", redis) as (gateway, client):
-        store = gateway.desk._cache._store
+        store = gateway.parse_service._cache._store
         get, moves = store.get, []
 
         async def slow(name: bytes):
             if not moves:
                 moves.append(registry.promote(NAME, 2, "champion", ""))
-                await until(lambda: gateway.rollout.lineup.now.segmenters[NAME].card.version == 2)
+                await until(lambda: gateway.rollout.model_router.now.segmenters[NAME].card.version == 2)
             return await get(name)
 
         monkeypatch.setattr(store, "get", slow)
@@ -160,6 +160,6 @@ async def test_an_exchange_of_versions_during_the_question_mixes_nothing_up(tmp_
         assert told.json()["model"]["version"] == 2
         await kept(gateway, redis, 1)
         registry.promote(NAME, 1, "champion", "")
-        await until(lambda: gateway.rollout.lineup.now.segmenters[NAME].card.version == 1)
+        await until(lambda: gateway.rollout.model_router.now.segmenters[NAME].card.version == 1)
         back = await ask(client)
         assert (status(back), back.json()["model"]["version"]) == ("fpan; fwd=miss", 1)

@@ -9,11 +9,10 @@ import httpcore
 import httpx
 import pytest
 import trustme
-from fpan.serve.errors import BadRequest, Forbidden, Impossible, TooLarge
-from fpan.serve.fetch.client import GuardedTransport, guarded_client
-from fpan.serve.fetch.fetch import Fetcher
+from fpan.serve.api.errors import BadRequest, Forbidden, Impossible, TooLarge
+from fpan.serve.fetch.fetcher import Fetcher, GuardedTransport, guarded_client
 from fpan.serve.fetch.guard import Guard
-from fpan.serve.fetch.pattern import Hosts
+from fpan.serve.fetch.host_pattern import Hosts
 from pydantic import TypeAdapter
 from pydantic.networks import IPvAnyNetwork
 

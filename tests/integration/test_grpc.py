@@ -7,8 +7,8 @@ import grpc
 import numpy as np
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
-from fpan.serve import errors
-from fpan.serve.grpc.around import PARSE_ROUTE
+from fpan.serve.api import errors
+from fpan.serve.transports.grpc.middleware import PARSE_ROUTE
 from PIL import Image
 
 from tests.grpc_calls import error_info, png, refused, serving
@@ -148,7 +148,7 @@ async def test_unknown_errors_show_nothing_but_are_logged_with_the_request_id(st
         raise RuntimeError("the secret path /etc/key")
 
     gateway.parser.before = fail
-    with caplog.at_level(logging.ERROR, "fpan.serve.grpc"):
+    with caplog.at_level(logging.ERROR, "fpan.serve.transports.grpc"):
         error = await refused(stub.Parse(pb.ParseRequest(image=png()), metadata=(("x-request-id", "mine-2"),)))
     assert error.code() is grpc.StatusCode.INTERNAL
     assert "secret" not in str(error)

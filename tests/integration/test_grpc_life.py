@@ -6,9 +6,9 @@ import time
 import grpc
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
-from fpan.serve.grpc import start_grpc
-from fpan.serve.grpc.server import _OPTIONS_BYTES, HEALTH_INTERVAL_S, SERVICE
-from fpan.serve.pipeline.options import MAX_DEADLINE_MS
+from fpan.serve.api.options import MAX_DEADLINE_MS
+from fpan.serve.transports.grpc import start_grpc
+from fpan.serve.transports.grpc.server import _OPTIONS_BYTES, HEALTH_INTERVAL_S, SERVICE
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 

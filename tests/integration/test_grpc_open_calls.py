@@ -7,7 +7,7 @@ import grpc
 import grpc.aio
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
-from fpan.serve.grpc import start_grpc
+from fpan.serve.transports.grpc import start_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 

@@ -10,16 +10,16 @@ import httpx
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
-from fpan.serve.caller import quota_of
-from fpan.serve.errors import RateLimited
-from fpan.serve.grpc import start_grpc
-from fpan.serve.guarded_redis import GuardedRedis, open_redis
-from fpan.serve.http.app import create_app
-from fpan.serve.limits import Allowance, RateLimiter, limit_fields
-from fpan.serve.limits.limiter import PREFIX
-from fpan.serve.metrics import Metrics
-from fpan.serve.secret import Secret
+from fpan.serve.admission.caller import quota_of
+from fpan.serve.admission.rate_limits import PREFIX, RateLimiter
+from fpan.serve.api.allowance import Allowance, limit_fields
+from fpan.serve.api.errors import RateLimited
+from fpan.serve.cache.circuit_breaker import GuardedRedis, open_redis
+from fpan.serve.cache.secret import Secret
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.metrics import Metrics
+from fpan.serve.transports.grpc import start_grpc
+from fpan.serve.transports.http.app import create_app
 
 from tests.redis_server import RedisServer
 from tests.service import free_ports

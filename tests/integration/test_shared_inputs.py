@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from fpan.contract import ModelRepository
-from fpan.serve.errors import DeadlineExceeded
-from fpan.serve.inference import shared_inputs
-from fpan.serve.inference.embedded import EmbeddedBackend
-from fpan.serve.inference.shared_inputs import SharedInputs, reserve
-from fpan.serve.inference.start import open_backend
+from fpan.serve.api.errors import DeadlineExceeded
+from fpan.serve.inference.backends import shared_memory as shared_inputs
+from fpan.serve.inference.backends.choose import open_backend
+from fpan.serve.inference.backends.embedded_triton import EmbeddedBackend
+from fpan.serve.inference.backends.shared_memory import SharedInputs, reserve
 from fpan.serve.settings import Settings
 
 from tests.integration.test_triton_embedded import ALL, held

@@ -12,13 +12,13 @@ import uvicorn
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.client import Client, FpanError, GrpcClient, Retry, ServerUnreachable
-from fpan.serve.grpc import start_grpc
-from fpan.serve.http.app import create_app
+from fpan.serve.admission.tls import open_tls
+from fpan.serve.api.errors import StartError
 from fpan.serve.main import _configuration, _Server
-from fpan.serve.metrics import Metrics
 from fpan.serve.settings import Settings
-from fpan.serve.start_error import StartError
-from fpan.serve.tls import open_tls
+from fpan.serve.telemetry.metrics import Metrics
+from fpan.serve.transports.grpc import start_grpc
+from fpan.serve.transports.http.app import create_app
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.known_face import file_of, known_gateway, photo

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from fpan.contract import ModelRepository
-from fpan.serve.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
+from fpan.serve.api.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
+from fpan.serve.inference.backends.choose import open_backend
+from fpan.serve.inference.backends.embedded_triton import EmbeddedBackend
+from fpan.serve.inference.backends.in_process import InProcessBackend
+from fpan.serve.inference.backends.runtime import RuntimeName
+from fpan.serve.inference.backends.triton import TritonBackend
 from fpan.serve.inference.batcher import Batcher, BatchLimits
-from fpan.serve.inference.embedded import EmbeddedBackend
-from fpan.serve.inference.in_process import InProcessBackend
-from fpan.serve.inference.runtime import RuntimeName
-from fpan.serve.inference.start import open_backend
-from fpan.serve.inference.trace import read_trace, tracing
-from fpan.serve.inference.triton import TritonBackend
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.traces import read_trace, tracing
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 

@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fpan.contract import ModelCard, ModelRepository, RepositoryError
-from fpan.serve.errors import GatewayError, Unavailable
+from fpan.serve.api.errors import GatewayError, Unavailable
 from fpan.serve.inference.backend import CannotLoad
-from fpan.serve.inference.embedded import EmbeddedBackend
-from fpan.serve.inference.in_process import InProcessBackend
-from fpan.serve.inference.start import open_backend
+from fpan.serve.inference.backends.choose import open_backend
+from fpan.serve.inference.backends.embedded_triton import EmbeddedBackend
+from fpan.serve.inference.backends.in_process import InProcessBackend
+from fpan.serve.inference.triton_server.install import SHARED_MEMORY, Installation
+from fpan.serve.inference.triton_server.profiles import ServingOptions
+from fpan.serve.inference.triton_server.server import TritonError, TritonServer
+from fpan.serve.inference.triton_server.tree import put_together
 from fpan.serve.settings import Settings
-from fpan.serve.triton.engine.plans import Plans
-from fpan.serve.triton.install import SHARED_MEMORY, Installation
-from fpan.serve.triton.profiles import ServingOptions
-from fpan.serve.triton.server import TritonError, TritonServer
-from fpan.serve.triton.tree import put_together
+from fpan.tensorrt.plans import Plans
 
 from tests.networks import SIZE, convolutions, echo, echoed, pictures, publish
 from tests.plans import TARGET, write_plan
@@ -207,7 +207,7 @@ async def test_a_taken_port_is_no_obstacle(tmp_path: Path, card: ModelCard, monk
     first = await opened(tmp_path, card)
     assert first.server is not None
     taken = tuple(int(a.split(":")[1]) for a in (first.server.grpc_address, first.server.http_address))
-    from fpan.serve.triton import server as module
+    from fpan.serve.inference.triton_server import server as module
 
     free, tries = module._free_ports, []
 
@@ -227,7 +227,7 @@ async def test_the_server_dies_with_its_gateway(tmp_path: Path, card: ModelCard)
     code = f"""
 import asyncio, pathlib
 from fpan.contract import ModelRepository
-from fpan.serve.inference.start import open_backend
+from fpan.serve.inference.backends.choose import open_backend
 from fpan.serve.settings import Settings
 async def main():
     root = pathlib.Path({str(tmp_path / "models")!r})

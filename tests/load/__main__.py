@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 import numpy as np
-from fpan.serve.inference.runtime import Network
+from fpan.serve.inference.backends.runtime import Network
 
 from tests.load import against_peers, against_triton, alone, background, saturation
 from tests.load.contestants import ROOT

@@ -4,7 +4,7 @@ import statistics
 import threading
 from dataclasses import dataclass, field, replace
 
-from fpan.serve.priority import BACKGROUND, PRIORITY
+from fpan.serve.api.context import BACKGROUND, PRIORITY
 
 from tests.load import generator, pictures
 from tests.load.contestants import gateway, running

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from fpan.serve.inference.runtime import Network
+from fpan.serve.inference.backends.runtime import Network
 
 from tests.load import pictures
 from tests.load.contestants import DETECTOR, GATEWAY, NETWORK

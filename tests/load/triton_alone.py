@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fpan.contract import ModelRepository
-from fpan.serve.inference.embedded import EmbeddedBackend
+from fpan.serve.inference.backends.embedded_triton import EmbeddedBackend
 from fpan.serve.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from fpan.contract import ModelRepository
-from fpan.serve.inference.runtime import Network
-from fpan.serve.pipeline import align, paste
-from fpan.serve.pipeline.soft import soft_masks
+from fpan.serve.inference.backends.runtime import Network
+from fpan.serve.pipeline.align import crop as align
+from fpan.serve.pipeline.paste import labels as paste
+from fpan.serve.pipeline.paste.soft_masks import soft_masks
 from fpan.serve.pipeline.types import Photo
 from fpan_training.face3d.rendered import render_face
 

@@ -1,6 +1,6 @@
 """Fits the mean head that poses are solved with, and measures the poses: ``python -m tests.studies.pose``.
 
-Needs the environment variable FPAN_DATA. Prints the points for ``fpan/serve/pipeline/pose.py`` and writes
+Needs the environment variable FPAN_DATA. Prints the points for ``fpan/serve/pipeline/align/pose.py`` and writes
 ``docs/results/pose.md``.
 """
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import tyro
 from fpan.contract import ModelRepository
-from fpan.serve.pipeline.detect import FaceDetector
-from fpan.serve.pipeline.pose import solve
+from fpan.serve.pipeline.align.pose import solve
+from fpan.serve.pipeline.detect.detector import FaceDetector
 from fpan.serve.settings import Settings
 from fpan_training.data.folder import FaceFolder, read_rgb
 from fpan_training.engine.machine import machine

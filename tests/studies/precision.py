@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from fpan.contract import GOLDEN_FILE, GoldenPictures
 from fpan.contract.network import halved
-from fpan.serve.inference.runtime import Network, Precision, RuntimeName
+from fpan.serve.inference.backends.runtime import Network, Precision, RuntimeName
 from fpan_training.data.folder import FaceFolder
 from fpan_training.engine.machine import machine
 from fpan_training.modules.segm.checkpoint import load_network, read_config

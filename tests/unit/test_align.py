@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from fpan.contract import AlignmentTemplate
-from fpan.serve.errors import Impossible
-from fpan.serve.pipeline import align
+from fpan.serve.api.errors import Impossible
+from fpan.serve.pipeline.align import crop as align
 from fpan.serve.pipeline.types import Photo
 
 TEMPLATE = AlignmentTemplate(

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from fpan.serve.pipeline import measure
-from fpan.serve.pipeline.align import Crop
-from fpan.serve.pipeline.assemble import Assembly
-from fpan.serve.pipeline.options import ParseOptions
-from fpan.serve.pipeline.paste import window_of
-from fpan.serve.pipeline.targets import Target
+from fpan.serve.api.options import ParseOptions
+from fpan.serve.pipeline.align.crop import Crop
+from fpan.serve.pipeline.align.targets import Target
+from fpan.serve.pipeline.paste import measure
+from fpan.serve.pipeline.paste.assembly import Assembly
+from fpan.serve.pipeline.paste.labels import window_of
 from fpan.serve.pipeline.types import FaceFigures, ParsedFace, Photo
 
 from tests.parsed import SIZE, TAXONOMY

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from fpan.serve.errors import Unavailable
-from fpan.serve.gateway import Gateway
-from fpan.serve.http.app import create_app
-from fpan.serve.http.batch import BATCH_PATH
+from fpan.serve.api.errors import Unavailable
+from fpan.serve.app import Gateway
+from fpan.serve.transports.http.app import create_app
+from fpan.serve.transports.http.batch import BATCH_PATH
 
 from tests.traffic import picture, repository, serving, until
 

@@ -6,8 +6,8 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from fpan.serve.errors import GatewayError, Overloaded
-from fpan.serve.inference.batcher import Answer, Batcher, BatchLimits
+from fpan.serve.api.errors import GatewayError, Overloaded
+from fpan.serve.inference.batcher import Batcher, BatchLimits, InferenceResult
 from fpan.serve.settings import Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -236,7 +236,7 @@ def test_whatever_comes_everybody_gets_their_own_answer_and_nothing_is_left(
         )
         poisoned = set(backend.poison)
         for (values, fate, _), result in zip(tasks, results, strict=True):
-            if isinstance(result, Answer):
+            if isinstance(result, InferenceResult):
                 assert got(result) == values
             elif isinstance(result, asyncio.CancelledError):
                 assert fate == "cancel"

@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from fpan.serve.errors import DeadlineExceeded, Overloaded, Unavailable
+from fpan.serve.api.errors import DeadlineExceeded, Overloaded, Unavailable
 from fpan.serve.inference.batcher import Batcher
 
 from tests.batching import Gated, ask, got, settle, starting

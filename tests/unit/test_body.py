@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
-from fpan.serve.errors import BadRequest, GatewayError, RequestTimeout, TooLarge, UnsupportedImage
-from fpan.serve.http.body import Most, read_upload, read_uploads
-from fpan.serve.wire.upload import Upload
+from fpan.serve.api.batch import Upload
+from fpan.serve.api.errors import BadRequest, GatewayError, RequestTimeout, TooLarge, UnsupportedImage
+from fpan.serve.transports.http.body import UploadLimits, read_upload, read_uploads
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect, Request
@@ -253,4 +253,4 @@ async def test_a_body_that_falls_silent_is_given_up_long_before_its_end(kind: st
     headers = [(b"content-type", kind.encode())]
     silent = Request({"type": "http", "method": "POST", "headers": headers, "query_string": b""}, receive)
     with pytest.raises(RequestTimeout, match=r"nothing of the body has come for 0\.05 s"):
-        await read_uploads(silent, Most(pictures=2, body_bytes=LIMIT, silence_s=0.05), TIMEOUT_S, take)
+        await read_uploads(silent, UploadLimits(pictures=2, body_bytes=LIMIT, silence_s=0.05), TIMEOUT_S, take)

@@ -4,10 +4,10 @@ import asyncio
 
 import httpx
 import pytest
-from fpan.serve.errors import Overloaded
-from fpan.serve.http.app import create_app
-from fpan.serve.http.body_room import BodyRoom, let_go
+from fpan.serve.api.errors import Overloaded
 from fpan.serve.settings import Settings
+from fpan.serve.transports.http.app import create_app
+from fpan.serve.transports.http.body_room import BodyRoom, let_go
 from pydantic import ValidationError
 from starlette.requests import HTTPConnection
 

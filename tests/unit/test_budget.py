@@ -4,30 +4,30 @@ import asyncio
 import random
 
 import pytest
-from fpan.serve.errors import DeadlineExceeded, Impossible
-from fpan.serve.pipeline.budget import Budget
-from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.api.errors import DeadlineExceeded, Impossible
+from fpan.serve.api.options import ParseOptions
+from fpan.serve.pipeline.memory_budget import MemoryBudget
 from fpan.serve.settings import Settings
 from pydantic import ValidationError
 
 from tests.known_face import file_of, known_gateway, photo
 
 
-async def taking(budget: Budget, units: int, done: list[int]) -> None:
+async def taking(budget: MemoryBudget, units: int, done: list[int]) -> None:
     with await budget.take(units):
         done.append(units)
         await asyncio.sleep(0)
 
 
 async def test_those_who_fit_wait_for_nothing():
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     with await budget.take(4), await budget.take(6):
         assert budget.full(1)
     assert not budget.full(10)
 
 
 async def test_a_large_one_is_not_overtaken_by_small_ones():
-    budget, done = Budget(10), []
+    budget, done = MemoryBudget(10), []
     with await budget.take(5):
         waiting = [asyncio.create_task(taking(budget, units, done)) for units in (8, 1, 1)]
         await asyncio.sleep(0.01)
@@ -37,7 +37,7 @@ async def test_a_large_one_is_not_overtaken_by_small_ones():
 
 
 async def test_background_work_waits_behind_all_others_and_not_for_ever():
-    budget, done = Budget(10), []
+    budget, done = MemoryBudget(10), []
 
     async def waiting(name: str, units: int) -> None:
         with await budget.take(units, background=name.startswith("b")):
@@ -55,7 +55,7 @@ async def test_background_work_waits_behind_all_others_and_not_for_ever():
 
 
 async def test_background_work_that_waits_keeps_nobody_waiting():
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     with await budget.take(5):
         large = asyncio.create_task(budget.take(8, background=True))
         await asyncio.sleep(0)
@@ -67,7 +67,7 @@ async def test_background_work_that_waits_keeps_nobody_waiting():
 
 
 async def test_what_is_larger_than_all_there_is_goes_alone():
-    budget, done = Budget(10), []
+    budget, done = MemoryBudget(10), []
     with await budget.take(1):
         large = asyncio.create_task(taking(budget, 1000, done))
         await asyncio.sleep(0.01)
@@ -77,7 +77,7 @@ async def test_what_is_larger_than_all_there_is_goes_alone():
 
 
 async def test_whoever_stops_waiting_lets_the_next_pass():
-    budget, done = Budget(10), []
+    budget, done = MemoryBudget(10), []
     with await budget.take(5):
         first = asyncio.create_task(taking(budget, 8, done))
         second = asyncio.create_task(taking(budget, 3, done))
@@ -90,7 +90,7 @@ async def test_whoever_stops_waiting_lets_the_next_pass():
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_nothing_is_lost_or_given_twice_whoever_leaves_when(seed):
-    chance, budget, held, most = random.Random(seed), Budget(10), 0, 0
+    chance, budget, held, most = random.Random(seed), MemoryBudget(10), 0, 0
 
     async def one() -> None:
         nonlocal held, most

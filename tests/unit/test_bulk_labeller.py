@@ -11,10 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from fpan.bulk.errors import GatewayGone, Interrupted
 from fpan.bulk.labeller import Effort, Labeller, Served
-from fpan.bulk.order import Model, Order
 from fpan.bulk.place import Place
 from fpan.bulk.plan import Picture, Shard
 from fpan.bulk.shard import label_shard
+from fpan.bulk.spec import LabelSpec, Model
 from fpan.contract import FaceClass, Taxonomy
 from PIL import Image
 
@@ -126,9 +126,9 @@ def source(tmp_path):
     return Place(str(tmp_path / "in"))
 
 
-def order(**changed) -> Order:
+def order(**changed) -> LabelSpec:
     members = {"source": "in", "shard_size": 9, "shard_mb": 1, "form": "parquet", "model": MODEL, "taxonomy": TAXONOMY}
-    return Order(**members | changed)
+    return LabelSpec(**members | changed)
 
 
 def pictures(count: int) -> tuple[Picture, ...]:

@@ -7,9 +7,9 @@ import pytest
 from fpan import cli
 from fpan.bulk import tars
 from fpan.bulk.errors import OtherOrder, PlaceError
-from fpan.bulk.order import Model, Order
 from fpan.bulk.place import Found, Place
 from fpan.bulk.plan import PLAN_FILE, Plan, cut, listing
+from fpan.bulk.spec import LabelSpec, Model
 from fpan.contract import FaceClass, Taxonomy
 
 CLASSES = tuple(
@@ -19,9 +19,9 @@ TAXONOMY = Taxonomy(name="three", classes=CLASSES, groups={"top": ("hair",)})
 MODEL = Model(name="segm", version=3, sha256="ab" * 32)
 
 
-def order(**changed) -> Order:
+def order(**changed) -> LabelSpec:
     members = {"source": "in", "shard_size": 3, "shard_mb": 1, "form": "parquet", "model": MODEL, "taxonomy": TAXONOMY}
-    return Order(**members | changed)
+    return LabelSpec(**members | changed)
 
 
 def found(*sizes: int) -> list[Found]:

@@ -3,22 +3,20 @@
 import dataclasses
 
 import pytest
+from fpan.serve.api.errors import NotFound
+from fpan.serve.api.options import DIRECT_OUTPUTS, OUTPUTS, ParseOptions
 from fpan.serve.cache import AnswerKeys
 from fpan.serve.cache import key as keys
-from fpan.serve.desk import Asking, Encoding
-from fpan.serve.errors import NotFound
-from fpan.serve.grpc.convert import write_response
-from fpan.serve.pipeline.answer import Answer
+from fpan.serve.cache.secret import Secret
 from fpan.serve.pipeline.encode import EncodeRules
-from fpan.serve.pipeline.lineup import Lineup, Roster
-from fpan.serve.pipeline.options import DIRECT_OUTPUTS, OUTPUTS, ParseOptions
+from fpan.serve.pipeline.encode.answer import AnswerEncoder
+from fpan.serve.pipeline.encode.json_answer import json_answer
 from fpan.serve.pipeline.parser import Limits
-from fpan.serve.pipeline.segmenter import Segmenter
-from fpan.serve.pipeline.split import Split
+from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segmenter, TrafficSplit
 from fpan.serve.pipeline.types import CropFrame, Photo
-from fpan.serve.secret import Secret
+from fpan.serve.service import ParseRequest, ResponseEncoder
 from fpan.serve.settings import Settings
-from fpan.serve.wire.answer import json_answer
+from fpan.serve.transports.grpc.convert import write_response
 
 from tests.known_face import CARD, HEIGHT, WIDTH, file_of, known_gateway, photo
 
@@ -44,15 +42,15 @@ FREE = {"model", "deadline_ms"}
 OUTPUTS_OF_PICTURES = {"overlay", "cutout", "redact"}
 
 
-def encode(answer: Answer) -> bytes:
+def encode(answer: AnswerEncoder) -> bytes:
     raise AssertionError("nothing is encoded here")
 
 
-def roster(card=CARD, alias=None, finder=None, share=0.0) -> Roster:
+def routing_table(card=CARD, alias=None, finder=None, share=0.0) -> RoutingTable:
     segmenter = Segmenter(card, None, alias)
     named = {"segm": segmenter, "segm@champion": segmenter}
-    splits = {"segm": Split(Segmenter(card, None, "challenger"), share)} if share else {}
-    return Roster(named, "segm", None, None, splits, finder=finder)
+    splits = {"segm": TrafficSplit(Segmenter(card, None, "challenger"), share)} if share else {}
+    return RoutingTable(named, "segm", None, None, splits, finder=finder)
 
 
 async def name(
@@ -60,12 +58,12 @@ async def name(
     data: bytes = b"picture",
     kind: str = "json",
     settings: Settings = SETTINGS,
-    now: Roster | None = None,
+    now: RoutingTable | None = None,
     caller: str | None = None,
     account: str = "",
 ) -> bytes:
-    made = AnswerKeys(Secret(settings), settings, Lineup(now or roster()))
-    asking = Asking(data, options, Encoding(kind, encode), caller, account=account)
+    made = AnswerKeys(Secret(settings), settings, ModelRouter(now or routing_table()))
+    asking = ParseRequest(data, options, ResponseEncoder(kind, encode), caller, account=account)
     return made.name(await made.digest(data), asking, made.answering(asking))
 
 
@@ -99,19 +97,19 @@ async def test_every_rule_that_the_operator_sets_is_in_the_name():
 async def test_whoever_answers_and_what_it_is_called_is_in_the_name():
     other = CARD.model_copy(update={"files": {**CARD.files, "model.onnx": "0" * 64}})
     reordered = CARD.taxonomy.model_copy(update={"name": "another"})
-    rosters = [
-        roster(),
-        roster(other),
-        roster(CARD.model_copy(update={"taxonomy": reordered})),  # the same network, other words
-        roster(CARD.model_copy(update={"precision": "bf16"})),
-        roster(alias="champion"),
-        roster(finder=CARD),
-        roster(finder=other),
-        roster(share=1.0),
+    routing_tables = [
+        routing_table(),
+        routing_table(other),
+        routing_table(CARD.model_copy(update={"taxonomy": reordered})),  # the same network, other words
+        routing_table(CARD.model_copy(update={"precision": "bf16"})),
+        routing_table(alias="champion"),
+        routing_table(finder=CARD),
+        routing_table(finder=other),
+        routing_table(share=1.0),
     ]
-    names = [await name(now=each, caller="somebody") for each in rosters]
-    assert len(set(names)) == len(rosters)
-    assert await name(now=rosters[-1]) == names[0]  # whom no challenger answers
+    names = [await name(now=each, caller="somebody") for each in routing_tables]
+    assert len(set(names)) == len(routing_tables)
+    assert await name(now=routing_tables[-1]) == names[0]  # whom no challenger answers
     with pytest.raises(NotFound):
         await name(ParseOptions(model="nothing"))
 
@@ -157,12 +155,13 @@ async def test_an_answer_that_may_be_kept_has_no_pixel_of_the_picture(output, fr
     )
     negative = Photo(255 - shown.pixels, "png")
     assert shown.pixels.shape == (HEIGHT, WIDTH, 3)
-    encoders = [json_answer, lambda answer: write_response(answer).SerializeToString(), Answer.npz]
+    encoders = [json_answer, lambda answer: write_response(answer).SerializeToString(), AnswerEncoder.npz]
     if output in DIRECT_OUTPUTS:
         encoders.append(lambda answer: answer.picture(output))
     rules = EncodeRules.of(SETTINGS)
     same = [
-        encoder(Answer(result, shown, CARD, options, rules)) == encoder(Answer(other, negative, CARD, options, rules))
+        encoder(AnswerEncoder(result, shown, CARD, options, rules))
+        == encoder(AnswerEncoder(other, negative, CARD, options, rules))
         for encoder in encoders
     ]
     assert options.shows_picture == (output in OUTPUTS_OF_PICTURES)

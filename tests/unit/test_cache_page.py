@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
+from fpan.serve.api.allowance import Allowance, limit_fields
 from fpan.serve.cache import CACHE_STATUS
-from fpan.serve.limits import Allowance, limit_fields
-from fpan.serve.metrics import Metrics
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.metrics import Metrics
 from pydantic import SecretStr
 
 PAGE = (Path(__file__).parents[2] / "docs/cache.md").read_text()

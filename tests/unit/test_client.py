@@ -99,7 +99,7 @@ def test_options_become_query_parameters(call, scripted):
 
 
 def test_options_are_read_by_the_gateway_as_they_were_meant(call, scripted):
-    from fpan.serve.pipeline.options import ParseOptions
+    from fpan.serve.api.options import ParseOptions
 
     call("parse", b"p", faces=[(1, 2, 30, 40)], classes=["hair"], max_faces=3, deadline_ms=900, pictures=["overlay"])
     read = ParseOptions.read(scripted.query)

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from fpan.client import ApiError, AsyncClient, Retry, TryAgain
 from fpan.contract import FaceClass, ModelCard, Taxonomy
-from fpan.serve.admission import Admission, Capacity
-from fpan.serve.desk import Desk
-from fpan.serve.errors import Impossible, Overloaded
-from fpan.serve.http.app import create_app
-from fpan.serve.limits import RateLimiter
-from fpan.serve.metrics import Metrics
-from fpan.serve.pipeline.lineup import Roster
+from fpan.serve.admission.admission import Admission, Capacity
+from fpan.serve.admission.rate_limits import RateLimiter
+from fpan.serve.api.errors import Impossible, Overloaded
+from fpan.serve.cache.secret import Secret
 from fpan.serve.pipeline.parser import Parsed
+from fpan.serve.pipeline.segment.routing import RoutingTable
 from fpan.serve.pipeline.types import FaceFigures, ParsedFace, ParseResult, PartFigures, Photo
-from fpan.serve.secret import Secret
-from fpan.serve.served import ServedVersion
+from fpan.serve.rollout.served import ServedVersion
+from fpan.serve.service import ParseService
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.metrics import Metrics
+from fpan.serve.transports.http.app import create_app
 
 WIDTH, HEIGHT = 12, 10
 WINDOW = (2, 1, 8, 9)
@@ -84,13 +84,13 @@ def gateway():
     built = SimpleNamespace(
         settings=settings,
         parser=parser,
-        desk=Desk(parser, pool, settings, metrics),
+        parse_service=ParseService(parser, pool, settings, metrics),
         limiter=RateLimiter(None, Secret(settings), metrics),
         rollout=SimpleNamespace(
             served=(ServedVersion(CARD),),
             refused=(),
-            untried=frozenset(),
-            lineup=SimpleNamespace(now=Roster({"": SEGMENTER}, "", None, None)),
+            unvalidated=frozenset(),
+            model_router=SimpleNamespace(now=RoutingTable({"": SEGMENTER}, "", None, None)),
         ),
         metrics=metrics,
         admission=Admission(Capacity.of(settings), None, metrics),

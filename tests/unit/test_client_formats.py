@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fpan.client import ApiError, AsyncClient, Client, UnexpectedAnswer
 from fpan.client._shapes import SoftMasks, read_arrays
-from fpan.serve.http.app import create_app
+from fpan.serve.transports.http.app import create_app
 from PIL import Image
 
 from tests.known_face import FACE, HAIR, HEIGHT, SIZE, SKIN, TAXONOMY, WIDTH, drawn, known_gateway, photo

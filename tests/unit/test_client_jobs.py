@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from fpan.client import ApiError, AsyncClient, Client, Result, Retry, ServerUnreachable, TryAgain
-from fpan.serve.http.app import create_app
+from fpan.serve.transports.http.app import create_app
 
 from tests import redis_server
 from tests.jobs import Jobs, listening, taking_jobs

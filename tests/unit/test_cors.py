@@ -2,8 +2,8 @@
 
 import httpx
 import pytest
-from fpan.serve.http.app import CORS_ALLOWED, CORS_EXPOSED, create_app
 from fpan.serve.settings import Settings
+from fpan.serve.transports.http.app import CORS_ALLOWED, CORS_EXPOSED, create_app
 from pydantic import ValidationError
 
 from tests.known_face import file_of, known_gateway, photo

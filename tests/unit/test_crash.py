@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fpan.serve.jobs.main import READY
+from fpan.serve.worker import READY
 
 from tests.jobs import SECRET
 from tests.redis_server import RedisServer
@@ -32,7 +32,7 @@ def test_neither_a_process_nor_its_children_leave_a_core(tmp_path: Path) -> None
     if pattern.startswith(("|", "/", "@")) or resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
         pytest.skip("this system leaves no cores beside the processes that crash")
     assert crashed(tmp_path / "without", "")
-    assert not crashed(tmp_path / "with", "from fpan.serve.crash import leave_no_core; leave_no_core(); ")
+    assert not crashed(tmp_path / "with", "from fpan.serve.process import leave_no_core; leave_no_core(); ")
 
 
 def test_a_worker_leaves_none(redis: RedisServer) -> None:

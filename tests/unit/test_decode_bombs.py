@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fpan.serve.errors import Impossible, TooLarge
+from fpan.serve.api.errors import Impossible, TooLarge
 from fpan.serve.pipeline.decode import decode
 from PIL import Image
 
@@ -213,7 +213,7 @@ BOMBS = {
 PROBE = """
 import resource, sys, time
 from pathlib import Path
-from fpan.serve.errors import GatewayError
+from fpan.serve.api.errors import GatewayError
 from fpan.serve.pipeline.decode import decode
 data = Path(sys.argv[1]).read_bytes()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

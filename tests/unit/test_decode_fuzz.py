@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.corpus import MAGICS, seeds, verdict
+from tests.fuzz.corpus import MAGICS, verdict, seeds
 from tests.helpers_images import file_of, scene
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

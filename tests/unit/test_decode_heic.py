@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from fpan.serve.errors import Impossible
+from fpan.serve.api.errors import Impossible
 from fpan.serve.pipeline.decode import decode
 
 from tests.helpers_images import exif, file_of, scene

@@ -5,7 +5,7 @@ import io
 import cv2
 import numpy as np
 import pytest
-from fpan.serve.errors import UnsupportedImage
+from fpan.serve.api.errors import UnsupportedImage
 from fpan.serve.pipeline.decode import decode
 from PIL import Image
 

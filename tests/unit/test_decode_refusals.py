@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from fpan.serve.errors import BadRequest, GatewayError, Impossible, TooLarge, UnsupportedImage
+from fpan.serve.api.errors import BadRequest, GatewayError, Impossible, TooLarge, UnsupportedImage
 from fpan.serve.pipeline.decode import decode
 from fpan.serve.pipeline.types import Photo
 from PIL import Image

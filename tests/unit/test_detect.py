@@ -11,11 +11,11 @@ import numpy as np
 import onnxruntime
 import pytest
 from fpan.contract import ModelRepository
-from fpan.serve.errors import Unavailable
-from fpan.serve.pipeline.detect import LAST_LOOKS, FaceDetector
-from fpan.serve.pipeline.detect_candidates import Candidates
-from fpan.serve.pipeline.detect_second_look import Sheet
-from fpan.serve.pipeline.detect_views import ViewPlan
+from fpan.serve.api.errors import Unavailable
+from fpan.serve.pipeline.detect.candidates import Candidates
+from fpan.serve.pipeline.detect.detector import LAST_LOOKS, FaceDetector
+from fpan.serve.pipeline.detect.second_look import Sheet
+from fpan.serve.pipeline.detect.views import ViewPlan
 from fpan.serve.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 import pytest
-from fpan.serve.pipeline.detect_candidates import Candidates, uncut
-from fpan.serve.pipeline.detect_second_look import FACE_HEIGHT, PACKED, ROOMY, Pose, Sheet, sheets
+from fpan.serve.pipeline.detect.candidates import Candidates, uncut
+from fpan.serve.pipeline.detect.second_look import FACE_HEIGHT, PACKED, ROOMY, Pose, Sheet, sheets
 
 SIZES = ((640, 640), (480, 480))
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from fpan.serve.pipeline.detect_views import PADDING, ViewPlan, ViewSpec, plan_views, render
+from fpan.serve.pipeline.detect.views import PADDING, ViewPlan, ViewSpec, plan_views, render
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -10,12 +10,12 @@ import pytest
 import yaml
 from fpan.contract import ReferenceHistogram
 from fpan.contract.drift import count, grid_of, quantities
-from fpan.serve.http.app import create_app
-from fpan.serve.pipeline.drift import DriftRules, FaceWindow, face_figures
-from fpan.serve.pipeline.options import ParseOptions
-from fpan.serve.pipeline.pose import FACE as HEAD
-from fpan.serve.pipeline.targets import Target
+from fpan.serve.api.options import ParseOptions
+from fpan.serve.pipeline.align.pose import FACE as HEAD
+from fpan.serve.pipeline.align.targets import Target
+from fpan.serve.pipeline.segment.drift import DriftRules, FaceWindow, face_figures
 from fpan.serve.settings import Settings
+from fpan.serve.transports.http.app import create_app
 from fpan_training.face3d.pose import rotation
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -151,9 +151,9 @@ def test_a_card_of_other_edges_is_compared_on_its_own():
 def gateway(card):
     with known_gateway() as gateway:
         window = FaceWindow(card, replace(RULES, window_faces=10, min_faces=2))
-        lineup = gateway.rollout.lineup
-        counted = replace(lineup.now.segmenters["segm"], window=window)
-        lineup.exchange(replace(lineup.now, segmenters={"segm": counted}))
+        model_router = gateway.rollout.model_router
+        counted = replace(model_router.now.segmenters["segm"], window=window)
+        model_router.exchange(replace(model_router.now, segmenters={"segm": counted}))
         gateway.metrics.drift.watch(window)
         gateway.window = window
         yield gateway

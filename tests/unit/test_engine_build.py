@@ -14,14 +14,14 @@ import onnx
 import pytest
 from fpan.cli._app import app
 from fpan.contract import ModelRepository, sha256_of
-from fpan.serve.triton.engine import build as build_module
-from fpan.serve.triton.engine import trtexec
-from fpan.serve.triton.engine.build import Wanted, build, speeds
-from fpan.serve.triton.engine.errors import EngineError, NoTool
-from fpan.serve.triton.engine.manifest import Manifest, Target
-from fpan.serve.triton.engine.pictures import load_pictures
-from fpan.serve.triton.engine.plans import Plans
-from fpan.serve.triton.engine.trtexec import Trtexec, gpu, target_at_hand
+from fpan.tensorrt import build as build_module
+from fpan.tensorrt import trtexec
+from fpan.tensorrt.build import Wanted, build, speeds
+from fpan.tensorrt.errors import EngineError, NoTool
+from fpan.tensorrt.manifest import Manifest, Target
+from fpan.tensorrt.pictures import load_pictures
+from fpan.tensorrt.plans import Plans
+from fpan.tensorrt.trtexec import Trtexec, gpu, target_at_hand
 from PIL import Image
 from typer.testing import CliRunner
 

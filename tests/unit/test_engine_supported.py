@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 import pytest
 from fpan.contract import ModelCard, ModelRepository
-from fpan.serve.triton.engine.supported import findings, operator_list
-from fpan.serve.triton.engine.typed import typed
-from fpan.serve.triton.profiles import MODEL_FILE
+from fpan.serve.inference.triton_server.profiles import MODEL_FILE
+from fpan.tensorrt.supported import findings, operator_list
+from fpan.tensorrt.typed import typed
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.networks import convolutions, fragile

@@ -8,10 +8,10 @@ import onnx
 import onnxruntime
 import pytest
 from fpan.contract import ModelRepository
-from fpan.serve.triton.engine.fold import fold
-from fpan.serve.triton.engine.supported import findings
-from fpan.serve.triton.engine.typed import typed
-from fpan.serve.triton.profiles import MODEL_FILE
+from fpan.serve.inference.triton_server.profiles import MODEL_FILE
+from fpan.tensorrt.fold import fold
+from fpan.tensorrt.supported import findings
+from fpan.tensorrt.typed import typed
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.networks import CLASSES, convolutions, pictures

@@ -4,8 +4,8 @@ import asyncio
 import gc
 
 import pytest
-from fpan.serve.cache import Flights
-from fpan.serve.errors import DeadlineExceeded, Impossible
+from fpan.serve.api.errors import DeadlineExceeded, Impossible
+from fpan.serve.cache import SingleFlight
 
 
 class Work:
@@ -36,13 +36,13 @@ class Work:
 
 @pytest.fixture
 async def flights():
-    made: Flights[str, str] = Flights(DeadlineExceeded)
+    made: SingleFlight[str, str] = SingleFlight(DeadlineExceeded)
     yield made
     await made.close()
     assert not made._flights
 
 
-async def asked(flights: Flights[str, str], work: Work, count: int, name: str = "a") -> list[asyncio.Task]:
+async def asked(flights: SingleFlight[str, str], work: Work, count: int, name: str = "a") -> list[asyncio.Task]:
     """That many who wait."""
     tasks = [asyncio.create_task(flights.join(name, work.make, work.keep)) for _ in range(count)]
     await asyncio.sleep(0)

@@ -8,9 +8,9 @@ import httpx
 import numpy as np
 import pytest
 from fpan.rle import decode_classes
-from fpan.serve.http.app import create_app
-from fpan.serve.http.schema import ParseAnswer
 from fpan.serve.pipeline.types import Detection
+from fpan.serve.transports.http.app import create_app
+from fpan.serve.transports.http.openapi.schema import ParseAnswer
 from PIL import Image
 
 from tests.known_face import (

@@ -15,8 +15,8 @@ from fpan import AsyncGrpcClient, GrpcClient
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.client import ApiError, DeadlinePassed, Retry, ServerUnreachable, TryAgain, UnexpectedAnswer
-from fpan.serve import errors
-from fpan.serve.grpc.status import status_of
+from fpan.serve.api import errors
+from fpan.serve.transports.grpc.status import status_of
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc

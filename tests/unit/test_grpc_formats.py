@@ -5,10 +5,10 @@ import io
 import numpy as np
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
-from fpan.serve.errors import BadRequest
-from fpan.serve.grpc.convert import read_options, write_response
-from fpan.serve.pipeline.answer import Answer
+from fpan.serve.api.errors import BadRequest
 from fpan.serve.pipeline.encode import EncodeRules
+from fpan.serve.pipeline.encode.answer import AnswerEncoder
+from fpan.serve.transports.grpc.convert import read_options, write_response
 from PIL import Image
 
 from tests.known_face import CARD, HAIR, HEIGHT, SIZE, SKIN, TAXONOMY, WIDTH, drawn, file_of, known_gateway, photo
@@ -23,7 +23,7 @@ def made():
 async def respond(made, **options) -> pb.ParseResponse:
     read = read_options(pb.ParseOptions(**options))
     parsed = await made.parser.parse(file_of(photo()), read)
-    return write_response(Answer(parsed.result, parsed.photo, CARD, read, EncodeRules.of(made.settings)))
+    return write_response(AnswerEncoder(parsed.result, parsed.photo, CARD, read, EncodeRules.of(made.settings)))
 
 
 def opened(data: bytes) -> tuple[str, np.ndarray]:

@@ -5,9 +5,9 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from fpan.serve.guarded_redis import GuardedRedis, RedisAway, open_redis
+from fpan.serve.cache.circuit_breaker import GuardedRedis, RedisAway, open_redis
 from fpan.serve.main import read_settings
-from fpan.serve.metrics import Metrics
+from fpan.serve.telemetry.metrics import Metrics
 
 from tests.redis_server import RedisServer
 from tests.traffic import until

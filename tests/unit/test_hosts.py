@@ -2,8 +2,8 @@
 
 import httpx
 import pytest
-from fpan.serve.http.hosts import Hosts
 from fpan.serve.settings import Settings
+from fpan.serve.transports.http.hosts import HostsMiddleware
 from starlette.responses import PlainTextResponse
 
 ELSEWHERE = {"bind_address": "0.0.0.0", "auth": "off"}
@@ -11,7 +11,7 @@ KEYS = {"auth": "required", "keys_file": "keys.json"}
 
 
 async def status(host, path="/v1/labels", **settings):
-    transport = httpx.ASGITransport(Hosts(PlainTextResponse("in"), Settings(**settings)))
+    transport = httpx.ASGITransport(HostsMiddleware(PlainTextResponse("in"), Settings(**settings)))
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         told = await client.get(path, headers={"Host": host, "X-Request-Id": "mine"})
     if told.status_code == 421:

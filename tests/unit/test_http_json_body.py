@@ -9,11 +9,11 @@ from itertools import chain, repeat
 from typing import Any
 
 import pytest
-from fpan.serve.errors import BadRequest, RequestTimeout
-from fpan.serve.http import json_body as bodies
-from fpan.serve.http.body import read_upload
-from fpan.serve.http.json_body import _MAX_BESIDE_BYTES
-from fpan.serve.wire.upload import Upload
+from fpan.serve.api.batch import Upload
+from fpan.serve.api.errors import BadRequest, RequestTimeout
+from fpan.serve.transports.http import json_body as bodies
+from fpan.serve.transports.http.body import read_upload
+from fpan.serve.transports.http.json_body import _MAX_BESIDE_BYTES
 from starlette.requests import Request
 
 LIMIT = 32 * 2**20

@@ -12,17 +12,17 @@ import httpx
 import numpy as np
 import pytest
 from fpan.contract import FaceClass, ModelCard, Taxonomy
-from fpan.serve.admission import Admission, Capacity
-from fpan.serve.desk import Desk
-from fpan.serve.http.app import create_app
-from fpan.serve.limits import RateLimiter
-from fpan.serve.metrics import Metrics
+from fpan.serve.admission.admission import Admission, Capacity
+from fpan.serve.admission.rate_limits import RateLimiter
+from fpan.serve.cache.secret import Secret
+from fpan.serve.pipeline.encode import json_answer as answer
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.types import ParseResult, Photo
-from fpan.serve.secret import Secret
-from fpan.serve.served import ServedVersion
+from fpan.serve.rollout.served import ServedVersion
+from fpan.serve.service import ParseService
 from fpan.serve.settings import Settings
-from fpan.serve.wire import answer
+from fpan.serve.telemetry.metrics import Metrics
+from fpan.serve.transports.http.app import create_app
 from starlette.responses import StreamingResponse
 
 TAXONOMY = Taxonomy(name="one", classes=(FaceClass(id=0, name="background", title="b", colour=(0, 0, 0), partner=0),))
@@ -70,9 +70,9 @@ async def gateway():
         yield SimpleNamespace(
             settings=settings,
             parser=parser,
-            desk=Desk(parser, pool, settings, metrics),
+            parse_service=ParseService(parser, pool, settings, metrics),
             limiter=RateLimiter(None, Secret(settings), metrics),
-            rollout=SimpleNamespace(served=(ServedVersion(CARD),), refused=(), untried=frozenset()),
+            rollout=SimpleNamespace(served=(ServedVersion(CARD),), refused=(), unvalidated=frozenset()),
             metrics=metrics,
             admission=Admission(Capacity.of(settings), None, metrics),
             draining=False,

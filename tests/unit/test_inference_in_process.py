@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fpan.contract import ModelRepository, RepositoryError
-from fpan.serve.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
-from fpan.serve.inference.in_process import InProcessBackend
-from fpan.serve.inference.runtime import Network
-from fpan.serve.inference.start import open_backend
+from fpan.serve.api.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
+from fpan.serve.inference.backends.choose import open_backend
+from fpan.serve.inference.backends.in_process import InProcessBackend
+from fpan.serve.inference.backends.runtime import Network
+from fpan.serve.inference.triton_server import install
 from fpan.serve.settings import Settings
-from fpan.serve.triton import install
 
 from tests.networks import echo, echoed, fragile, pictures, publish
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import openvino
 import pytest
-from fpan.serve.inference.runtime import Network, RuntimeName, version_of
+from fpan.serve.inference.backends.runtime import Network, RuntimeName, version_of
 
 from tests.networks import convolutions, echo, echoed, fragile, pictures
 
@@ -21,7 +21,7 @@ FIRST_BATCH = """
 import sys
 from pathlib import Path
 import numpy as np
-from fpan.serve.inference.runtime import Network
+from fpan.serve.inference.backends.runtime import Network
 
 sys.setswitchinterval(1e-6)  # threads meet where they seldom do
 network = Network(Path(sys.argv[1]), sys.argv[2], threads=4)

@@ -8,16 +8,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from fpan.serve.admission import Access
-from fpan.serve.caller import Offered
-from fpan.serve.errors import DeadlineExceeded, Unavailable
-from fpan.serve.http.batch import BATCH_PATH
-from fpan.serve.http.events import parse_event_id
-from fpan.serve.http.jobs import IDEMPOTENCY_KEY
-from fpan.serve.jobs import runner
+from fpan.serve.admission.admission import Access
+from fpan.serve.admission.caller import Credentials
+from fpan.serve.api.batch import Upload
+from fpan.serve.api.errors import DeadlineExceeded, Unavailable
+from fpan.serve.jobs import worker as runner
+from fpan.serve.jobs.encrypted_store import JobStore
 from fpan.serve.jobs.record import JOBS_PATH
-from fpan.serve.jobs.vault import JobVault
-from fpan.serve.wire.upload import Upload
+from fpan.serve.transports.http.batch import BATCH_PATH
+from fpan.serve.transports.http.jobs import IDEMPOTENCY_KEY, parse_event_id
 
 from tests import redis_server
 from tests.jobs import FULL, Jobs, events, files, pictures, taking_jobs
@@ -147,14 +146,14 @@ async def test_a_running_job_is_cancelled_at_once_and_its_pictures_go(jobs: Jobs
 async def test_a_job_that_is_cancelled_in_the_moment_that_it_begins_is_no_fault(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ends, read = asyncio.Event(), JobVault.options
+    ends, read = asyncio.Event(), JobStore.options
 
-    async def cancelled_before(vault: JobVault) -> dict[str, object]:
+    async def cancelled_before(store: JobStore) -> dict[str, object]:
         await ends.wait()
-        return await read(vault)
+        return await read(store)
 
-    monkeypatch.setattr(JobVault, "options", cancelled_before)
-    monkeypatch.setattr(runner.Runner, "_until_lost", lambda *_: asyncio.sleep(3600))  # it has not heard of it yet
+    monkeypatch.setattr(JobStore, "options", cancelled_before)
+    monkeypatch.setattr(runner.JobWorker, "_until_lost", lambda *_: asyncio.sleep(3600))  # it has not heard of it yet
     job = (await jobs.submit())["id"]
     await jobs.wait(job, "running")
     assert (await jobs.client.delete(f"{JOBS_PATH}/{job}")).json()["state"] == "cancelled"
@@ -262,7 +261,7 @@ async def test_news_end_when_the_gateway_does(jobs: Jobs) -> None:
     job = (await jobs.submit(1))["id"]
     await jobs.wait(job, "running")
     watching = asyncio.create_task(jobs.client.get(f"{JOBS_PATH}/{job}/events"))
-    await until(lambda: job in jobs.gateway.jobs.bulletin._waiting and len(jobs.gateway.jobs.bulletin._waiting) > 0)
+    await until(lambda: job in jobs.gateway.jobs.job_events._waiting and len(jobs.gateway.jobs.job_events._waiting) > 0)
     jobs.gateway.drain()
     assert (await asyncio.wait_for(watching, 5)).status_code == 200
     assert (await jobs.client.post(JOBS_PATH, files=pictures(1))).status_code == 503
@@ -297,16 +296,16 @@ async def test_without_its_redis_a_gateway_does_all_else(root: Path, monkeypatch
 
 async def test_callers_who_have_proven_who_they_are_see_only_their_own(jobs: Jobs) -> None:
     job = (await jobs.submit(1))["id"]
-    office = jobs.gateway.jobs
-    async with office.accepting("ann") as draft:
+    job_service = jobs.gateway.jobs
+    async with job_service.accepting("ann") as draft:
         await draft.add(Upload(picture()))
         hers, _ = await draft.submit(FULL)
-    assert (await office.record(hers.id, "ann")).id == hers.id
+    assert (await job_service.record(hers.id, "ann")).id == hers.id
     for whose, caller in ((hers.id, "bob"), (hers.id, ""), (job, "ann")):
         with pytest.raises(Exception, match="no such job"):
-            await office.record(whose, caller)
+            await job_service.record(whose, caller)
         with pytest.raises(Exception, match="no such job"):
-            await office.end(whose, caller)
+            await job_service.end(whose, caller)
 
 
 async def test_interactive_work_goes_before_jobs(jobs: Jobs) -> None:
@@ -323,7 +322,7 @@ async def test_interactive_work_goes_before_jobs(jobs: Jobs) -> None:
 
 def _client(gateway):
     import httpx
-    from fpan.serve.http.app import create_app
+    from fpan.serve.transports.http.app import create_app
 
     return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(gateway)), base_url="http://x")
 
@@ -349,7 +348,7 @@ async def test_streams_of_events_of_one_caller_are_bounded(
     redis.flush()
     async with taking_jobs(monkeypatch, root, redis, max_event_streams=1, job_workers=0) as jobs:
         path = f"{JOBS_PATH}/{(await jobs.submit())['id']}/events"
-        account = jobs.gateway.admission.identify(Offered(None, None, None, "127.0.0.1"), Access())
+        account = jobs.gateway.admission.identify(Credentials(None, None, None, "127.0.0.1"), Access())
         with jobs.gateway.admission.streaming(account):
             assert (await jobs.client.get(path)).status_code == 429
         await jobs.client.delete(path.removesuffix("/events"))

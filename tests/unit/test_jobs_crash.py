@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fpan.serve.jobs.main import READY
 from fpan.serve.jobs.record import JOBS_PATH
+from fpan.serve.worker import READY
 
 from tests import redis_server
 from tests.jobs import FULL, SECRET, listening, pictures, taking_jobs
@@ -82,7 +82,7 @@ async def test_a_worker_that_was_away_too_long_spoils_nothing(
             await asyncio.sleep(3600)
             return True
 
-        monkeypatch.setattr(away.gateway.jobs._ledger, "renew", silent)
+        monkeypatch.setattr(away.gateway.jobs._job_queue, "renew", silent)
         async with taking_jobs(monkeypatch, root, redis, job_lease_s=LEASE_S) as other:
             hold = other.hold()
             await until(lambda: bool(other.gateway.backend.asked))
@@ -100,11 +100,11 @@ async def test_a_job_that_ends_its_workers_fails_in_the_end(
 ) -> None:
     async with taking_jobs(monkeypatch, root, redis, job_workers=0, job_attempts=3, job_lease_s=0.05) as jobs:
         job = (await jobs.submit(1))["id"]
-        ledger = jobs.gateway.jobs._ledger
+        job_queue = jobs.gateway.jobs._job_queue
         for _ in range(3):  # each takes it and is never heard of again
-            assert (await ledger.take()).id == job
+            assert (await job_queue.take()).id == job
             await asyncio.sleep(0.06)
-        assert await ledger.take() is None
+        assert await job_queue.take() is None
         assert sample(jobs.gateway, "fpan_jobs_ended_total", state="failed") == 1
         ended = await jobs.get(job)
         assert (ended["state"], ended["attempts"]) == ("failed", 4)

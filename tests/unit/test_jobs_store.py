@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from fpan.serve.errors import Unavailable
-from fpan.serve.jobs.blobs import Blobs, FolderBlobs, ObjectBlobs, RedisBlobs
-from fpan.serve.jobs.cipher import Cipher, Unreadable
-from fpan.serve.jobs.housekeeper import Housekeeper
-from fpan.serve.jobs.ledger import Order, Submitted
-from fpan.serve.jobs.reach import connect
+from fpan.serve.api.errors import Unavailable
+from fpan.serve.jobs.encrypted_store import Cipher, Unreadable
+from fpan.serve.jobs.queue import JobSpec, Submitted
+from fpan.serve.jobs.reaper import Reaper
 from fpan.serve.jobs.record import JOBS_PATH
+from fpan.serve.jobs.redis_errors import connect
+from fpan.serve.jobs.stores import BlobStore, FolderBlobStore, ObjectBlobStore, RedisBlobStore
 from fpan.serve.settings import Settings
 
 from tests import redis_server, s3
@@ -148,8 +148,8 @@ async def test_what_no_job_knows_is_swept_when_it_is_old(
             (tmp_path / name / "in-000000").write_bytes(b"x")
         for name in ("lost", waits):
             os.utime(tmp_path / name, (time.time() - 7200,) * 2)
-        office = jobs.gateway.jobs
-        await Housekeeper(office._ledger, office._vault, 1, jobs.gateway.metrics.jobs).sweep()
+        job_service = jobs.gateway.jobs
+        await Reaper(job_service._job_queue, job_service._store, 1, jobs.gateway.metrics.jobs).sweep()
         assert {path.name for path in tmp_path.iterdir()} == {"fresh", waits}
 
 
@@ -241,14 +241,14 @@ async def test_pictures_are_kept_where_the_answer_to_handing_them_in_is_lost(
 ) -> None:
     redis.flush()
     async with taking_jobs(monkeypatch, root, redis, job_workers=0) as jobs:
-        submit = jobs.gateway.jobs._ledger.submit
+        submit = jobs.gateway.jobs._job_queue.submit
 
-        async def lost(order: Order) -> tuple[str, Submitted]:
+        async def lost(order: JobSpec) -> tuple[str, Submitted]:
             await submit(order)
             raise Unavailable("the store of jobs does not answer")
 
         with monkeypatch.context() as patch:
-            patch.setattr(jobs.gateway.jobs._ledger, "submit", lost)
+            patch.setattr(jobs.gateway.jobs._job_queue, "submit", lost)
             sent = await jobs.client.post(JOBS_PATH, params=FULL, files=pictures(2), headers={"Idempotency-Key": "a"})
             assert sent.status_code == 503
         again = await jobs.submit(2, {"Idempotency-Key": "a"})
@@ -257,9 +257,9 @@ async def test_pictures_are_kept_where_the_answer_to_handing_them_in_is_lost(
 
 
 @asynccontextmanager
-async def blobs_of(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Blobs]:
+async def blobs_of(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[BlobStore]:
     if kind == "folder":
-        yield FolderBlobs(request.getfixturevalue("tmp_path") / "made" / "here")
+        yield FolderBlobStore(request.getfixturevalue("tmp_path") / "made" / "here")
     elif kind == "objects":
         boto3 = pytest.importorskip("boto3", reason="the extra [s3] is not installed")
         patch = request.getfixturevalue("monkeypatch")
@@ -267,12 +267,12 @@ async def blobs_of(kind: str, request: pytest.FixtureRequest) -> AsyncIterator[B
             for name, value in environment.items():
                 patch.setenv(name, value)
             boto3.client("s3").create_bucket(Bucket="bucket")
-            yield ObjectBlobs("s3://bucket/jobs")
+            yield ObjectBlobStore("s3://bucket/jobs")
     else:
         redis = request.getfixturevalue("redis")
         redis.flush()
         client = connect(redis.url)
-        yield RedisBlobs(client, 2**30, 60_000)
+        yield RedisBlobStore(client, 2**30, 60_000)
         await client.aclose()
 
 
@@ -298,7 +298,7 @@ async def test_every_store_does_the_same(kind: str, request: pytest.FixtureReque
 
 
 async def test_the_folder_can_be_read_by_its_owner_alone(tmp_path: Path) -> None:
-    blobs = FolderBlobs(tmp_path / "store")
+    blobs = FolderBlobStore(tmp_path / "store")
     await blobs.put(JOB, "in-1", b"x")
     assert {path.stat().st_mode & 0o077 for path in (tmp_path / "store", tmp_path / "store" / JOB)} == {0}
 
@@ -347,7 +347,7 @@ def test_secrets_are_not_in_what_settings_show() -> None:
 
 
 async def test_a_job_is_taken_away_while_a_worker_still_writes(tmp_path: Path) -> None:
-    store, over = FolderBlobs(tmp_path), asyncio.Event()
+    store, over = FolderBlobStore(tmp_path), asyncio.Event()
 
     async def write(number: int) -> None:
         while not over.is_set():

@@ -5,14 +5,13 @@ import logging
 
 import httpx
 import pytest
-from fpan.serve.errors import GatewayError, Unavailable, UnsupportedImage
-from fpan.serve.jobs import main as worker
+from fpan.serve import worker
+from fpan.serve.api.batch import Upload
+from fpan.serve.api.errors import GatewayError, StartError, Unavailable, UnsupportedImage
 from fpan.serve.jobs import remote as by_gateway
-from fpan.serve.jobs.counts import JobCounts
 from fpan.serve.jobs.remote import remote
 from fpan.serve.settings import Settings
-from fpan.serve.start_error import StartError
-from fpan.serve.wire.upload import Upload
+from fpan.serve.telemetry.job_metrics import JobCounts
 from prometheus_client import CollectorRegistry
 
 PICTURE = Upload(b"a picture")
@@ -125,6 +124,7 @@ def test_a_worker_that_cannot_start_says_so_in_a_sentence(monkeypatch: pytest.Mo
         raise StartError("the networks do not start")
 
     monkeypatch.setattr(worker, "work", work)
+    monkeypatch.setattr(worker, "leave_no_core", lambda: None)  # it is for the life of a process: here, of all tests
     monkeypatch.setenv("REDIS_JOBS_URL", "redis://localhost")
     monkeypatch.setenv("JOBS_SECRET", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
     with pytest.raises(SystemExit, match="fpan worker: the networks do not start"):

@@ -11,16 +11,12 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from fpan.serve.errors import Unauthenticated
-from fpan.serve.keys import ring as rings
-from fpan.serve.keys.file import KeyFile, KeyFileError, edited, load
-from fpan.serve.keys.following import open_keys
-from fpan.serve.keys.ring import KeyRing
-from fpan.serve.keys.secret import hash_of, id_of, new_key
+from fpan.serve.admission import keys as rings
+from fpan.serve.admission.keys import KeyFile, KeyFileError, KeyRing, edited, hash_of, id_of, load, new_key, open_keys
+from fpan.serve.api.errors import StartError, Unauthenticated
 from fpan.serve.main import _announce, main
-from fpan.serve.metrics import Metrics
 from fpan.serve.settings import Settings
-from fpan.serve.start_error import StartError
+from fpan.serve.telemetry.metrics import Metrics
 
 from tests.keys import NOW, made
 

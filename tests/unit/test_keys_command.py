@@ -6,8 +6,7 @@ import sys
 
 import pytest
 from fpan.cli._app import main
-from fpan.serve.keys.file import KeyFile, load
-from fpan.serve.keys.ring import KeyRing
+from fpan.serve.admission.keys import KeyFile, KeyRing, load
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from fpan.serve.pipeline import measure
+from fpan.serve.pipeline.paste import measure
 
 from tests.parsed import SIZE, TAXONOMY, crop, parsed_face
 

@@ -3,7 +3,7 @@
 import gc
 import weakref
 
-from fpan.serve.memory import keep_what_is_loaded
+from fpan.serve.process import keep_what_is_loaded
 
 
 class Node:

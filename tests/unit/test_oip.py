@@ -5,9 +5,9 @@ import json
 import httpx
 import numpy as np
 import pytest
-from fpan.serve.errors import DeadlineExceeded, GatewayError, Unavailable
-from fpan.serve.http.oip import HEADER_LENGTH
+from fpan.serve.api.errors import DeadlineExceeded, GatewayError, Unavailable
 from fpan.serve.settings import Settings
+from fpan.serve.transports.http.oip.routes import HEADER_LENGTH
 from pydantic import ValidationError
 
 from tests.networks import SIZE, pictures

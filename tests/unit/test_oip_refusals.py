@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fpan.serve.errors import BadRequest, GatewayError, Impossible
-from fpan.serve.http.oip import HEADER_LENGTH
-from fpan.serve.http.oip_tensors import Inference, InferenceLimits, read_inference, write_inference
+from fpan.serve.api.errors import BadRequest, GatewayError, Impossible
+from fpan.serve.transports.http.oip.routes import HEADER_LENGTH
+from fpan.serve.transports.http.oip.tensors import Inference, InferenceLimits, read_inference, write_inference
 
 from tests.networks import SIZE
 from tests.oip import INFER, MAX_BATCH, ONE, asked, binary, opening, refused, tensor

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from fpan.serve.errors import BadRequest, Impossible
-from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.api.errors import BadRequest, Impossible
+from fpan.serve.api.options import ParseOptions
 
 LONGEST = 200
 """Characters of a message, which are a few lines of a terminal."""

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fpan.contract import FaceClass, Taxonomy
-from fpan.serve.errors import BadRequest
-from fpan.serve.pipeline.order import check_order, in_order
+from fpan.serve.api.errors import BadRequest
+from fpan.serve.pipeline.encode.class_remap import check_order, in_order
 from fpan.serve.pipeline.types import FaceFigures, ParsedFace, ParseResult, PartFigures, SoftMask
 from fpan_training.taxonomy import TAXONOMY
 

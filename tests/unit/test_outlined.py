@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from fpan import rle
-from fpan.serve.errors import TooLarge
+from fpan.serve.api.errors import TooLarge
 from fpan.serve.pipeline.encode import EncodeRules, check_outlines, class_polygons
 from fpan.serve.settings import Settings
 from hypothesis import given, settings

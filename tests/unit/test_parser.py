@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fpan.contract import ModelRepository
-from fpan.serve.errors import DeadlineExceeded, GatewayError, Impossible, NotFound, Overloaded, TooLarge
-from fpan.serve.inference.batcher import Answer
-from fpan.serve.pipeline import paste
-from fpan.serve.pipeline.lineup import Lineup, Roster
-from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.api.errors import DeadlineExceeded, GatewayError, Impossible, NotFound, Overloaded, TooLarge
+from fpan.serve.api.options import ParseOptions
+from fpan.serve.inference.batcher import InferenceResult
 from fpan.serve.pipeline.parser import STAGES, FaceParser, Limits
-from fpan.serve.pipeline.segmenter import Segmenter
+from fpan.serve.pipeline.paste import labels as paste
+from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segmenter
 from fpan.serve.pipeline.types import Detection
 from PIL import Image
 
@@ -36,7 +35,7 @@ class Network:
         self.asked: list[str] = []
         self.cancelled = False
 
-    async def infer(self, items, outputs, deadline=0.0) -> Answer:
+    async def infer(self, items, outputs, deadline=0.0) -> InferenceResult:
         kind = outputs[-1]
         self.asked.append(kind)
         await asyncio.sleep(0)
@@ -51,7 +50,7 @@ class Network:
         arrays = {"labels": np.ones((SIZE, SIZE), np.uint8), "confidence": np.full((SIZE, SIZE), 200, np.uint8)}
         arrays["logits"] = np.eye(CLASSES, dtype=np.float32)[1][:, None, None] * np.full((1, 128, 128), 9, np.float32)
         wanted = {name: arrays[name] for name in outputs}
-        return Answer([wanted for _ in items], *self.times.get(kind, (0.0, 0.0)))
+        return InferenceResult([wanted for _ in items], *self.times.get(kind, (0.0, 0.0)))
 
 
 class Eyes:
@@ -88,7 +87,7 @@ def make(pool):
         limits = Limits(64_000_000, 100, 30_000, max_face_pixels, 2**24, 64_000_000)
         segmenter = Segmenter(CARD, network)
         named = {"segm": segmenter, f"segm:{CARD.version}": segmenter}
-        return FaceParser(Lineup(Roster(named, "segm", eyes, eyes)), limits, pool)
+        return FaceParser(ModelRouter(RoutingTable(named, "segm", eyes, eyes)), limits, pool)
 
     return parser
 

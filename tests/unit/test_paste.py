@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from fpan.contract.figures import CERTAIN
-from fpan.serve.pipeline import paste
+from fpan.serve.pipeline.paste import labels as paste
 from fpan.serve.pipeline.types import Photo
 
 from tests.parsed import NAMES, SIZE, crop, parsed_face

@@ -3,15 +3,15 @@
 from contextlib import AsyncExitStack, ExitStack
 
 import pytest
-from fpan.serve.admission import Access, Admission, Capacity
-from fpan.serve.caller import Offered
-from fpan.serve.errors import Overloaded, RateLimited, TooLarge
-from fpan.serve.limits import RateLimiter
-from fpan.serve.metrics import Metrics
-from fpan.serve.secret import Secret
+from fpan.serve.admission.admission import Access, Admission, Capacity
+from fpan.serve.admission.caller import Credentials
+from fpan.serve.admission.rate_limits import RateLimiter
+from fpan.serve.api.errors import Overloaded, RateLimited, TooLarge
+from fpan.serve.cache.secret import Secret
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.metrics import Metrics
 
-SOMEBODY, OTHER = Offered(None, None, None, "192.0.2.1"), Offered(None, None, None, "192.0.2.2")
+SOMEBODY, OTHER = Credentials(None, None, None, "192.0.2.1"), Credentials(None, None, None, "192.0.2.2")
 PARSE, UPLOAD = Access("parse", limited=True), Access("jobs", limited=True, pool="uploads")
 
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from fpan.serve.pipeline.pose import FACE, solve
+from fpan.serve.pipeline.align.pose import FACE, solve
 from fpan_training.face3d import pose
 from hypothesis import given
 from hypothesis import strategies as st

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fpan.serve.metrics import Metrics
+from fpan.serve.telemetry.metrics import Metrics
 
 RULES = Path(__file__).parents[2] / "deploy/prometheus/rules"
 FILES = sorted(RULES.glob("*.yml"))

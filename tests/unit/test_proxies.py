@@ -2,9 +2,9 @@
 
 import httpx
 import pytest
-from fpan.serve.http.access import offered
 from fpan.serve.main import _plain
 from fpan.serve.settings import Settings
+from fpan.serve.transports.http.access import credentials_of
 from starlette.responses import PlainTextResponse
 
 PROXY, CALLER = "127.0.0.1", "203.0.113.9"
@@ -12,7 +12,7 @@ PROXY, CALLER = "127.0.0.1", "203.0.113.9"
 
 async def address(forwarded, connection=PROXY, **settings):
     async def tell(scope, receive, send):
-        await PlainTextResponse(offered(scope).host)(scope, receive, send)
+        await PlainTextResponse(credentials_of(scope).host)(scope, receive, send)
 
     configuration = _plain(tell, Settings(**settings))
     configuration.load()

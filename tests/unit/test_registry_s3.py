@@ -13,9 +13,9 @@ from fpan.cli._app import main
 from fpan.contract import ModelCard, RepositoryError
 from fpan.registry import AliasMoved, FolderStore, Registry, VersionExists, fetch, open_store
 from fpan.registry import objects as s3
-from fpan.serve.gateway import open_gateway
+from fpan.serve.app import open_gateway
+from fpan.serve.inference.triton_server.tree import write_tree
 from fpan.serve.settings import Settings
-from fpan.serve.triton.write import write_tree
 
 from tests.networks import echo, publish
 from tests.s3 import running as running_s3
@@ -245,7 +245,7 @@ def test_the_gateway_fetches_what_it_serves(client, network, tmp_path, monkeypat
     async def serve() -> list[str]:
         settings = Settings(model_repository=address, backend="in-process", runtime_threads=1)
         async with open_gateway(settings) as gateway:
-            return sorted(gateway.rollout.lineup.now.segmenters)
+            return sorted(gateway.rollout.model_router.now.segmenters)
 
     expected = ["segm", "segm:1", "segm:2", "segm@champion", "segm@shadow"]
     assert asyncio.run(serve()) == expected

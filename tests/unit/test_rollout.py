@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from fpan.contract import Change, ModelCard
 from fpan.registry import FolderStore, Registry
-from fpan.serve.errors import NotFound
-from fpan.serve.gateway import Gateway, open_gateway
-from fpan.serve.http.app import create_app
-from fpan.serve.pipeline.lineup import Lineup, Roster
-from fpan.serve.rollout import rollout
+from fpan.serve.api.errors import NotFound
+from fpan.serve.app import Gateway, open_gateway
+from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable
+from fpan.serve.rollout import controller as rollout
+from fpan.serve.transports.http.app import create_app
 
 from tests.networks import SIZE, pictures, publish_saying
 from tests.rollouts import SOON_S, answering, chosen, loaded, promote, rollback, said, three_versions, until
@@ -86,13 +86,13 @@ async def test_no_request_fails_or_is_answered_by_another_version_than_it_says(g
 
 
 async def test_a_version_is_not_unloaded_while_a_request_uses_it(gateway: Gateway, root: Path) -> None:
-    with gateway.rollout.lineup.using() as roster:
+    with gateway.rollout.model_router.using() as routing_table:
         promote(root, 2)
         await until(lambda: answering(gateway) == 2)
         promote(root, 3)
         await until(lambda: answering(gateway) == 3)
         await asyncio.sleep(0.1)
-        segmenter = roster.segmenter("segm")
+        segmenter = routing_table.segmenter("segm")
         answer = await segmenter.batcher.infer([{"images": pictures(1, size=segmenter.card.input_size)[0]}], ["labels"])
         assert np.all(answer.items[0]["labels"] == 1)
         assert loaded(gateway) == {1, 2, 3}
@@ -111,14 +111,14 @@ async def test_a_model_without_a_champion_is_not_taken_over_by_a_new_version(roo
 
 
 async def test_a_lineup_is_drained_when_nobody_uses_a_former_roster() -> None:
-    first, second = (Roster({}, "", None, None) for _ in range(2))
-    lineup = Lineup(first)
-    with lineup.using() as one, lineup.using() as two:
+    first, second = (RoutingTable({}, "", None, None) for _ in range(2))
+    model_router = ModelRouter(first)
+    with model_router.using() as one, model_router.using() as two:
         assert (one, two) == (first, first)
-        await asyncio.wait_for(lineup.drained(), 1)
-        lineup.exchange(second)
-        waiting = asyncio.ensure_future(lineup.drained())
-        with lineup.using() as three:
+        await asyncio.wait_for(model_router.drained(), 1)
+        model_router.exchange(second)
+        waiting = asyncio.ensure_future(model_router.drained())
+        with model_router.using() as three:
             assert three is second
         await asyncio.sleep(0)
         assert not waiting.done()
@@ -160,11 +160,11 @@ async def test_a_rollback_waits_for_no_version_that_loads_and_that_never_answers
     rollback(root)
     await until(lambda: answering(gateway) == 1)
     versions: set[int] = set()
-    exchange = gateway.rollout.lineup.exchange
+    exchange = gateway.rollout.model_router.exchange
     monkeypatch.setattr(
-        gateway.rollout.lineup,
+        gateway.rollout.model_router,
         "exchange",
-        lambda roster: (versions.add(roster.segmenters["segm"].card.version), exchange(roster)),
+        lambda routing_table: (versions.add(routing_table.segmenters["segm"].card.version), exchange(routing_table)),
     )
     go_on.set()
     await until(lambda: loaded(gateway) == {1})
@@ -201,7 +201,7 @@ async def test_two_models_of_different_sizes_answer_by_their_names_and_move_apar
     async with open_gateway(chosen(root)) as gateway:
         assert await said(gateway) == (1, 1, "champion")
         assert await said(gateway, "segm_fast") == (7, 1, "champion")
-        sizes = {name: each.card.input_size for name, each in gateway.rollout.lineup.now.segmenters.items()}
+        sizes = {name: each.card.input_size for name, each in gateway.rollout.model_router.now.segmenters.items()}
         assert (sizes["segm"], sizes["segm_fast"]) == (SIZE, 2 * SIZE)
         Registry(FolderStore(root)).promote("segm_fast", 2, "champion", "test")
         await until(lambda: answering(gateway, "segm_fast") == 2)

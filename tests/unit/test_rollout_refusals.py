@@ -10,12 +10,12 @@ import pytest
 from fpan.contract import GOLDEN_FILE, AliasName, Change, GoldenPictures, ModelCard, RepositoryError
 from fpan.contract.card import Precision
 from fpan.registry import FolderStore, Registry
-from fpan.serve import gateway as opening
-from fpan.serve.errors import Unavailable
-from fpan.serve.gateway import Gateway, open_gateway
+from fpan.serve import app as opening
+from fpan.serve.api.errors import Unavailable
+from fpan.serve.app import Gateway, open_gateway
 from fpan.serve.inference.backend import InferenceBackend
-from fpan.serve.rollout import rollout
-from fpan.serve.rollout.trial import TrialFailed, try_out
+from fpan.serve.rollout import controller as rollout
+from fpan.serve.rollout.validation import ValidationFailed, validate
 
 from tests.networks import pictures, publish_saying
 from tests.rollouts import answering, chosen, loaded, promote, rollback, said, three_versions, until
@@ -62,11 +62,11 @@ async def test_versions_in_int8_and_bf16_may_round_as_other_runtimes_do_not(
             labels[:, : round((1 - right) * 10 * labels.shape[1]), : labels.shape[2] // 10] = 0
             return {"labels": labels}
 
-    trial = try_out(Backend(), card, tmp_path, 0.995, 8, 1.0)
+    trial = validate(Backend(), card, tmp_path, 0.995, 8, 1.0)
     if passes:
         await trial
     else:
-        with pytest.raises(TrialFailed, match=r"less than 9\d\.\d0%"):
+        with pytest.raises(ValidationFailed, match=r"less than 9\d\.\d0%"):
             await trial
 
 
@@ -227,10 +227,10 @@ async def test_what_could_not_be_tried_out_at_the_start_is_told_and_gives_way_if
     monkeypatch.setattr(opening, "open_backend", opened)
     monkeypatch.setattr(rollout, "_RETRY_S", 0.05)
     async with open_gateway(chosen(root)) as gateway:
-        assert ("segm", bad) in gateway.rollout.untried
+        assert ("segm", bad) in gateway.rollout.unvalidated
         assert (answering(gateway), answering(gateway, "segm:1")) == (bad, None)
         away.clear()
         await until(lambda: answering(gateway) == 1)
-        assert gateway.rollout.untried == set()
+        assert gateway.rollout.unvalidated == set()
         assert [refusal.card.version for refusal in gateway.rollout.refused] == [bad]
         assert (await said(gateway))[:2] == (1, 1)

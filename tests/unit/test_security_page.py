@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from fpan.cli._app import main
-from fpan.serve.errors import GatewayError
-from fpan.serve.fetch.pattern import Hosts
-from fpan.serve.keys.file import SCOPES, KeyEntry, KeyFile, load
+from fpan.serve.admission.keys import SCOPES, KeyEntry, KeyFile, load
+from fpan.serve.api.errors import GatewayError
+from fpan.serve.fetch.host_pattern import Hosts
 from fpan.serve.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "security.md").read_text()

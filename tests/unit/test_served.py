@@ -7,8 +7,8 @@ import pytest
 from fpan.contract import ModelRepository, RepositoryError
 from fpan.contract.card import ANY, Tensor
 from fpan.registry import FolderStore, Registry
-from fpan.serve.gateway import open_gateway
-from fpan.serve.served import served_versions
+from fpan.serve.app import open_gateway
+from fpan.serve.rollout.served import served_versions
 from fpan.serve.settings import Settings
 
 from tests.networks import echo, publish

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from fpan.contract import ModelCard, ModelRepository, RepositoryError
 from fpan.contract.card import Tensor
-from fpan.serve.triton import install, tree
-from fpan.serve.triton.engine.manifest import BatchProfile, Manifest, Target
-from fpan.serve.triton.engine.plans import NoPlan, Plans
-from fpan.serve.triton.install import supported
-from fpan.serve.triton.profiles import PROFILES, Profile, ServingOptions, config_of
-from fpan.serve.triton.tree import put_together
+from fpan.serve.inference.triton_server import install, tree
+from fpan.serve.inference.triton_server.install import supported
+from fpan.serve.inference.triton_server.profiles import PROFILES, Profile, ServingOptions, config_of
+from fpan.serve.inference.triton_server.tree import put_together
+from fpan.tensorrt.manifest import BatchProfile, Manifest, Target
+from fpan.tensorrt.plans import NoPlan, Plans
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 

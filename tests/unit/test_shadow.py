@@ -4,8 +4,8 @@ import asyncio
 import time
 
 import pytest
-from fpan.serve.errors import DeadlineExceeded, Unavailable
-from fpan.serve.inference.turns import Turn, taking
+from fpan.serve.api.errors import DeadlineExceeded, Unavailable
+from fpan.serve.inference.scheduling import Turn, taking
 
 from tests.traffic import NAME, ask, repository, sample, serving, taxonomy, until
 
@@ -156,7 +156,7 @@ async def test_versions_with_other_classes_are_not_compared(registry, root, monk
     registry.publish(card, {"model.onnx": root / NAME / "1/model.onnx"})
     registry.promote(NAME, 4, "shadow", "")
     async with serving(monkeypatch, root) as gateway:
-        assert not gateway.rollout.lineup.now.shadows
+        assert not gateway.rollout.model_router.now.shadows
         await ask(gateway)
         assert len(gateway.shadow) == 0
     assert "has other classes than the champion's" in caplog.text

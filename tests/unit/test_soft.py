@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fpan.contract import FaceClass, Taxonomy
-from fpan.serve.errors import TooLarge
-from fpan.serve.pipeline import align, paste
+from fpan.serve.api.errors import TooLarge
+from fpan.serve.pipeline.align import crop as align
 from fpan.serve.pipeline.encode import EncodeRules, alpha_png, arrays_npz, matte_png
-from fpan.serve.pipeline.encode.soft import face_matte, matte
-from fpan.serve.pipeline.soft import soft_masks
+from fpan.serve.pipeline.encode.pictures import face_matte, matte
+from fpan.serve.pipeline.paste import labels as paste
+from fpan.serve.pipeline.paste.soft_masks import soft_masks
 from fpan.serve.pipeline.types import CropFrame, ParsedFace, ParseResult, SoftMask
 from fpan.serve.settings import Settings
 from PIL import Image
@@ -103,7 +104,7 @@ def test_tiles_leave_no_seam(monkeypatch):
     matrix = np.array([[0.11, 0.02, 3], [-0.02, 0.11, 8]])
     window = paste.window_of(crop(matrix), 500, 450)
     once = soft_masks(crop(matrix), window, logits(), (1,))
-    monkeypatch.setattr("fpan.serve.pipeline.soft._TILE", 37)
+    monkeypatch.setattr("fpan.serve.pipeline.paste.soft_masks._TILE", 37)
     tiled = soft_masks(crop(matrix), window, logits(), (1,))
     assert np.abs(whole(once, 1, (450, 500)) - whole(tiled, 1, (450, 500))).max() <= 1 / 255
 

@@ -7,10 +7,10 @@ import httpx
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
-from fpan.serve.caller import caller_of, host_of
-from fpan.serve.grpc import start_grpc
-from fpan.serve.http.app import create_app
-from fpan.serve.pipeline.split import Split, place
+from fpan.serve.admission.caller import caller_of, host_of
+from fpan.serve.pipeline.segment.routing import TrafficSplit, place
+from fpan.serve.transports.grpc import start_grpc
+from fpan.serve.transports.http.app import create_app
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,8 +20,8 @@ from tests.traffic import NAME, PICTURE, ask, repository, sample, serving, until
 CALLERS = [f"caller {i}" for i in range(4000)]
 
 
-def split(share: float) -> Split:
-    return Split(SimpleNamespace(card=SimpleNamespace(name=NAME)), share)
+def split(share: float) -> TrafficSplit:
+    return TrafficSplit(SimpleNamespace(card=SimpleNamespace(name=NAME)), share)
 
 
 @settings(max_examples=50)
@@ -94,8 +94,8 @@ async def test_the_gateway_splits_those_who_name_no_version(tmp_path, monkeypatc
             2 * (place(NAME, c) < 0.2) for c in callers
         )
         registry.promote(NAME, 3, "champion", "")
-        await until(lambda: gateway.rollout.lineup.now.segmenters[NAME].card.version == 3)
-        assert not gateway.rollout.lineup.now.splits
+        await until(lambda: gateway.rollout.model_router.now.segmenters[NAME].card.version == 3)
+        assert not gateway.rollout.model_router.now.splits
 
 
 async def test_a_caller_is_who_it_says_over_http_and_grpc(tmp_path, monkeypatch, caplog):

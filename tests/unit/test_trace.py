@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
-from fpan.serve.errors import Unavailable
-from fpan.serve.grpc import start_grpc
-from fpan.serve.http.app import create_app
+from fpan.serve.api.errors import Unavailable
+from fpan.serve.inference.backends.triton import TritonBackend
 from fpan.serve.inference.batcher import Batcher, BatchLimits
-from fpan.serve.inference.trace import read_trace, trace_now, tracing
-from fpan.serve.inference.triton import TritonBackend
+from fpan.serve.telemetry.traces import read_trace, trace_now, tracing
+from fpan.serve.transports.grpc import start_grpc
+from fpan.serve.transports.http.app import create_app
 
 from tests.batching import CARD, Gated, ask, settle
 from tests.known_face import file_of, known_gateway, photo

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from fpan.serve.errors import Overloaded
+from fpan.serve.api.context import is_background
+from fpan.serve.api.errors import Overloaded
 from fpan.serve.inference.batcher import Batcher, BatchLimits
-from fpan.serve.inference.turns import Turn, taking
-from fpan.serve.priority import is_background
+from fpan.serve.inference.scheduling import Turn, taking
 
 from tests.batching import CARD, LONG_S, Gated, ask, got, settle
 

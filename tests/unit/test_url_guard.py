@@ -3,10 +3,9 @@
 from ipaddress import ip_address, ip_network
 
 import pytest
-from fpan.serve.errors import BadRequest, Forbidden, Impossible
-from fpan.serve.fetch.addresses import refusal
-from fpan.serve.fetch.guard import MAX_URL, Guard
-from fpan.serve.fetch.pattern import Hosts
+from fpan.serve.api.errors import BadRequest, Forbidden, Impossible
+from fpan.serve.fetch.guard import MAX_URL, Guard, refusal
+from fpan.serve.fetch.host_pattern import Hosts
 from fpan.serve.settings import Settings
 from hypothesis import given
 from hypothesis import strategies as st

@@ -5,13 +5,13 @@ import time
 
 import numpy as np
 import pytest
-from fpan.serve.desk import Asking, Desk, Encoding
-from fpan.serve.errors import DeadlineExceeded, Unavailable
+from fpan.serve.api.errors import DeadlineExceeded, Unavailable
+from fpan.serve.api.options import ParseOptions
 from fpan.serve.inference.batcher import Batcher, BatchLimits
-from fpan.serve.inference.turns import Turn
-from fpan.serve.metrics import Metrics
-from fpan.serve.pipeline.options import ParseOptions
+from fpan.serve.inference.scheduling import Turn
+from fpan.serve.service import ParseRequest, ParseService, ResponseEncoder
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.metrics import Metrics
 
 from tests.batching import CARD, Gated, ask, settle
 from tests.known_face import file_of, known_gateway, photo
@@ -27,17 +27,19 @@ class Parser:
         await self._batcher.infer([{"images": np.zeros(2, np.uint8)}], ["same"])
 
 
-def asking(turn: Turn = Turn()) -> Asking:  # noqa: B008 (frozen)
-    return Asking(b"picture", ParseOptions(deadline_ms=60), Encoding("none", lambda answer: b""), turn=turn)
+def asking(turn: Turn = Turn()) -> ParseRequest:  # noqa: B008 (frozen)
+    return ParseRequest(
+        b"picture", ParseOptions(deadline_ms=60), ResponseEncoder("none", lambda answer: b""), turn=turn
+    )
 
 
 @pytest.fixture
 async def busy():
-    """A desk whose network computes for somebody else, and does not end."""
+    """A parse_service whose network computes for somebody else, and does not end."""
     batcher = Batcher(Gated(), CARD, BatchLimits(wait_s=0.0))
     task = ask(batcher, 1)
     await settle()
-    yield Desk(Parser(batcher), None, Settings(background_concurrency=1), Metrics())
+    yield ParseService(Parser(batcher), None, Settings(background_concurrency=1), Metrics())
     await batcher.close()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -58,9 +60,9 @@ async def test_so_may_background_work_that_waits_for_other_such_work(busy):
 
 async def test_for_whom_a_network_computes_until_the_deadline_the_answer_takes_too_long():
     batcher = Batcher(Gated(), CARD, BatchLimits())
-    desk = Desk(Parser(batcher), None, Settings(), Metrics())
+    parse_service = ParseService(Parser(batcher), None, Settings(), Metrics())
     with pytest.raises(DeadlineExceeded):
-        await desk.answer(asking())
+        await parse_service.answer(asking())
     await batcher.close()
 
 
@@ -70,5 +72,7 @@ async def test_who_waits_for_memory_until_the_deadline_may_come_again():
         with await gateway.parser._budget.take(10**12):  # all of it
             options = ParseOptions(faces="full", deadline_ms=60)
             with pytest.raises(Unavailable):
-                await gateway.desk.answer(Asking(file_of(photo()), options, Encoding("none", lambda answer: b"")))
+                await gateway.parse_service.answer(
+                    ParseRequest(file_of(photo()), options, ResponseEncoder("none", lambda answer: b""))
+                )
         assert time.monotonic() - began < 5

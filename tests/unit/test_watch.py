@@ -6,18 +6,18 @@ from contextlib import contextmanager
 import pytest
 from fpan.contract import RepositoryError
 from fpan.registry import FolderStore
-from fpan.serve.errors import BadRequest, DeadlineExceeded, GatewayError, Overloaded, Unavailable
-from fpan.serve.pipeline.options import ParseOptions
-from fpan.serve.rollout.judge import Record, Watched, Window, fault_of
+from fpan.serve.api.errors import BadRequest, DeadlineExceeded, GatewayError, Overloaded, Unavailable
+from fpan.serve.api.options import ParseOptions
+from fpan.serve.rollout.canary import CanaryRules, TrafficRecord, TrafficWindow, fault_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.traffic import NAME, PICTURE, ask, repository, sample, serving, until
 
-WATCHED = Watched(window_s=60, min_requests=50, error_rate=0.05, latency_ratio=2, latency_floor_s=0.02)
+WATCHED = CanaryRules(window_s=60, min_requests=50, error_rate=0.05, latency_ratio=2, latency_floor_s=0.02)
 CALLERS = [f"caller {i}" for i in range(30)]
 RECORDS = st.builds(
-    lambda requests, share, p95: Record(requests, round(requests * share), p95),
+    lambda requests, share, p95: TrafficRecord(requests, round(requests * share), p95),
     st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 10),
 )  # fmt: skip
 
@@ -41,15 +41,15 @@ def test_few_requests_tell_nothing_and_of_two_versions_one_at_most_is_worse(one,
 @pytest.mark.parametrize(
     ("record", "other", "reason"),
     [
-        (Record(230, 28, 0.1), Record(4000, 0, 0.1), "errors"),
-        (Record(230, 28, 0.1), Record(4000, 400, 0.1), None),
-        (Record(200, 10, 0.1), Record(4000, 0, 0.1), None),
-        (Record(200, 0, 0.1), Record(4000, 0, 0.04), "latency"),
-        (Record(200, 0, 0.1), Record(4000, 0, 0.06), None),
-        (Record(200, 0, 0.01), Record(4000, 0, 0.001), None),
-        (Record(200, 0, 9.0), Record(40, 0, 0.001), None),
-        (Record(50, 50), Record(), "errors"),
-        (Record(51, 17), Record(47, 13), None),
+        (TrafficRecord(230, 28, 0.1), TrafficRecord(4000, 0, 0.1), "errors"),
+        (TrafficRecord(230, 28, 0.1), TrafficRecord(4000, 400, 0.1), None),
+        (TrafficRecord(200, 10, 0.1), TrafficRecord(4000, 0, 0.1), None),
+        (TrafficRecord(200, 0, 0.1), TrafficRecord(4000, 0, 0.04), "latency"),
+        (TrafficRecord(200, 0, 0.1), TrafficRecord(4000, 0, 0.06), None),
+        (TrafficRecord(200, 0, 0.01), TrafficRecord(4000, 0, 0.001), None),
+        (TrafficRecord(200, 0, 9.0), TrafficRecord(40, 0, 0.001), None),
+        (TrafficRecord(50, 50), TrafficRecord(), "errors"),
+        (TrafficRecord(51, 17), TrafficRecord(47, 13), None),
     ],
 )
 def test_what_is_worse(record, other, reason):
@@ -60,12 +60,12 @@ def test_what_is_worse(record, other, reason):
 
 
 def test_requests_are_forgotten_after_the_window():
-    window = Window()
+    window = TrafficWindow()
     for second in range(100):
         window.add(second, None if second < 50 else 0.1)
-    assert window.record(25) == Record(75, 25, 0.1)
-    assert window.record(60) == Record(40, 0, 0.1)
-    assert window.record(200) == Record()
+    assert window.record(25) == TrafficRecord(75, 25, 0.1)
+    assert window.record(60) == TrafficRecord(40, 0, 0.1)
+    assert window.record(200) == TrafficRecord()
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def aliases(registry) -> dict[str, int]:
 
 
 def answering(gateway) -> int:
-    return gateway.rollout.lineup.now.segmenters[NAME].card.version
+    return gateway.rollout.model_router.now.segmenters[NAME].card.version
 
 
 def taken_back(gateway, alias: str, reason: str) -> float:
@@ -129,7 +129,7 @@ async def test_a_challenger_that_fails_loses_its_share(registry, root, monkeypat
         await until(lambda: value("fpan_automatic_rollbacks_total", counter) == 0)
         gateway.backend.errors[4] = error
         assert await all_ask(gateway)
-        await until(lambda: not gateway.rollout.lineup.now.splits)
+        await until(lambda: not gateway.rollout.model_router.now.splits)
         assert await all_ask(gateway) == []
         await until(lambda: "challenger" not in aliases(registry))
         assert taken_back(gateway, "challenger", "errors") == 1
@@ -169,7 +169,7 @@ async def test_what_is_no_worse_is_left_alone(registry, root, monkeypatch):
             with pytest.raises(BadRequest):
                 await gateway.parser.parse(PICTURE, ParseOptions(model=f"{NAME}@challenger", classes=("nose",)))
         await asyncio.sleep(0.2)
-        assert gateway.rollout.lineup.now.splits
+        assert gateway.rollout.model_router.now.splits
         assert sample(gateway, "fpan_split_share", model=NAME) == 0.5
     assert registry.store.history(NAME) == before
 
@@ -228,7 +228,7 @@ async def test_where_the_registry_is_read_only_the_decision_stands_until_the_ali
         assert aliases(registry)["champion"] == 4
         assert "this gateway keeps to its decision: the repository is read-only" in caplog.text
         registry.promote(NAME, 1, "shadow", "another alias")
-        await until(lambda: f"{NAME}@shadow" in gateway.rollout.lineup.now.segmenters)
+        await until(lambda: f"{NAME}@shadow" in gateway.rollout.model_router.now.segmenters)
         assert answering(gateway) == 3
         assert (await ask(gateway, model=f"{NAME}@champion")).segmenter.card.version == 3
         gateway.backend.errors.clear()

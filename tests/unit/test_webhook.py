@@ -15,8 +15,8 @@ from threading import Thread
 
 import httpx
 import pytest
-from fpan.serve import gateway as opening
-from fpan.serve.errors import BadRequest
+from fpan.serve import app as opening
+from fpan.serve.api.errors import BadRequest
 from fpan.serve.jobs import webhook
 from fpan.serve.jobs.record import JOBS_PATH
 from fpan.serve.settings import Settings
@@ -85,9 +85,9 @@ def redis() -> Iterator[RedisServer]:
 @asynccontextmanager
 async def telling(monkeypatch, root, redis, client=httpx.AsyncClient, **settings) -> AsyncIterator[Jobs]:
     """A gateway that may tell of the end of jobs."""
-    real = opening.open_office
+    real = opening.open_jobs
     with monkeypatch.context() as patch:
-        patch.setattr(opening, "open_office", lambda *words: real(*words[:-1], client))
+        patch.setattr(opening, "open_jobs", lambda *words: real(*words[:-1], client))
         patch.setattr(webhook, "_FIRST_PAUSE_S", 0.05)
         patch.setattr(webhook, "_LOOK_S", 0.02)
         chosen = {"webhook_secret": SECRET, **settings}

@@ -14,13 +14,13 @@ from typing import Any
 import httpx
 
 from fpan.bulk.errors import GatewayGone, Interrupted
-from fpan.bulk.order import Model, Order
 from fpan.bulk.place import Place
 from fpan.bulk.plan import Picture
+from fpan.bulk.spec import LabelSpec, Model
 from fpan.client import ApiError, Client, FpanError, Result, Retry, ServerUnreachable, TryAgain, UnexpectedAnswer
 from fpan.client.errors import OF_THE_CALLER
 from fpan.contract.taxonomy import Taxonomy
-from fpan.serve.priority import BACKGROUND, PRIORITY
+from fpan.serve.api.context import BACKGROUND, PRIORITY
 
 TRIES = 3
 """How often a picture is tried whose answer is neither a result nor a refusal of that very picture."""
@@ -149,7 +149,7 @@ class Labeller:
                 raise GatewayGone(str(error)) from error
         return agreed(found, [client.url for client in self._clients])
 
-    def label(self, source: Place, pictures: Sequence[Picture], order: Order) -> Iterator[Labelled]:
+    def label(self, source: Place, pictures: Sequence[Picture], order: LabelSpec) -> Iterator[Labelled]:
         """Labels pictures, in their order.
 
         Raises:
@@ -173,7 +173,7 @@ class Labeller:
             for future in waiting:
                 future.cancel()
 
-    def _submit(self, source: Place, picture: Picture, order: Order) -> Future[Labelled]:
+    def _submit(self, source: Place, picture: Picture, order: LabelSpec) -> Future[Labelled]:
         if self._stopped.is_set():
             raise Interrupted("stopped")
         try:
@@ -181,7 +181,7 @@ class Labeller:
         except RuntimeError:  # the pool was shut down meanwhile
             raise Interrupted("stopped") from None
 
-    def _one(self, source: Place, picture: Picture, order: Order) -> Labelled:
+    def _one(self, source: Place, picture: Picture, order: LabelSpec) -> Labelled:
         if self._stopped.is_set():
             raise Interrupted("stopped")
         data = self._read(source, picture)
@@ -213,7 +213,7 @@ class Labeller:
             self._wait(wait_s)
         return last
 
-    def _parse(self, data: bytes, order: Order) -> Result | Problem:
+    def _parse(self, data: bytes, order: LabelSpec) -> Result | Problem:
         pictures: list[Any] = ["png", "confidence"] if order.confidence else ["png"]
         options = order.options
         options["deadline_ms"] = self._effort.deadline_ms

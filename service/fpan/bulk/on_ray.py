@@ -15,7 +15,7 @@ from fpan.bulk.errors import BulkError, WorkerLost
 from fpan.bulk.labeller import Counts, Effort, Served, agreed
 from fpan.bulk.plan import Shard
 from fpan.bulk.shard import Report
-from fpan.bulk.worker import AT_ONCE, Opening, Task, Worker
+from fpan.bulk.workers import AT_ONCE, Opening, Task, Worker
 
 LOCAL = "local"
 """Address of a cluster of one node that is started here and ends with the run."""
@@ -43,7 +43,7 @@ class Cluster:
 
 
 class RayCrew:
-    """See :class:`fpan.bulk.crew.Crew`."""
+    """See :class:`fpan.bulk.workers.WorkerPool`."""
 
     def __init__(self, actors: list[Any]) -> None:
         self._actors = actors
@@ -52,13 +52,13 @@ class RayCrew:
         self._seen = [Counts()] * len(actors)
 
     def served(self, model: str | None) -> Served:
-        """See :class:`fpan.bulk.crew.Crew`."""
+        """See :class:`fpan.bulk.workers.WorkerPool`."""
         with _told():
             found: list[Served] = ray.get([actor.served.remote(model) for actor in self._actors])
         return agreed(found, [f"worker {number}" for number in range(len(found))])
 
     def submit(self, shard: Shard, task: Task) -> "Future[Report]":
-        """See :class:`fpan.bulk.crew.Crew`."""
+        """See :class:`fpan.bulk.workers.WorkerPool`."""
         waiting = [[future for future in running if not future.done()] for running in self._running]
         chosen = min(range(len(waiting)), key=lambda number: len(waiting[number]))
         told: Future[Report] = Future()
@@ -70,7 +70,7 @@ class RayCrew:
         return told
 
     def counts(self) -> Counts:
-        """See :class:`fpan.bulk.crew.Crew`. Of a worker that does not answer just now, what was last known."""
+        """See :class:`fpan.bulk.workers.WorkerPool`. Of a worker that does not answer just now, what was last known."""
         asked = [actor.counts.remote() for actor in self._actors]
         for number, reference in enumerate(asked):
             try:
@@ -80,7 +80,7 @@ class RayCrew:
         return sum(self._seen, Counts())
 
     def stop(self) -> None:
-        """See :class:`fpan.bulk.crew.Crew`."""
+        """See :class:`fpan.bulk.workers.WorkerPool`."""
         for actor in self._actors:
             actor.stop.remote()
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from fpan import __version__
 from fpan.bulk.labeller import Labelled
-from fpan.bulk.order import Order
+from fpan.bulk.spec import LabelSpec
 from fpan.client import Face, Result
 
 SUFFIX = ".parquet"
@@ -59,7 +59,7 @@ _ROWS = 1024
 """Of a row group: a reader that wants few columns still skips whole PNG files, and holds few at once."""
 
 
-def schema(order: Order) -> pa.Schema:
+def schema(order: LabelSpec) -> pa.Schema:
     """The schema of an order's shards; its metadata tell all that the order is."""
     metadata = {
         "fpan.schema": str(order.schema_version),
@@ -73,7 +73,7 @@ def schema(order: Order) -> pa.Schema:
 class ParquetShard:
     """Collects rows; see :class:`fpan.bulk.shard.Writer`."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: LabelSpec) -> None:
         self._schema = schema(order)
         self._rows: list[dict[str, Any]] = []
 

@@ -15,7 +15,7 @@ from pyarrow import ArrowException
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType, LocalFileSystem
 
 from fpan.bulk.errors import PlaceError
-from fpan.registry.durable import write_whole
+from fpan.storage.files import write_whole
 
 _LOCK_FILE = ".fpan-batch.lock"
 

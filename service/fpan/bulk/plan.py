@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fpan.bulk.errors import OtherOrder, PlaceError
-from fpan.bulk.order import Order, Wish
 from fpan.bulk.place import Found, Place
+from fpan.bulk.spec import LabelRequest, LabelSpec
 from fpan.pictures import SUFFIXES, unlike
 
 BOOKS = "_fpan"
@@ -96,7 +96,7 @@ def _is_wanted(path: str, include: tuple[str, ...]) -> bool:
     )
 
 
-def cut(wish: Wish, found: list[Found]) -> list[int]:
+def cut(wish: LabelRequest, found: list[Found]) -> list[int]:
     """The number of the shard of each picture of a sorted listing."""
     numbers, number, count, held = [], -1, wish.shard_size, 0
     most = wish.shard_mb * _MEGABYTE if wish.with_pictures else None
@@ -111,12 +111,12 @@ def cut(wish: Wish, found: list[Found]) -> list[int]:
 class Plan:
     """What is to be labelled, in which shards."""
 
-    def __init__(self, order: Order, table: pa.Table) -> None:
+    def __init__(self, order: LabelSpec, table: pa.Table) -> None:
         self.order = order
         self._table = table
 
     @classmethod
-    def make(cls, order: Order, found: list[Found]) -> "Plan":
+    def make(cls, order: LabelSpec, found: list[Found]) -> "Plan":
         """Cuts a sorted listing into shards."""
         chosen = found[: order.limit]
         names = unlike([PurePosixPath(each.path) for each in chosen])
@@ -150,7 +150,7 @@ class Plan:
         where = f"{destination.address}/{PLAN_FILE}"
         try:
             table = pa.ipc.open_file(data).read_all()
-            return cls(Order.model_validate_json(table.schema.metadata[_ORDER]), table)
+            return cls(LabelSpec.model_validate_json(table.schema.metadata[_ORDER]), table)
         except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise OtherOrder(f"{where} is no plan that this version reads ({type(error).__name__})") from error
 

@@ -7,14 +7,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from fpan.bulk import tars
-from fpan.bulk.crew import Crew
 from fpan.bulk.errors import PlaceError
 from fpan.bulk.labeller import Counts
-from fpan.bulk.order import Order
 from fpan.bulk.place import Place
 from fpan.bulk.plan import PLAN_FILE, Plan
 from fpan.bulk.shard import REPORTS, Failure, Report, report_file, shard_file
-from fpan.bulk.worker import Task
+from fpan.bulk.spec import LabelSpec
+from fpan.bulk.workers import Task, WorkerPool
 
 FAILED_FILE = "_failed.jsonl"
 """One line for each picture without labels: path, problem, detail. Readers of Parquet pass over ``_``."""
@@ -53,7 +52,7 @@ class Summary:
         return [(problem, count, example[problem]) for problem, count in counted.most_common()]
 
 
-def finished(order: Order, destination: Place, *, but_failed: bool = False) -> dict[int, Report]:
+def finished(order: LabelSpec, destination: Place, *, but_failed: bool = False) -> dict[int, Report]:
     """The reports of the shards that are there, by number.
 
     Args:
@@ -83,7 +82,7 @@ def finished(order: Order, destination: Place, *, but_failed: bool = False) -> d
 
 
 def run(
-    crew: Crew,
+    crew: WorkerPool,
     plan: Plan,
     source: Place,
     destination: Place,
@@ -127,7 +126,7 @@ def run(
     return summary
 
 
-def write_summary(order: Order, summary: Summary, destination: Place) -> None:
+def write_summary(order: LabelSpec, summary: Summary, destination: Place) -> None:
     """Writes what is about all shards: the failed pictures and, for training, the manifest.
 
     Raises:

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict
 from fpan.bulk import parquet, tars
 from fpan.bulk.errors import GatewayGone
 from fpan.bulk.labeller import Labelled, Labeller
-from fpan.bulk.order import Order
 from fpan.bulk.place import Place
 from fpan.bulk.plan import BOOKS, Shard, shard_name
+from fpan.bulk.spec import LabelSpec
 
 REPORTS = f"{BOOKS}/reports"
 """Folder of the reports. With its report a shard is there."""
@@ -52,7 +52,7 @@ class Writer(Protocol):
         """The file; nothing can be added any more."""
 
 
-def label_shard(shard: Shard, order: Order, source: Place, destination: Place, labeller: Labeller) -> Report:
+def label_shard(shard: Shard, order: LabelSpec, source: Place, destination: Place, labeller: Labeller) -> Report:
     """Labels a shard's pictures and writes them; its report comes last, and with that the shard is there.
 
     Raises:
@@ -90,7 +90,7 @@ def label_shard(shard: Shard, order: Order, source: Place, destination: Place, l
     return report
 
 
-def shard_file(order: Order, number: int) -> str:
+def shard_file(order: LabelSpec, number: int) -> str:
     """Name of a shard's file."""
     return shard_name(number) + (parquet.SUFFIX if order.form == "parquet" else tars.SUFFIX)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from fpan.bulk.labeller import Labelled
-from fpan.bulk.order import Order
+from fpan.bulk.spec import LabelSpec
 from fpan.client import Result
 
 SUFFIX = ".tar"
@@ -48,7 +48,7 @@ class Entry(BaseModel):
 class TarShard:
     """Collects members; see :class:`fpan.bulk.shard.Writer`."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: LabelSpec) -> None:
         self._order = order
         self._file = BytesIO()
         self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - by finish
@@ -100,7 +100,7 @@ def key_of(name: str) -> str:
     return "/".join(f"%5F{part[1:]}" if part.startswith("__") else part for part in key.split("/"))
 
 
-def manifest(order: Order, shards: Iterable[tuple[str, Iterable[Entry]]]) -> bytes:
+def manifest(order: LabelSpec, shards: Iterable[tuple[str, Iterable[Entry]]]) -> bytes:
     """``shards.json`` of all shards: their file names and what can be trained on in each."""
     taxonomy, kept = order.taxonomy, order.kept
     background = taxonomy.background

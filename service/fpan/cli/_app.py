@@ -23,7 +23,7 @@ from fpan.cli._server import ServerFailed, serve_main, server, worker_main
 from fpan.cli._tree import tree
 from fpan.client import Client, FpanError, Options
 from fpan.contract import RepositoryError
-from fpan.serve.keys.file import KeyFileError
+from fpan.serve.admission.keys import KeyFileError
 
 SOME_FAILED = 1
 """Exit status when a photo, or the server, failed."""

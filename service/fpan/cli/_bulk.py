@@ -16,13 +16,12 @@ from rich.table import Table
 from fpan.cli._server import ServerFailed, ending_politely, needs, own_server
 
 if TYPE_CHECKING:
-    from fpan.bulk.crew import Crew
     from fpan.bulk.labeller import Counts, Effort, Served
-    from fpan.bulk.order import Wish
     from fpan.bulk.place import Place
     from fpan.bulk.plan import Plan
     from fpan.bulk.run import Summary
-    from fpan.bulk.worker import Gateways, Opening
+    from fpan.bulk.spec import LabelRequest
+    from fpan.bulk.workers import Gateways, Opening, WorkerPool
 
 SOME_FAILED = 1
 """Exit status when a picture, or the run, failed."""
@@ -148,10 +147,10 @@ def batch(
         raise typer.BadParameter("workers are those of a cluster: name it with --ray", param_hint="--workers")
     with needs("batch", "bulk labelling"):
         from fpan.bulk.labeller import Effort
-        from fpan.bulk.order import Wish
         from fpan.bulk.place import Place
+        from fpan.bulk.spec import LabelRequest
     came, went = Place(source), Place(destination)
-    wish = Wish(
+    wish = LabelRequest(
         source=came.address,
         include=tuple(include or ()),
         limit=limit,
@@ -181,7 +180,7 @@ class _Batch:
     """One call of the command."""
 
     def __init__(
-        self, source: "Place", destination: "Place", wish: "Wish", model: str | None, *, retry_failed: bool
+        self, source: "Place", destination: "Place", wish: "LabelRequest", model: str | None, *, retry_failed: bool
     ) -> None:
         """Lists the source and reads the destination's plan, before any server is started.
 
@@ -218,7 +217,7 @@ class _Batch:
         typer.echo(f"{_number(shards, 'shard')} of {wish.form} at {self._destination.address}, {done:,} of them there")
         typer.echo(f"{_number(shards - done, 'shard')} would be written")
 
-    def go(self, crew: "Crew") -> None:
+    def go(self, crew: "WorkerPool") -> None:
         """Labels what is missing and tells what there is.
 
         Raises:
@@ -226,13 +225,13 @@ class _Batch:
             BulkError: the run cannot go on.
         """
         from fpan.bulk.errors import BulkError
-        from fpan.bulk.order import Order
         from fpan.bulk.plan import PLAN_FILE, Plan
         from fpan.bulk.run import finished, run
+        from fpan.bulk.spec import LabelSpec
 
         served = crew.served(self._model)
         _check_names(self._wish, served)
-        order = Order(**self._wish.model_dump(), model=served.model, taxonomy=served.taxonomy)
+        order = LabelSpec(**self._wish.model_dump(), model=served.model, taxonomy=served.taxonomy)
         if self._plan is None:
             self._plan = Plan.make(order, self._found)
             self._destination.write(PLAN_FILE, self._plan.data())
@@ -260,7 +259,7 @@ class _Batch:
         if summary.failed:
             raise typer.Exit(SOME_FAILED)
 
-    def _compare(self, wish: "Wish", plan: "Plan") -> None:
+    def _compare(self, wish: "LabelRequest", plan: "Plan") -> None:
         from fpan.bulk.errors import OtherOrder
 
         if differences := wish.unlike(plan.order):
@@ -280,9 +279,8 @@ class _Batch:
 @contextmanager
 def _crew(
     urls: tuple[str, ...], effort: "Effort", ray: str | None, workers: int | None, cpus: float, gpus: float
-) -> "Iterator[Crew]":
-    from fpan.bulk.crew import in_this_process
-    from fpan.bulk.worker import AT_ONCE, Worker
+) -> "Iterator[WorkerPool]":
+    from fpan.bulk.workers import AT_ONCE, Worker, in_this_process
 
     opening: Opening = partial(_running, urls) if urls else _own
     if ray is None:
@@ -299,20 +297,20 @@ def _crew(
 
 @contextmanager
 def _running(urls: tuple[str, ...]) -> "Iterator[Gateways]":
-    from fpan.bulk.worker import Gateways
+    from fpan.bulk.workers import Gateways
 
     yield Gateways(urls)
 
 
 @contextmanager
 def _own() -> "Iterator[Gateways]":
-    from fpan.bulk.worker import Gateways
+    from fpan.bulk.workers import Gateways
 
     with own_server(_say) as client:
         yield Gateways((client.url,), direct=True)
 
 
-def _check_names(wish: "Wish", served: "Served") -> None:
+def _check_names(wish: "LabelRequest", served: "Served") -> None:
     """So that a wrong name is told once, and not by every picture."""
     known = {c.name for c in served.taxonomy.classes}
     for option, names, there in (

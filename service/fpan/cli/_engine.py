@@ -57,13 +57,13 @@ def engine(
         fpan engine segm --check
     """
     with needs_server():
-        from fpan.serve.rollout.followed import FollowedRepository
+        from fpan.serve.rollout.repository import WatchedRepository
         from fpan.serve.settings import Settings
-        from fpan.serve.triton.engine.build import Wanted, build, check_network, rehearse, speeds
-        from fpan.serve.triton.engine.errors import EngineError
-        from fpan.serve.triton.engine.pictures import GOLDEN_FILE, load_pictures
+        from fpan.tensorrt.build import Wanted, build, check_network, rehearse, speeds
+        from fpan.tensorrt.errors import EngineError
+        from fpan.tensorrt.pictures import GOLDEN_FILE, load_pictures
     with TemporaryDirectory(prefix="fpan-") as fetched:
-        followed = FollowedRepository(Settings(model_repository=model_repository), Path(fetched) / "repository")
+        followed = WatchedRepository(Settings(model_repository=model_repository), Path(fetched) / "repository")
         repository = followed.repository
         card = repository.card(model.name, repository.resolve(model))
         wanted = Wanted(repository, card, precision)

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fpan.serve.keys.file import MAX_NAME, SCOPES, KeyEntry, Scope, edited, load
-from fpan.serve.keys.secret import hash_of, new_key
+from fpan.serve.admission.keys import MAX_NAME, SCOPES, KeyEntry, Scope, edited, hash_of, load, new_key
 
 _DAYS = re.compile(r"(\d{1,5})d")
 _WIDE = 200

@@ -23,7 +23,7 @@ READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 """How long it may take to stop before it is killed; more than it gives running requests itself."""
 SERVE = (sys.executable, "-m", "fpan.cli", "serve")
-_LAUNCHER = Path(__file__).parents[1] / "serve/triton/launch.py"
+_LAUNCHER = Path(__file__).parents[1] / "serve/inference/triton_server/launch.py"
 """Starts a program that dies with its parent; a script of its own, of which nothing is imported here."""
 _POLL_S = 0.1
 _LAST_WORDS = 15
@@ -45,7 +45,7 @@ def serve_main() -> Callable[[list[str]], object]:
 
 def worker_main() -> Callable[[list[str]], object]:
     """The entry of what runs jobs; raises as :func:`serve_main`."""
-    return _main_of("fpan.serve.jobs.main")
+    return _main_of("fpan.serve.worker")
 
 
 def _main_of(module: str) -> Callable[[list[str]], object]:

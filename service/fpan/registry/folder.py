@@ -20,8 +20,8 @@ from pathlib import Path
 from fpan.contract import Aliases, History, ModelCard, ModelRepository, RepositoryError, sha256_of, write_card
 from fpan.contract.aliases import ALIASES_FILE, HISTORY_FILE
 from fpan.contract.card import CARD_FILE
-from fpan.registry.durable import append_line, sync, write_whole
 from fpan.registry.store import VersionExists
+from fpan.storage.files import append_line, sync, write_whole
 
 LOCK_TIMEOUT_S = 60.0
 """How long to wait for another writer of the same model, in seconds; a large version is copied within it."""

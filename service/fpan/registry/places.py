@@ -5,10 +5,10 @@ from pathlib import Path
 
 from fpan.contract.aliases import ALIASES_FILE, CHAMPION, HISTORY_FILE, Reference
 from fpan.contract.card import CARD_FILE
-from fpan.registry.durable import write_whole
 from fpan.registry.folder import FolderStore
 from fpan.registry.objects import SCHEME, ObjectStore
 from fpan.registry.store import Store
+from fpan.storage.files import write_whole
 
 
 def is_remote(address: Path | str) -> bool:

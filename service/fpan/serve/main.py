@@ -14,19 +14,18 @@ from pydantic_settings import CliApp
 from starlette.types import ASGIApp
 
 from fpan.contract import RepositoryError
-from fpan.serve import logs
-from fpan.serve.addresses import bracketed
-from fpan.serve.crash import leave_no_core
-from fpan.serve.gateway import Gateway, open_gateway
-from fpan.serve.grpc import start_grpc
-from fpan.serve.http.access import METRICS_PATH
-from fpan.serve.http.app import create_app
-from fpan.serve.http.hosts import Hosts
-from fpan.serve.http.info import metrics_app
-from fpan.serve.memory import keep_what_is_loaded, return_large_blocks
+from fpan.serve.api.errors import StartError
+from fpan.serve.app import Gateway, open_gateway
+from fpan.serve.inference.triton_server.server import TritonError
+from fpan.serve.process import keep_what_is_loaded, leave_no_core, return_large_blocks
+from fpan.serve.setting_types import bracketed
 from fpan.serve.settings import Settings
-from fpan.serve.start_error import StartError
-from fpan.serve.triton.server import TritonError
+from fpan.serve.telemetry import logs
+from fpan.serve.transports.grpc import start_grpc
+from fpan.serve.transports.http.access import METRICS_PATH
+from fpan.serve.transports.http.app import create_app
+from fpan.serve.transports.http.hosts import HostsMiddleware
+from fpan.serve.transports.http.info import metrics_app
 
 _BACKLOG = 2048
 
@@ -90,9 +89,11 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     with contextlib.closing(http_socket):
         async with open_gateway(settings) as gateway:
-            http = _Server(_configuration(gateway, Hosts(create_app(gateway), settings)))
+            http = _Server(_configuration(gateway, HostsMiddleware(create_app(gateway), settings)))
             metrics = (
-                _Server(_plain(Hosts(metrics_app(gateway.metrics), settings), settings)) if metrics_socket else None
+                _Server(_plain(HostsMiddleware(metrics_app(gateway.metrics), settings), settings))
+                if metrics_socket
+                else None
             )
             try:
                 grpc = await start_grpc(gateway)

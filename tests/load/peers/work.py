@@ -14,13 +14,13 @@ from typing import Any
 import cv2
 import numpy as np
 from fpan.contract import ModelRepository
-from fpan.serve.inference.runtime import Network, RuntimeName
-from fpan.serve.pipeline.assemble import Assembly
+from fpan.serve.api.options import ParseOptions
+from fpan.serve.inference.backends.runtime import Network, RuntimeName
+from fpan.serve.pipeline.align.targets import Cutter, Target
 from fpan.serve.pipeline.decode import decode
-from fpan.serve.pipeline.detect import FaceDetector
+from fpan.serve.pipeline.detect.detector import FaceDetector
 from fpan.serve.pipeline.encode import indexed_png
-from fpan.serve.pipeline.options import ParseOptions
-from fpan.serve.pipeline.targets import Cutter, Target
+from fpan.serve.pipeline.paste.assembly import Assembly
 from fpan.serve.pipeline.types import Photo
 from fpan.serve.settings import Settings
 

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from fpan.serve.triton.engine.supported import findings
-from fpan.serve.triton.engine.typed import typed
+from fpan.tensorrt.supported import findings
+from fpan.tensorrt.typed import typed
 from fpan_training.engine.optimizer import parameter_groups
 from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm import ARCHITECTURES, SegmConfig, SegmNetwork, build

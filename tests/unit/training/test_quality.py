@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from fpan.client import Client
-from fpan.serve.pipeline import align, paste
+from fpan.serve.pipeline.align import crop as align
+from fpan.serve.pipeline.paste import labels as paste
 from fpan.serve.pipeline.types import Photo
 from fpan_training.data.folder import DataError, FaceFolder
 from fpan_training.evaluate.quality import Answer, ModelQuality, QualityData, RowResult, Subject, parse

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fpan.registry.durable import write_whole
+from fpan.storage.files import write_whole
 
 from fpan_training.errors import UserError
 

@@ -10,12 +10,11 @@ from weakref import WeakKeyDictionary
 
 import fpan
 from fpan.contract import ModelCard
-from fpan.serve.desk import Asking
+from fpan.serve.cache.secret import Secret
 from fpan.serve.pipeline.encode import EncodeRules
-from fpan.serve.pipeline.lineup import Lineup, Roster
 from fpan.serve.pipeline.parser import Limits
-from fpan.serve.pipeline.segmenter import Segmenter
-from fpan.serve.secret import Secret
+from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segmenter
+from fpan.serve.service import ParseRequest
 from fpan.serve.settings import Settings
 
 _HERE_BYTES = 256 * 1024
@@ -33,18 +32,18 @@ class AnswerKeys:
     and may be known to be.
     """
 
-    def __init__(self, secret: Secret, settings: Settings, lineup: Lineup) -> None:
+    def __init__(self, secret: Secret, settings: Settings, model_router: ModelRouter) -> None:
         """Takes what it needs.
 
         Args:
             secret: without it nobody can tell from a name what was asked.
             settings: what of them changes answers is in every name.
-            lineup: who answers.
+            model_router: who answers.
         """
         self._pictures = secret.derived("pictures")
         self._names = secret.derived("names of answers")
-        self._lineup = lineup
-        self._told: WeakKeyDictionary[Roster, dict[int, bytes]] = WeakKeyDictionary()
+        self._model_router = model_router
+        self._told: WeakKeyDictionary[RoutingTable, dict[int, bytes]] = WeakKeyDictionary()
         names = {f.name for rules in (EncodeRules, Limits) for f in dataclasses.fields(rules)} | {*_OTHER_SETTINGS}
         rules = {name: getattr(settings, name) for name in sorted(names.difference(_NOT_ANSWERED))}
         self._is_per_account = settings.cache_per_account
@@ -56,20 +55,20 @@ class AnswerKeys:
             return hmac.digest(self._pictures, data, "sha256")
         return await asyncio.to_thread(hmac.digest, self._pictures, data, "sha256")
 
-    def answering(self, asking: Asking) -> bytes:
+    def answering(self, asking: ParseRequest) -> bytes:
         """Who would answer this caller now, and by which rules: 32 bytes.
 
         Raises:
             NotFound: the model that is asked for is not served.
         """
-        roster = self._lineup.now
-        segmenter = roster.segmenter(asking.options.model, asking.caller)
-        told = self._told.setdefault(roster, {})
-        if id(segmenter) not in told:  # the roster keeps it, so that no other gets its id
-            told[id(segmenter)] = self._identity(segmenter, roster.finder)
+        routing_table = self._model_router.now
+        segmenter = routing_table.segmenter(asking.options.model, asking.caller)
+        told = self._told.setdefault(routing_table, {})
+        if id(segmenter) not in told:  # the routing_table keeps it, so that no other gets its id
+            told[id(segmenter)] = self._identity(segmenter, routing_table.finder)
         return told[id(segmenter)]
 
-    def name(self, digest: bytes, asking: Asking, answering: bytes) -> bytes:
+    def name(self, digest: bytes, asking: ParseRequest, answering: bytes) -> bytes:
         """The name of an answer, 32 bytes.
 
         Args:

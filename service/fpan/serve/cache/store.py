@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from fpan.serve.guarded_redis import GuardedRedis
-from fpan.serve.secret import Secret
+from fpan.serve.cache.circuit_breaker import GuardedRedis
+from fpan.serve.cache.secret import Secret
 from fpan.serve.settings import Settings
 
 PREFIX = b"fpan:answer:"

@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import ModelCard
-from fpan.serve.errors import DeadlineExceeded, GatewayError, Overloaded, Unavailable
-from fpan.serve.inference.backend import InferenceBackend, Tensors
-from fpan.serve.inference.shapes import fits, input_shapes
-from fpan.serve.inference.trace import Trace, trace_now, tracing
-from fpan.serve.inference.turns import Shapes, Turn, Turns, turn_now
+from fpan.serve.api.errors import DeadlineExceeded, GatewayError, Overloaded, Unavailable
+from fpan.serve.inference.backend import InferenceBackend, Tensors, fits, input_shapes
+from fpan.serve.inference.scheduling import FairQueue, Shapes, Turn, turn_now
 from fpan.serve.inference.waits import Wait, wait_now
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.traces import Trace, trace_now, tracing
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -80,7 +79,7 @@ class BatchLimits:
 
 
 @dataclass(frozen=True)
-class Answer:
+class InferenceResult:
     """What one call of :meth:`Batcher.infer` gets."""
 
     items: list[Arrays]
@@ -145,8 +144,8 @@ class Batcher:
         self._limits = limits
         self._metrics = metrics
         self._loop = asyncio.get_running_loop()
-        self._front: Turns[_Call] = Turns()
-        self._back: Turns[_Call] = Turns()  # background work
+        self._front: FairQueue[_Call] = FairQueue()
+        self._back: FairQueue[_Call] = FairQueue()  # background work
         self._back_sent = -math.inf
         self._front_answered = -math.inf
         self._running: set[_Batch] = set()
@@ -154,10 +153,12 @@ class Batcher:
         self._closed = False
         self._owner = self._loop.create_task(self._own(), name=f"batcher of {card.name} {card.version}")
 
-    async def infer(self, items: Sequence[Tensors], outputs: Sequence[str], deadline: float = math.inf) -> Answer:
+    async def infer(
+        self, items: Sequence[Tensors], outputs: Sequence[str], deadline: float = math.inf
+    ) -> InferenceResult:
         """Computes the named outputs of every item, in batches shared with other callers.
 
-        In whose name it waits, and whether as background work, :func:`~fpan.serve.inference.turns.taking` says.
+        In whose name it waits, and whether as background work, :func:`~fpan.serve.inference.scheduling.taking` says.
 
         Args:
             items: for each item one array an input, without a batch dimension, as the card says.
@@ -178,7 +179,7 @@ class Batcher:
         if queue.items + len(items) > self._limits.max_queue:
             raise Overloaded("too many faces are waiting to be parsed; try again in a moment")
         if not items:
-            return Answer([], 0.0, 0.0)
+            return InferenceResult([], 0.0, 0.0)
         now, wait = self._loop.time(), wait_now()
         call = _Call(
             items, frozenset(outputs), deadline, now, shapes, turn, self._loop.create_future(), trace_now(), wait
@@ -197,7 +198,7 @@ class Batcher:
             self._withdraw(call)
         total = self._loop.time() - now
         results = [call.results[i] for i in range(len(items))]
-        return Answer(results, total - call.infer_s, call.infer_s, call.cost_s)
+        return InferenceResult(results, total - call.infer_s, call.infer_s, call.cost_s)
 
     @property
     def busy(self) -> bool:
@@ -260,7 +261,7 @@ class Batcher:
                     self._send()
 
     @property
-    def _next(self) -> Turns[_Call] | None:
+    def _next(self) -> FairQueue[_Call] | None:
         """What the next batch is made of; None while nothing may go out."""
         if self._back and (not self._front or self._starves):
             busy = sum(batch.background for batch in self._running)
@@ -290,7 +291,7 @@ class Batcher:
             return pause_s
         return max(pause_s, queue.oldest + self._limits.wait_s - now)
 
-    def _most(self, queue: Turns[_Call]) -> int:
+    def _most(self, queue: FairQueue[_Call]) -> int:
         return self._limits.background_batch if queue is self._back else self._limits.max_batch
 
     def _send(self) -> None:

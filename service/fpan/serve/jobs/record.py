@@ -13,7 +13,7 @@ JOBS_PATH = "/v1/jobs"
 
 
 @dataclass(frozen=True)
-class Record:
+class JobRecord:
     """A job as Redis has it. Nothing in it tells a picture."""
 
     id: str
@@ -42,7 +42,7 @@ class Record:
     """Rises with every change."""
 
     @classmethod
-    def read(cls, fields: Mapping[bytes, bytes]) -> "Record | None":
+    def read(cls, fields: Mapping[bytes, bytes]) -> "JobRecord | None":
         """From a hash; None where there is none."""
         if b"state" not in fields:
             return None
@@ -71,7 +71,7 @@ class Record:
         return f"{JOBS_PATH}/{self.id}"
 
     def told(self) -> dict[str, Any]:
-        """As JSON, see :class:`fpan.serve.http.schema.Job`."""
+        """As JSON, see :class:`fpan.serve.transports.http.openapi.schema.Job`."""
         has_result = self.state == "succeeded" and not self.expired
         gone_ms = self.finished_ms + self.result_ttl_ms if has_result and self.finished_ms is not None else None
         return {
@@ -90,7 +90,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Health:
+class QueueHealth:
     """How the Redis of the jobs is."""
 
     queued: int

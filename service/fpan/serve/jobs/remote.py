@@ -7,14 +7,13 @@ import httpx
 
 from fpan.client._options import word
 from fpan.client.errors import OF_THE_CALLER
-from fpan.serve.errors import BadRequest, GatewayError, Unavailable
-from fpan.serve.jobs.counts import JobCounts
-from fpan.serve.jobs.runner import ParseFor
-from fpan.serve.priority import BACKGROUND, PRIORITY
-from fpan.serve.wire.answer import JSON
-from fpan.serve.wire.problem import PROBLEM_JSON
-from fpan.serve.wire.request_id import HEADER
-from fpan.serve.wire.upload import Upload
+from fpan.serve.api.batch import Upload
+from fpan.serve.api.context import BACKGROUND, HEADER, PRIORITY
+from fpan.serve.api.errors import BadRequest, GatewayError, Unavailable
+from fpan.serve.api.problem import PROBLEM_JSON
+from fpan.serve.jobs.worker import ParseFor
+from fpan.serve.pipeline.encode.json_answer import JSON
+from fpan.serve.telemetry.job_metrics import JobCounts
 
 _CONNECT_S = 5.0
 _GRACE_S = 5.0
@@ -26,7 +25,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _log = logging.getLogger(__name__)
 
 
-class Standing:
+class GatewayStatus:
     """Whether the gateway does what this worker asks of it; said when that changes, and no more often."""
 
     def __init__(self, counts: JobCounts) -> None:
@@ -49,15 +48,15 @@ class Standing:
 
 
 class RemoteParse:
-    """A :class:`~fpan.serve.wire.entries.Parse` by a gateway."""
+    """A :class:`~fpan.serve.api.batch.Parse` by a gateway."""
 
-    def __init__(self, client: httpx.AsyncClient, standing: Standing) -> None:
+    def __init__(self, client: httpx.AsyncClient, standing: GatewayStatus) -> None:
         """Parses by whoever ``client``'s base address names, and tells ``standing`` how that goes."""
         self._client = client
         self._standing = standing
 
     async def __call__(self, picture: Upload, identity: str) -> bytes:
-        """See :class:`~fpan.serve.wire.entries.Parse`."""
+        """See :class:`~fpan.serve.api.batch.Parse`."""
         loop, pause_s = asyncio.get_running_loop(), _FIRST_PAUSE_S
         until = loop.time() + _BROKEN_S
         while True:
@@ -113,5 +112,5 @@ class RemoteParse:
 
 def remote(client: httpx.AsyncClient, counts: JobCounts) -> ParseFor:
     """Parses the pictures of any job by a gateway; ``counts`` are told whether it lets itself be used."""
-    standing = Standing(counts)
+    standing = GatewayStatus(counts)
     return lambda job: RemoteParse(client, standing)

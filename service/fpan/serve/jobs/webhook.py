@@ -1,6 +1,6 @@
 """Tells of the end of jobs at an address of the caller's, signed, until somebody has listened.
 
-The scheme is that of Standard Webhooks (www.standardwebhooks.com): ``webhook-id``, the same for every try,
+The scheme is that of Standard WebhookSender (www.standardwebhooks.com): ``webhook-id``, the same for every try,
 ``webhook-timestamp`` and ``webhook-signature``, an HMAC-SHA-256 over the two and the body.
 """
 
@@ -19,15 +19,15 @@ from datetime import UTC, datetime
 
 import httpx
 
-from fpan.serve.errors import GatewayError, Unavailable
-from fpan.serve.fetch.client import guarded_client
+from fpan.serve.api.errors import GatewayError, Unavailable
+from fpan.serve.fetch.fetcher import guarded_client
 from fpan.serve.fetch.guard import Guard
-from fpan.serve.jobs.bulletin import Bulletin, look_up
-from fpan.serve.jobs.counts import JobCounts
-from fpan.serve.jobs.ledger import Hook, Ledger
-from fpan.serve.jobs.record import Record
+from fpan.serve.jobs.events import JobEvents, look_up
+from fpan.serve.jobs.queue import RedisJobQueue, WebhookTask
+from fpan.serve.jobs.record import JobRecord
 from fpan.serve.jobs.tasks import ended
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.job_metrics import JobCounts
 
 ClientFactory = Callable[[], httpx.AsyncClient]
 """Makes a client that goes only where callers may send this server."""
@@ -62,13 +62,13 @@ class Tries:
     """How many may be under way, each to another host."""
 
 
-class Webhooks:
+class WebhookSender:
     """Tells of every end at least once."""
 
     def __init__(
         self,
-        ledger: Ledger,
-        bulletin: Bulletin,
+        job_queue: RedisJobQueue,
+        job_events: JobEvents,
         client: ClientFactory,
         key: bytes,
         tries: Tries,
@@ -77,15 +77,15 @@ class Webhooks:
         """Takes what it needs.
 
         Args:
-            ledger: knows whose end is to be told.
-            bulletin: tells when a job has changed.
+            job_queue: knows whose end is to be told.
+            job_events: tells when a job has changed.
             client: goes to the address.
             key: signs.
             tries: how often, how long and how many at once.
             counts: are told of each try.
         """
-        self._ledger = ledger
-        self._bulletin = bulletin
+        self._job_queue = job_queue
+        self._job_events = job_events
         self._client = client
         self._key = key
         self._tries = tries
@@ -94,7 +94,7 @@ class Webhooks:
 
     async def run(self) -> None:
         """Tells until it is cancelled."""
-        with self._bulletin.changes() as changed:
+        with self._job_events.changes() as changed:
             async with self._client() as client:
                 try:
                     while True:
@@ -111,7 +111,7 @@ class Webhooks:
         if len(self._telling) >= self._tries.at_once:
             return False
         with self._unbroken():
-            due = await self._ledger.next_hook(2 * self._tries.timeout_s, self._telling.values())
+            due = await self._job_queue.next_hook(2 * self._tries.timeout_s, self._telling.values())
             if due is None:
                 return False
             task = asyncio.create_task(self._tell(client, due), name=f"webhook of job {due.job}")
@@ -135,27 +135,27 @@ class Webhooks:
         except Exception:
             _log.exception("the end of a job cannot be told")
 
-    async def _tell(self, client: httpx.AsyncClient, due: Hook) -> None:
+    async def _tell(self, client: httpx.AsyncClient, due: WebhookTask) -> None:
         with self._unbroken():
             await self._try(client, due.job, due.attempt)
 
     async def _try(self, client: httpx.AsyncClient, job: str, attempt: int) -> None:
-        record = await self._ledger.record(job)
+        record = await self._job_queue.record(job)
         if record is None or not record.webhook:
-            await self._ledger.hook_done(job)
+            await self._job_queue.hook_done(job)
         elif await self._told(client, record):
             self._counts.hook("delivered")
-            await self._ledger.hook_done(job)
+            await self._job_queue.hook_done(job)
         elif attempt >= self._tries.attempts:
             self._counts.hook("given up")
             _log.warning("nobody has heard of the end of job %s in %d tries: given up", job, attempt)
-            await self._ledger.hook_done(job)
+            await self._job_queue.hook_done(job)
         else:
             self._counts.hook("failed")
             pause_s = min(_FIRST_PAUSE_S * 2 ** (attempt - 1), _LONGEST_PAUSE_S)
-            await self._ledger.later_hook(job, pause_s * random.uniform(0.75, 1.25))
+            await self._job_queue.later_hook(job, pause_s * random.uniform(0.75, 1.25))
 
-    async def _told(self, client: httpx.AsyncClient, record: Record) -> bool:
+    async def _told(self, client: httpx.AsyncClient, record: JobRecord) -> bool:
         now = int(time.time())
         message = {
             "type": f"job.{record.state}",

@@ -9,24 +9,23 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from fpan.contract import Taxonomy
-from fpan.serve.errors import BadRequest, GatewayError, Impossible
-from fpan.serve.inference.batcher import Answer, Arrays
-from fpan.serve.inference.turns import turn_now
+from fpan.serve.api.errors import BadRequest, GatewayError, Impossible
+from fpan.serve.api.options import ParseOptions
+from fpan.serve.inference.batcher import Arrays, InferenceResult
+from fpan.serve.inference.scheduling import turn_now
 from fpan.serve.inference.waits import wait_now
-from fpan.serve.pipeline import align
-from fpan.serve.pipeline.asked import Asked, Observer, asking, nobody
-from fpan.serve.pipeline.assemble import Assembled, Assembly
-from fpan.serve.pipeline.budget import Budget
+from fpan.serve.pipeline.align import crop as align
+from fpan.serve.pipeline.align.targets import SAME_FACE, Cutter, Target, overlap
 from fpan.serve.pipeline.decode import read_header
-from fpan.serve.pipeline.drift import Bins
-from fpan.serve.pipeline.lineup import Detector, Lineup, Roster
-from fpan.serve.pipeline.options import ParseOptions
-from fpan.serve.pipeline.order import check_order
+from fpan.serve.pipeline.encode.class_remap import check_order
+from fpan.serve.pipeline.memory_budget import MemoryBudget
+from fpan.serve.pipeline.paste.assembly import Assembled, Assembly
 from fpan.serve.pipeline.patience import Patience
-from fpan.serve.pipeline.segmenter import Segmenter
-from fpan.serve.pipeline.stopwatch import Stopwatch
-from fpan.serve.pipeline.targets import SAME_FACE, Cutter, Target, overlap
+from fpan.serve.pipeline.segment.drift import Bins
+from fpan.serve.pipeline.segment.observation import Observation, Observer, observing, unobserved
+from fpan.serve.pipeline.segment.routing import Detector, ModelRouter, RoutingTable, Segmenter
 from fpan.serve.pipeline.types import Box, Detection, ParseResult, Photo
+from fpan.serve.telemetry.stopwatch import Stopwatch
 
 T = TypeVar("T")
 STAGES = ("decode", "detect", "queue", "infer", "paste")
@@ -64,21 +63,26 @@ class FaceParser:
     """Parses pictures with the models that are served."""
 
     def __init__(
-        self, lineup: Lineup, limits: Limits, pool: Executor, ended: Observer = nobody, told: Observer = nobody
+        self,
+        model_router: ModelRouter,
+        limits: Limits,
+        pool: Executor,
+        ended: Observer = unobserved,
+        told: Observer = unobserved,
     ) -> None:
         """Takes what it needs.
 
         Args:
-            lineup: the networks.
+            model_router: the networks.
             limits: what a picture may ask for.
             pool: where what computes runs.
             ended: hears how each question to a version ended.
             told: hears of each whose answer the caller is about to get.
         """
-        self._lineup = lineup
+        self._model_router = model_router
         self._limits = limits
         self._pool = pool
-        self._budget = Budget(limits.max_pixels_in_flight)
+        self._budget = MemoryBudget(limits.max_pixels_in_flight)
         self._ended = ended
         self._told = told
 
@@ -88,7 +92,8 @@ class FaceParser:
         Args:
             data: the picture's file.
             options: what is asked of it.
-            caller: who asks, see :func:`~fpan.serve.caller.caller_of`; None for somebody whom no challenger answers.
+            caller: who asks, see :func:`~fpan.serve.admission.caller.caller_of`;
+                None for somebody whom no challenger answers.
 
         Raises:
             GatewayError: what is wrong with the picture or the options, or why it could not be done now.
@@ -98,9 +103,9 @@ class FaceParser:
         deadline = asyncio.get_running_loop().time() + allowed / 1000
         try:
             async with asyncio.timeout_at(deadline):
-                with self._lineup.using() as roster, ExitStack() as held:
-                    segmenter = roster.segmenter(options.model, caller)
-                    parsed = await self._parse(roster, segmenter, data, options, deadline, patience, held)
+                with self._model_router.using() as routing_table, ExitStack() as held:
+                    segmenter = routing_table.segmenter(options.model, caller)
+                    parsed = await self._parse(routing_table, segmenter, data, options, deadline, patience, held)
                     return parsed._replace(held=held.pop_all())
         except TimeoutError:
             raise patience.exceeded from None
@@ -109,7 +114,7 @@ class FaceParser:
 
     async def _parse(
         self,
-        roster: Roster,
+        routing_table: RoutingTable,
         segmenter: Segmenter,
         data: bytes,
         options: ParseOptions,
@@ -130,7 +135,7 @@ class FaceParser:
             held.enter_context(await self._budget.take(header.pixels, background))
         with watch("decode"):
             photo = await self._work(partial(header.decode, options.orientation))
-        detector = roster.careful if "redact" in options.output else roster.detector
+        detector = routing_table.careful if "redact" in options.output else routing_table.detector
         targets, unparsed, notes = await self._targets(photo, options, segmenter, detector, deadline, patience, watch)
         asked = await self._segment(segmenter, targets, options, deadline, watch)
         with watch("paste"):
@@ -203,14 +208,14 @@ class FaceParser:
 
     async def _segment(
         self, segmenter: Segmenter, targets: list[Target], options: ParseOptions, deadline: float, watch: Stopwatch
-    ) -> Asked:
+    ) -> Observation:
         """Answers in the order of the targets. Faces larger than the crop, and soft masks, need logits too."""
         if not targets:
-            return Asked(segmenter, ())
+            return Observation(segmenter, ())
         answers: list[Arrays] = [{} for _ in targets]
         crops: list[Arrays] = [{"images": target.crop.pixels} for target in targets]
 
-        async def ask(indices: list[int], outputs: tuple[str, ...]) -> Answer:
+        async def ask(indices: list[int], outputs: tuple[str, ...]) -> InferenceResult:
             answer = await segmenter.batcher.infer([crops[i] for i in indices], outputs, deadline)
             for i, arrays in zip(indices, answer.items, strict=True):
                 answers[i] = arrays
@@ -220,7 +225,7 @@ class FaceParser:
         large = [i for i, logits in enumerate(needed) if logits]
         small = [i for i, logits in enumerate(needed) if not logits]
         wanted = ((large, ("labels", "confidence", "logits")), (small, ("labels", "confidence")))
-        with asking(segmenter, crops, deadline, self._ended) as asked:
+        with observing(segmenter, crops, deadline, self._ended) as asked:
             try:
                 async with asyncio.TaskGroup() as group:  # which ends the one when the other fails
                     tasks = [group.create_task(ask(indices, outputs)) for indices, outputs in wanted if indices]

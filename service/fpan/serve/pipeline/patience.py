@@ -3,7 +3,7 @@
 import threading
 import time
 
-from fpan.serve.errors import DeadlineExceeded
+from fpan.serve.api.errors import DeadlineExceeded
 
 
 class Patience:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.serve.pipeline.pose import Pose, solve
+from fpan.serve.pipeline.align.pose import Pose, solve
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the picture; x1 and y1 are exclusive."""

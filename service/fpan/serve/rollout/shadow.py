@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.serve.errors import GatewayError
-from fpan.serve.metrics import ShadowCounts
-from fpan.serve.pipeline.asked import Asked
-from fpan.serve.pipeline.lineup import Lineup
-from fpan.serve.served import Version
+from fpan.serve.api.errors import GatewayError
+from fpan.serve.pipeline.segment.observation import Observation
+from fpan.serve.pipeline.segment.routing import ModelRouter
+from fpan.serve.rollout.served import Version
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.metrics import ShadowCounts
 
 _IDLE_POLL_S = 0.005
 """How often a copy that waits looks whether the networks have nothing else to do, in seconds."""
@@ -41,16 +41,18 @@ class Shadow:
     One crop at a time goes out, and only while no network is asked anything else.
     """
 
-    def __init__(self, lineup: Lineup, busy: Callable[[], bool], settings: Settings, counts: ShadowCounts) -> None:
+    def __init__(
+        self, model_router: ModelRouter, busy: Callable[[], bool], settings: Settings, counts: ShadowCounts
+    ) -> None:
         """Takes what it needs.
 
         Args:
-            lineup: the networks.
+            model_router: the networks.
             busy: whether a network is asked something at this moment.
             settings: which share of the requests is copied, and how many crops wait.
             counts: where it is told what came of it.
         """
-        self._lineup = lineup
+        self._model_router = model_router
         self._busy = busy
         self._share = settings.shadow_share
         self._max_queue = settings.shadow_queue
@@ -65,10 +67,10 @@ class Shadow:
         """Crops that wait."""
         return len(self._copies)
 
-    def offer(self, asked: Asked) -> None:
-        """Takes a copy of what was asked, if it is the champion's; an :data:`~fpan.serve.pipeline.asked.Observer`."""
-        card, roster = asked.segmenter.card, self._lineup.now
-        shadow, champion = roster.shadows.get(card.name), roster.segmenters.get(card.name)
+    def offer(self, asked: Observation) -> None:
+        """Takes a copy of what was asked, if it is the champion's; an ``Observer``."""
+        card, routing_table = asked.segmenter.card, self._model_router.now
+        shadow, champion = routing_table.shadows.get(card.name), routing_table.segmenters.get(card.name)
         if self._stopped or shadow is None or champion is None or champion.card.version != card.version:
             return
         if random.random() >= self._share:
@@ -98,9 +100,9 @@ class Shadow:
 
     async def _compare(self, copy: _Copy) -> None:
         name, version = copy.champion
-        with self._lineup.using() as roster:
-            shadow = roster.shadows.get(name)
-            if shadow is None or roster.segmenters[name].card.version != version:
+        with self._model_router.using() as routing_table:
+            shadow = routing_table.shadows.get(name)
+            if shadow is None or routing_table.segmenters[name].card.version != version:
                 return  # the alias has moved since
             deadline = asyncio.get_running_loop().time() + self._timeout_s
             try:

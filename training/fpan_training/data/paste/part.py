@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from fpan.registry.durable import write_whole
+from fpan.storage.files import write_whole
 from numpy.typing import NDArray
 
 from fpan_training.data.folder import DataError

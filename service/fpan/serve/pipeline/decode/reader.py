@@ -12,7 +12,7 @@ import numpy as np
 from pi_heif import register_heif_opener
 from PIL import Image, UnidentifiedImageError
 
-from fpan.serve.errors import BadRequest, GatewayError, Impossible, TooLarge
+from fpan.serve.api.errors import BadRequest, GatewayError, Impossible, TooLarge
 from fpan.serve.pipeline.decode.pixels import to_rgb
 from fpan.serve.pipeline.decode.silence import silence_decoders
 from fpan.serve.pipeline.decode.sniff import Format, sniff
@@ -152,7 +152,7 @@ def _told(kind: Format) -> Iterator[None]:
 
 
 def _tame_pillow(max_pixels: int) -> None:
-    """Leaves the verdict on a picture's size to ``max_pixels`` and drops Pillow's remarks on odd metadata.
+    """Leaves the rollback on a picture's size to ``max_pixels`` and drops Pillow's remarks on odd metadata.
 
     Both are global to the process, and ``warnings.catch_warnings`` is not safe among threads: a filter that lies on
     top is, and it is put back there when somebody else has laid one over it.

@@ -3,7 +3,7 @@
 import re
 from typing import Final, Literal, get_args
 
-from fpan.serve.errors import Impossible, UnsupportedImage
+from fpan.serve.api.errors import Impossible, UnsupportedImage
 
 Format = Literal["jpeg", "png", "webp", "avif", "heic", "gif", "tiff"]
 """The formats that are read."""

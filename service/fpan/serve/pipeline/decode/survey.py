@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Callable
 
-from fpan.serve.errors import TooLarge
+from fpan.serve.api.errors import TooLarge
 from fpan.serve.pipeline.decode.heic import survey_heic
 from fpan.serve.pipeline.decode.sniff import Format, absurd
 from fpan.serve.pipeline.decode.tiff import survey_tiff

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fpan.serve.errors import Impossible, TooLarge
+from fpan.serve.api.errors import Impossible, TooLarge
 from fpan.serve.pipeline.decode.sniff import absurd, not_read
 
 _MAX_PAGES = 10_000

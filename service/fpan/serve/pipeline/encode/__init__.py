@@ -1,13 +1,19 @@
 """Results to bytes and plain values: pictures, polygons, soft masks, arrays, redacted photos."""
 
 from fpan.serve.pipeline.encode.arrays import arrays_npz
-from fpan.serve.pipeline.encode.indexed import indexed_png
-from fpan.serve.pipeline.encode.outlined import ClassPolygons, Polygon, check_outlines, class_polygons
-from fpan.serve.pipeline.encode.overlay import overlay_png
-from fpan.serve.pipeline.encode.plain import confidence_png, cutout_png, rgb_png
+from fpan.serve.pipeline.encode.pictures import (
+    alpha_png,
+    confidence_png,
+    cutout_png,
+    face_matte_png,
+    indexed_png,
+    matte_png,
+    overlay_png,
+    rgb_png,
+)
+from fpan.serve.pipeline.encode.polygons import ClassPolygons, Polygon, check_outlines, class_polygons
 from fpan.serve.pipeline.encode.redact import Redaction, Redactor, Style
 from fpan.serve.pipeline.encode.rules import EncodeRules
-from fpan.serve.pipeline.encode.soft import alpha_png, face_matte_png, matte_png
 
 __all__ = [
     "ClassPolygons",

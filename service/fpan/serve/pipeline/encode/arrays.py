@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import Taxonomy
-from fpan.serve.errors import TooLarge
+from fpan.serve.api.errors import TooLarge
+from fpan.serve.pipeline.encode.pictures import class_mask
 from fpan.serve.pipeline.encode.rules import EncodeRules
-from fpan.serve.pipeline.encode.soft import class_mask
 from fpan.serve.pipeline.types import ParseResult
 
 _LEVEL = 1

@@ -1,0 +1,1 @@
+"""Who may come in: keys, quotas, permits, TLS."""

@@ -1,0 +1,1 @@
+"""The contract without a transport: options, errors, problems, what a request carries."""

@@ -1,5 +1,0 @@
-"""gRPC in: the contract of ``proto/faceparsing/v1``, health and reflection."""
-
-from fpan.serve.grpc.server import GrpcServer, start_grpc
-
-__all__ = ["GrpcServer", "start_grpc"]

@@ -1,0 +1,1 @@
+"""What computes networks: Triton, an embedded Triton, this process."""

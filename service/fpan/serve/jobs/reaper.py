@@ -1,0 +1,94 @@
+"""Takes away what has been kept long enough, and looks after the Redis of the jobs."""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from fpan.serve.api.errors import Unavailable
+from fpan.serve.jobs.encrypted_store import EncryptedStore
+from fpan.serve.jobs.queue import RedisJobQueue
+from fpan.serve.jobs.record import QueueHealth
+from fpan.serve.telemetry.job_metrics import JobCounts
+
+_STALE_S = 3600.0
+"""Age of what has no record, in seconds, at which it is taken away; younger, it may still be handed in."""
+_NOBODY = "0" * 32
+"""A job that there is not, whose pictures are looked for."""
+_log = logging.getLogger(__name__)
+
+
+class Reaper:
+    """Looks now and then."""
+
+    def __init__(self, job_queue: RedisJobQueue, store: EncryptedStore, every_s: float, counts: JobCounts) -> None:
+        """Takes what it needs.
+
+        Args:
+            job_queue: knows what has been kept long enough.
+            store: loses it.
+            every_s: how often, in seconds.
+            counts: are told how Redis is.
+        """
+        self._job_queue = job_queue
+        self._store = store
+        self._every_s = every_s
+        self._counts = counts
+        self._reachable = True
+        self._store_reachable = True
+        self._warned: set[str] = set()
+
+    async def run(self) -> None:
+        """Looks until it is cancelled."""
+        while True:
+            try:
+                self._look_after(await self._job_queue.health())
+                await self._look_at_store()
+                if await self._job_queue.may_sweep(self._every_s):
+                    with suppress(Unavailable):  # which of the two is away, the next look tells
+                        await self.sweep()
+            except Unavailable:
+                self._counts.health(None)
+                if self._reachable:
+                    _log.warning("the Redis of jobs does not answer: they can neither be handed in nor run")
+                self._reachable = False
+            except Exception:  # a fault of ours must not end this
+                _log.exception("jobs cannot be looked after")
+            await asyncio.sleep(self._every_s)
+
+    async def sweep(self) -> None:
+        """Ends what waited too long, and takes away input and result of what has been kept long enough."""
+        for job, had_ended in await self._job_queue.overdue():
+            await self._store.of(job).forget()
+            if had_ended:  # else a worker may be writing still: it comes up once more
+                await self._job_queue.settled(job)
+        for job in await self._store.blobs.stale(_STALE_S):
+            if not await self._job_queue.known(job):
+                await self._store.of(job).forget()
+
+    async def _look_at_store(self) -> None:
+        """Whether the pictures of jobs can be reached; they may lie elsewhere than in Redis."""
+        try:
+            await self._store.blobs.names(_NOBODY)
+        except Unavailable as error:
+            if self._store_reachable:
+                _log.warning("%s (JOBS_STORE): jobs can neither be handed in nor run", error)
+            self._store_reachable = False
+        else:
+            if not self._store_reachable:
+                _log.info("the pictures of jobs can be reached again")
+            self._store_reachable = True
+        self._counts.store(reachable=self._store_reachable)
+
+    def _look_after(self, health: QueueHealth) -> None:
+        self._counts.health(health)
+        if not self._reachable:
+            _log.info("the Redis of jobs answers again")
+        self._reachable = True
+        wrong = {
+            "it may throw jobs away when memory is short: set maxmemory-policy noeviction": not health.keeps,
+            "it may forget jobs when it is restarted: set appendonly yes": not health.durable,
+        }
+        for what, is_so in wrong.items():
+            if is_so and what not in self._warned:
+                _log.warning("the Redis of REDIS_JOBS_URL is not set up for jobs, %s", what)
+        self._warned = {what for what, is_so in wrong.items() if is_so}

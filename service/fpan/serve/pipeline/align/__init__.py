@@ -1,0 +1,1 @@
+"""Faces of a photo to square crops as training saw them."""

@@ -1,0 +1,1 @@
+"""Which network answers, and how its answers are watched."""

@@ -1,0 +1,119 @@
+"""What is served: labels, models, drift, health, metrics."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
+
+from fpan.contract import ModelCard, Taxonomy
+from fpan.serve.api.errors import NotFound
+from fpan.serve.app import Gateway
+from fpan.serve.pipeline.segment.drift import FaceWindow
+from fpan.serve.rollout.controller import RolloutController
+from fpan.serve.rollout.served import ServedVersion
+from fpan.serve.telemetry.metrics import CONTENT_TYPE, Metrics
+from fpan.serve.transports.http.access import METRICS_PATH
+from fpan.serve.transports.http.openapi.parse import problems
+from fpan.serve.transports.http.openapi.schema import Drift, Health, Labels
+
+_NO_MODEL = problems(404)
+_SIDES = "l_ and r_ are the person's own left and right; l_eye is to the right in an unmirrored picture"
+
+
+def info_routes(gateway: Gateway) -> APIRouter:
+    """The routes of ``gateway``."""
+    router = APIRouter()
+
+    @router.get("/v1/labels", response_model=Labels, responses=_NO_MODEL, tags=["models"])
+    async def labels(model: str = "") -> dict[str, Any]:
+        """The taxonomy: ids, names, colours, left-right partners, groups, and tables to other orders in use."""
+        segmenter = gateway.rollout.model_router.now.segmenter(model)
+        return labels_of(segmenter.card, segmenter.taxonomy)
+
+    @router.get("/v1/models", tags=["models"])
+    async def models() -> dict[str, Any]:
+        """The cards of all versions that are served, their aliases, and what the registry asks for in vain."""
+        rollout = gateway.rollout
+        refused = [{"name": r.card.name, "version": r.card.version, "reason": r.reason} for r in rollout.refused]
+        return {"models": [_told(served, rollout) for served in rollout.served], "refused": refused}
+
+    @router.get("/v1/models/{name}", responses=_NO_MODEL, tags=["models"])
+    async def model_card(name: str) -> dict[str, Any]:
+        """The card of `NAME`, `NAME:VERSION` or `NAME@ALIAS`: taxonomy, metrics, data, licences, sha256, aliases."""
+        named = {known: served for served in gateway.rollout.served for known in served.names}
+        if name not in named:
+            raise NotFound(f"there is no model {name[:80]!r}; served are {', '.join(sorted(named))}")
+        return _told(named[name], gateway.rollout)
+
+    @router.get("/v1/drift", response_model=Drift, tags=["models"])
+    async def drift() -> dict[str, Any]:
+        """How the newest faces differ from the reference in each version's card: counts, and an index by quantity."""
+        return {"versions": [_drift_of(window) for window in gateway.metrics.drift.windows]}
+
+    @router.get("/v1/health/live", response_model=Health, tags=["health"])
+    async def live() -> dict[str, str]:
+        """Answers as long as the process turns."""
+        return {"status": "live"}
+
+    @router.get("/v1/health/ready", response_model=Health, responses={503: {"model": Health}}, tags=["health"])
+    async def ready() -> JSONResponse:
+        """200 when every model answers and the server is not being shut down, else 503."""
+        is_ready = await gateway.ready()
+        return JSONResponse({"status": "ready" if is_ready else "not ready"}, 200 if is_ready else 503)
+
+    if gateway.settings.loopback:  # elsewhere the public has no business with them
+
+        @router.get(METRICS_PATH, response_class=Response, tags=["health"])
+        async def metrics() -> Response:
+            """For Prometheus."""
+            return Response(gateway.metrics.exposition(), media_type=CONTENT_TYPE)
+
+    return router
+
+
+def metrics_app(metrics: Metrics) -> Starlette:
+    """The application of the port that has metrics alone."""
+
+    async def tell(request: Request) -> Response:
+        return Response(metrics.exposition(), media_type=CONTENT_TYPE)
+
+    return Starlette(routes=[Route(METRICS_PATH, tell)])
+
+
+def _told(served: ServedVersion, rollout: RolloutController) -> dict[str, Any]:
+    told = {
+        "aliases": list(served.aliases),
+        "default": served.default,
+        "tried": served.version not in rollout.unvalidated,
+    }
+    return {**served.card.model_dump(mode="json"), **told}
+
+
+def _drift_of(window: FaceWindow) -> dict[str, Any]:
+    card = window.card
+    quantities = {
+        name: {"edges": seen.edges, "counts": seen.counts.tolist(), "reference": seen.reference, "psi": seen.psi}
+        for name, seen in window.observed().items()
+    }
+    version = {"model": card.name, "version": card.version, "sha256": card.sha256}
+    return {**version, "faces": window.faces, "quantities": quantities}
+
+
+def labels_of(card: ModelCard, taxonomy: Taxonomy) -> dict[str, Any]:
+    """A taxonomy as ``/v1/labels`` tells it."""
+    return {
+        "taxonomy": taxonomy.name,
+        "model": f"{card.name}:{card.version}",
+        "background": taxonomy.background,
+        "ignore": taxonomy.ignore,
+        "sides": _SIDES,
+        "classes": [
+            {**c.model_dump(), "groups": [g for g, names in taxonomy.groups.items() if c.name in names]}
+            for c in taxonomy.classes
+        ],
+        "groups": {g: [taxonomy.id_of(name) for name in names] for g, names in taxonomy.groups.items()},
+        "remaps": {name: list(ids) for name, ids in taxonomy.remaps.items()},
+    }

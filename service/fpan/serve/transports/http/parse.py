@@ -1,0 +1,96 @@
+"""`POST /v1/parse`: a picture in, its faces out."""
+
+import asyncio
+from dataclasses import replace
+
+from fastapi import APIRouter, Request, Response
+
+from fpan.serve.api.context import PRIORITY, is_background
+from fpan.serve.api.errors import BadRequest, DeadlineExceeded, Unavailable
+from fpan.serve.api.options import DIRECT_OUTPUTS, ParseOptions
+from fpan.serve.app import Gateway
+from fpan.serve.cache import CACHE_STATUS
+from fpan.serve.inference.scheduling import Turn
+from fpan.serve.pipeline.encode.answer import AnswerEncoder
+from fpan.serve.pipeline.encode.json_answer import JSON, NPZ, PNG, json_answer, with_request
+from fpan.serve.service import EncodedAnswer, ParseRequest, ResponseEncoder
+from fpan.serve.transports.http.access import admitted, request_id
+from fpan.serve.transports.http.body import read_upload
+from fpan.serve.transports.http.disconnect import while_connected
+from fpan.serve.transports.http.negotiate import negotiate
+from fpan.serve.transports.http.openapi.parse import PARSE
+
+PARSE_PATHS = ("/v1/parse", "/parse")
+
+
+def parse_routes(gateway: Gateway) -> APIRouter:
+    """The routes of ``gateway``."""
+    router = APIRouter()
+    settings = gateway.settings
+
+    async def fetched(asking: ParseRequest, url: str) -> EncodedAnswer:
+        """The answer for the picture at ``url``, within one deadline for both."""
+        allowed_ms = asking.options.deadline_ms or settings.deadline_ms
+        try:
+            async with asyncio.timeout(allowed_ms / 1000):
+                return await gateway.parse_service.answer(replace(asking, data=await gateway.fetcher.fetch(url)))
+        except TimeoutError:
+            raise DeadlineExceeded(f"the answer was not ready within {allowed_ms} ms") from None
+
+    async def parse(request: Request) -> Response:
+        """Parses every face of one picture; see the options for which faces, which classes, which answer."""
+        if gateway.draining:
+            raise Unavailable("this server is shutting down")
+        media = negotiate(", ".join(request.headers.getlist("accept")), (JSON, PNG, NPZ))
+        upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
+        options = _for_media(ParseOptions.read(upload.options), media)
+        turn = Turn(background=is_background(request.headers.getlist(PRIORITY)))
+        caller = admitted(request)
+        asking = ParseRequest(upload.data, options, _encoding(media, options), caller.identity, turn, caller.account)
+        answer = gateway.parse_service.answer(asking) if upload.url is None else fetched(asking, upload.url)
+        answered = await while_connected(request, answer)
+        body, timing = answered.body, answered.timing_ms
+        headers = {
+            "Server-Timing": ", ".join(f"{stage};dur={ms:g}" for stage, ms in timing.items()),
+            # All that an answer without words tells of whether there was a face.
+            "Face-Count": str(answered.faces),
+            "ETag": f'"{answered.digest.hex()}"',
+        }
+        if answered.cached:
+            headers["Cache-Status"] = CACHE_STATUS[answered.cached]
+        if media == JSON:
+            body = with_request(body, request_id(request), timing)
+            headers["ETag"] = f"W/{headers['ETag']}"  # the same answer, but for id and time
+        return Response(body, headers=headers, media_type=media)
+
+    path, alias = PARSE_PATHS
+    router.add_api_route(path, parse, methods=["POST"], tags=["parse"], **PARSE)
+    router.add_api_route(alias, parse, methods=["POST"], include_in_schema=False)
+    return router
+
+
+def _encoding(media: str, options: ParseOptions) -> ResponseEncoder:
+    """How an answer of one media type is made."""
+    makers = {JSON: json_answer, NPZ: AnswerEncoder.npz, PNG: lambda answer: answer.picture(options.output[0])}
+    return ResponseEncoder(media, makers[media])
+
+
+def _for_media(options: ParseOptions, media: str) -> ParseOptions:
+    """The options of an answer of one media type, its outputs named.
+
+    Raises:
+        BadRequest: the outputs are not what that type holds.
+    """
+    if media == PNG:
+        wanted = options.output or ("png",)
+        if len(wanted) != 1 or wanted[0] not in DIRECT_OUTPUTS:
+            raise BadRequest(
+                f"a picture answer has one output of {', '.join(DIRECT_OUTPUTS)}; more at once come as JSON"
+            )
+    elif media == NPZ:
+        wanted = options.output or ("npz",)
+        if not set(wanted) <= {"npz", "alpha"}:
+            raise BadRequest("an npz answer has the outputs npz and alpha; others come as JSON")
+    else:
+        wanted = options.output or ("rle",)
+    return replace(options, output=wanted)
