@@ -21,6 +21,9 @@ VERIFY_GPU_S ?= 240
 # Processes that run the tests. Each takes up to 3 GB.
 WORKERS ?= 2
 
+# A process that crashes ends the run with the name of its test: with another in its place, the run may wait for ever.
+PARALLEL = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
 SERVE_ENV := .venv
 TEST_ENV := .venv-test
 BENCH_ENV := .venv-bench
@@ -45,7 +48,7 @@ TRAIN_FLAGS = --preset $(PRESET) --run $(RUN) $(if $(DATA),--data $(DATA)) $(if 
 given = $(if $(filter-out undefined default file,$(firstword $(origin $(1)))),$(2) $($(1)))
 RECIPE_FLAGS = $(RECIPE) --budget $(BUDGET) $(call given,RUN,--run) $(call given,DATA_ROOT,--data-root) $(call given,REGISTRY,--repository)
 
-.PHONY: help serve test verify bench train train-and-deploy engine verify-gpu export-phone lint lock proto clean
+.PHONY: help serve test test-fast verify bench train train-and-deploy engine verify-gpu export-phone lint lock proto clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -57,13 +60,16 @@ test: $(TEST_ENV)/ready ## run every check; WORKERS= says on how many processes
 	@$(TEST_ENV)/bin/ruff check .
 	@$(TEST_ENV)/bin/ruff format --check .
 	@$(TEST_ENV)/bin/mypy
-	@OMP_NUM_THREADS=1 $(TEST_ENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(TEST_ENV)/bin/python -m pytest $(PARALLEL)
+
+test-fast: $(TEST_ENV)/ready ## run within a minute what needs no server, no Redis and no torch
+	@OMP_NUM_THREADS=1 $(TEST_ENV)/bin/python -m pytest -m fast $(PARALLEL) --durations 5
 
 verify: $(TEST_ENV)/ready ## run what takes longer than the tests may: versions exchanged under traffic, deployments and clusters killed, 50,000 broken inputs
-	@$(TEST_ENV)/bin/python -m pytest --full tests/e2e/test_rollout.py tests/e2e/test_deploy.py tests/e2e/test_bulk.py tests/e2e/test_bulk_places.py tests/fuzz
+	@$(TEST_ENV)/bin/python -m pytest --full tests/e2e/rollout/test_rollout.py tests/e2e/training/test_deploy.py tests/e2e/bulk/test_bulk.py tests/e2e/bulk/test_bulk_places.py tests/fuzz
 
 bench: $(BENCH_ENV)/ready ## measure the gateway against Triton and other servers (an hour, nothing else may run); PARTS= chooses
-	@$(BENCH_ENV)/bin/python -m tests.load $(if $(PARTS),--only $(PARTS))
+	@$(BENCH_ENV)/bin/python -m benchmarks.load $(if $(PARTS),--only $(PARTS))
 
 train: $(TEST_ENV)/ready ## RECIPE=shipped rebuilds what is served, from DATA_ROOT= (BUDGET=smoke: from nothing); else the paper whole: PRESET=, DATA=, UNLABELLED=
 	@$(TEST_ENV)/bin/fpan-train $(if $(RECIPE),recipe $(RECIPE_FLAGS),paper $(TRAIN_FLAGS))
@@ -99,7 +105,7 @@ lock: ## pin every dependency anew, at the newest versions that fit (needs uv)
 	  -c service/requirements.lock --extra serve service/pyproject.toml training/pyproject.toml tests/requirements.in \
 	  -o tests/requirements.lock
 	@uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate \
-	  --extra serve service/pyproject.toml tests/load/requirements.in -o tests/load/requirements.lock
+	  --extra serve service/pyproject.toml benchmarks/load/requirements.in -o benchmarks/load/requirements.lock
 	@echo setuptools | uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  --generate-hashes - -o service/build.lock
 	@# Whether torch needs CUDA's packages depends on the build that pip finds: pip resolves them, the lock does not.
@@ -130,11 +136,11 @@ $(TEST_ENV)/ready: tests/requirements.lock service/triton.lock service/build.loc
 	@$(call install_editable,$(TEST_ENV),-e ./service -e ./training)
 	@echo "$(CURDIR)" > $@
 
-$(BENCH_ENV)/ready: tests/load/requirements.lock service/triton.lock service/build.lock service/pyproject.toml
+$(BENCH_ENV)/ready: benchmarks/load/requirements.lock service/triton.lock service/build.lock service/pyproject.toml
 	@$(ADVICE)
 	@echo "making the environment $(BENCH_ENV), once; it takes some minutes"
 	@$(PYTHON) -m venv --clear $(BENCH_ENV)
-	@$(BENCH_ENV)/bin/pip install $(PIP_FLAGS) -r tests/load/requirements.lock
+	@$(BENCH_ENV)/bin/pip install $(PIP_FLAGS) -r benchmarks/load/requirements.lock
 	@$(call install_triton,$(BENCH_ENV))
 	@$(call install_editable,$(BENCH_ENV),-e ./service)
 	@echo "$(CURDIR)" > $@

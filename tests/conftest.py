@@ -16,14 +16,18 @@ from PIL import Image
 from skimage import data
 from xdist.scheduler import LoadScopeScheduling
 
-from tests import redis_server
-from tests import service as services
+from tests.support import redis_server
+from tests.support import service as services
 
 TREE = Path(__file__).parents[1]
 SHARED_TRAINING = "smoke_run"
 """The fixture that trains for a minute."""
 ON = {"V2_MODELS": "segm", "CORS_ORIGINS": "*", "ALLOWED_HOSTS": "localhost,127.0.0.1,insecure.test"}
 """Settings of the service that all tests share."""
+HEAVY_ROOMS = ("training",)
+"""Folders of unit tests that need torch."""
+SERVERS = frozenset({"service", "gateway_url", "redis", "redis_process"})
+"""Fixtures that start a server."""
 Ended = tuple[int, str, str]
 """Exit status, output, errors."""
 
@@ -62,8 +66,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long training begins first."""
+    """The long training begins first. A test has the mark of its folder, and ``fast`` where it needs no server, no
+    Redis and no torch.
+    """
     items.sort(key=lambda item: not _trains_long(item.path))
+    for item in items:
+        kind, room, *_ = item.path.relative_to(TREE / "tests").parts
+        item.add_marker(kind)
+        is_light = kind == "frozen" or (kind == "unit" and room not in HEAVY_ROOMS)
+        if is_light and not SERVERS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("fast")
 
 
 @pytest.fixture(scope="session")

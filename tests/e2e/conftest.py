@@ -9,7 +9,7 @@ import pytest
 from fpan_training.paper.pipeline import Paper
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.e2e.chromium import Opener
+from tests.support.chromium import Opener
 
 FLAGS = [
     "--no-sandbox",

@@ -17,7 +17,7 @@ from fpan.serve.pipeline.decode import decode
 from PIL import Image
 
 from tests.fuzz.tally import Fault
-from tests.helpers_images import (
+from tests.support.helpers_images import (
     DISPLAY_P3,
     FORMATS,
     chunk,

@@ -8,9 +8,9 @@ import sys
 
 from fpan.serve.process import return_large_blocks
 
-from tests import processes
 from tests.fuzz.corpus import broken, verdict
 from tests.fuzz.tally import MIB
+from tests.support import processes
 
 _WARM_SHARE = 4
 

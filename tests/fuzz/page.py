@@ -5,9 +5,9 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+from benchmarks.load.report import Table
 from tests.fuzz.tally import MIB, Run
-from tests.load.report import Table
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 PAGE = ROOT / "docs" / "results" / "fuzz.md"
 COMMAND = "python -m pytest --full tests/fuzz"

@@ -9,13 +9,13 @@ from typing import Any
 
 import httpx
 
-from tests import processes, redis_server
-from tests import service as services
 from tests.fuzz.corpus import MAX_PIXELS
 from tests.fuzz.tally import HANG_S, Fault
-from tests.helpers_images import file_of, scene
-from tests.jobs import SECRET
-from tests.networks import publish_saying
+from tests.support import processes, redis_server
+from tests.support import service as services
+from tests.support.helpers_images import file_of, scene
+from tests.support.jobs import SECRET
+from tests.support.networks import publish_saying
 
 LABEL = 1
 BODY_TIMEOUT_S = 1.0

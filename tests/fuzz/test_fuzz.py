@@ -19,7 +19,7 @@ from tests.fuzz import by_contract, hostile, over_grpc, over_http, page
 from tests.fuzz.corpus import broken, verdict
 from tests.fuzz.tally import MIB, Fault, Part, Run
 from tests.fuzz.target import Target, target
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 pytestmark = pytest.mark.timeout(1800)
 SHORT, WARM, FULL = "short", "warm", "full"

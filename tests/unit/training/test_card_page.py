@@ -11,8 +11,8 @@ from fpan_training.evaluate.quality import ModelQuality
 from fpan_training.release.quality import CardPage, card_page
 from fpan_training.release.quality.card_page import draw_examples
 
-from tests.networks import publish_saying
-from tests.service import ROOT
+from tests.support.networks import publish_saying
+from tests.support.service import ROOT
 from tests.unit.training.knowing import Knowing
 
 

@@ -12,7 +12,7 @@ from fpan_training import cli
 from fpan_training.commands import COMMANDS, GROUPS
 from fpan_training.data.check import Check
 
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 
 def _said(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:

@@ -36,6 +36,7 @@ from fpan_training.release.quantise import Quantise
 from fpan_training.release.register import Register
 from fpan_training.taxonomy import CELEBA19_CLASSES, TAXONOMY
 
+from tests.support.service import ROOT
 from tests.unit.training.conftest import SIDE, draw_face, write_pair
 
 _CONFIG = SegmConfig(architecture="unet", input_size=SIDE, unet=UNetConfig(width=4))
@@ -421,7 +422,7 @@ def test_a_broken_champion_and_a_model_of_another_kind_are_named(
         file.write(b"x")
     with pytest.raises(RepositoryError, match="was changed"):
         find_champion(str(models), "segm", tmp_path)
-    shipped = Path(__file__).parents[3] / "model_repository"
+    shipped = ROOT / "model_repository"
     with pytest.raises(RepositoryError, match=r"detector is a model for detection.*--name"):
         find_champion(str(shipped), "detector", tmp_path)
 

@@ -12,7 +12,9 @@ from fpan_training.modules.segm.train import SegmTraining
 from kubeflow_trainer_api.models import JobsetV1alpha2JobSet
 from torch.distributed.run import get_args_parser
 
-_FOLDER = Path(__file__).parents[3] / "k8s/training"
+from tests.support.service import ROOT
+
+_FOLDER = ROOT / "k8s/training"
 _KUBERNETES = "1.34"
 
 

@@ -21,8 +21,8 @@ from fpan_training.release.quality.networks import alone, network_of, serving
 from fpan_training.release.quality.page import OTHER_PICTURES, told, write_page
 from fpan_training.release.service import Service as Started
 
-from tests.networks import SHIPPED, SIZE, publish, publish_saying, saying
-from tests.service import Service
+from tests.support.networks import SHIPPED, SIZE, publish, publish_saying, saying
+from tests.support.service import Service
 from tests.unit.training.conftest import SIDE, write_pair
 
 _CONFIG = SegmConfig(architecture="unet", input_size=SIDE, unet=UNetConfig(width=4))

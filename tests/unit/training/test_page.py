@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fpan_training.engine.page import PROSE_ENDING, included, table, write_page
 
-from tests.service import ROOT
+from tests.support.service import ROOT
 
 RESULTS = ROOT / "docs/results"
 

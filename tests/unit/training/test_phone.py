@@ -12,7 +12,7 @@ from fpan.contract import ModelCard, RepositoryError
 from fpan_training.release import phone
 from fpan_training.release.phone import ExportPhone, PhoneError
 
-from tests.networks import convolutions, in_int8, pictures, publish
+from tests.support.networks import convolutions, in_int8, pictures, publish
 
 
 def test_ort_says_what_the_version_in_int8_says(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from fpan_training.engine.settings import LoopConfig
 from fpan_training.modules.segm.train import SegmTraining
 from torch.distributed.run import get_args_parser
 
-from tests.service import ROOT
+from tests.support.service import ROOT
 from tests.unit.training.small_modules import MODULES
 
 _SCRIPT = Path(__file__).with_name("several_processes.py")

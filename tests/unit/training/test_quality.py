@@ -27,7 +27,7 @@ from fpan_training.evaluate.quality.tone import is_grey, tone_of, typology_angle
 from fpan_training.taxonomy import TAXONOMY
 from numpy.typing import NDArray
 
-from tests.service import ROOT, Service
+from tests.support.service import ROOT, Service
 from tests.unit.training.conftest import draw_face, write_pair
 from tests.unit.training.knowing import STEP, Knowing, drawn
 from tests.unit.training.occluded_faces import face

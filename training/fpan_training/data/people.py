@@ -16,7 +16,7 @@ from fpan_training.files import cache_folder, write_whole
 _LOOKS = ((640, 0.5), (1280, 0.6))
 """Longer sides in pixels at which a picture is looked at, and scores from which a face counts as seen there. Low: dogs
 and monkeys are taken for people then, which costs a background; somebody who is not seen would be labelled background.
-The larger size is for people far away. ``tests/studies/people.py`` measures what that finds.
+The larger size is for people far away. ``benchmarks/studies/people.py`` measures what that finds.
 """
 _VERSION = 1
 """Of the way of looking: what an older one found is not used."""

@@ -35,7 +35,7 @@ CheckHook = Callable[[object], httpx.URL]
 
 
 class JobService:
-    """Takes jobs, tells their state, gives their results. Everything raises Unavailable while Redis or store is away."""
+    """Takes jobs, tells their state, gives their results. All raise Unavailable while Redis or store is away."""
 
     def __init__(
         self,

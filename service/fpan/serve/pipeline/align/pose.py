@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 FACE = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.555, -0.336], [-0.42, 1.062, 0.076], [0.42, 1.062, 0.076]])
 """The five points of a mean head, float (5, 3), in distances between its eyes about their middle: x to the right and y
 down as in the picture of an unturned face, z away from the camera. Fitted to the detector's points on faces whose pose
-is known: ``python -m tests.studies.pose``."""
+is known: ``python -m benchmarks.studies.pose``."""
 _CAMERA = 40.0
 """Distance of the camera in distances between the eyes: some 2.5 m, so that perspective plays no great part."""
 

@@ -1,0 +1,102 @@
+"""The parts of the README that are made from the running service and the model's card.
+
+    python -m tests.support.readme
+
+starts the service and writes them anew: the answer of the documented request, the table of classes, the figures, and
+the example of the OpenAPI document.
+"""
+
+import json
+import re
+import subprocess
+from typing import Any
+
+from fpan.contract import ModelCard, ModelRepository
+
+from tests.support import service as services
+
+README = services.ROOT / "README.md"
+EXAMPLE = services.ROOT / "service" / "fpan" / "serve" / "http" / "examples" / "astronaut.json"
+_DOCUMENTED = "http://127.0.0.1:8000"
+
+
+def block(name: str) -> str:
+    """What stands between the marks ``begin: name`` and ``end: name``."""
+    found = re.search(rf"<!-- begin: {name} -->\n(.*?)\n<!-- end: {name} -->", README.read_text(), re.DOTALL)
+    assert found is not None, f"the README has no part {name}"
+    return found.group(1)
+
+
+def documented_request() -> str:
+    """The shell command."""
+    return block("request").strip()
+
+
+def documented_answer() -> dict[str, Any]:
+    """What the README says that it answers."""
+    return dict(json.loads(block("answer").removeprefix("```json").removesuffix("```")))
+
+
+def ask(url: str) -> dict[str, Any]:
+    """Runs the documented command against a service."""
+    command = documented_request().replace(_DOCUMENTED, url)
+    done = subprocess.run(["bash", "-c", command], cwd=services.ROOT, capture_output=True, check=True, timeout=60)
+    return dict(json.loads(done.stdout))
+
+
+def card() -> ModelCard:
+    """Of the network that is served."""
+    repository = ModelRepository(services.ROOT / "model_repository")
+    return repository.card("segm", repository.current("segm"))
+
+
+def taxonomy_table() -> str:
+    """The classes."""
+    taxonomy = card().taxonomy
+    assert taxonomy is not None
+    rows = ["| id | name | is | colour | other side | groups |", "|---|---|---|---|---|---|"]
+    for c in taxonomy.classes:
+        groups = ", ".join(g for g, names in taxonomy.groups.items() if c.name in names)
+        partner = f"`{taxonomy.classes[c.partner].name}`" if c.partner != c.id else ""
+        colour = "#{:02x}{:02x}{:02x}".format(*c.colour)
+        rows.append(f"| {c.id} | `{c.name}` | {c.title} | `{colour}` | {partner} | {groups} |")
+    return "\n".join(rows)
+
+
+def figures_table() -> str:
+    """The served network's figures on the validation pictures."""
+    rows = ["| on | label maps at | mIoU, 19 classes | mean F1, 18 parts |", "|---|---|---|---|"]
+    for e in card().evaluations:
+        pairs = ((e.miou, e.miou_interval), (e.mean_f1, e.mean_f1_interval))
+        miou, f1 = (f"{value:.3f} ({low:.3f} to {high:.3f})" for value, (low, high) in pairs)
+        rows.append(f"| {e.data} ({e.pictures} pictures) | {e.size} x {e.size} | {miou} | {f1} |")
+    return "\n".join(rows)
+
+
+def shortened(answer: dict[str, Any]) -> str:
+    """JSON as people read it: one line for what is short."""
+    text = json.dumps(answer, indent=2)
+    pattern = re.compile(r"([\[{])\s+([^\[\]{}]*?)\s+([\]}])")
+    for _ in range(2):
+        text = pattern.sub(lambda m: m[1] + re.sub(r"\s*\n\s*", " ", m[2]) + m[3] if len(m[2]) < 400 else m[0], text)
+    return text
+
+
+def replace(name: str, text: str) -> None:
+    """Writes a part anew."""
+    begin, end = f"<!-- begin: {name} -->\n", f"\n<!-- end: {name} -->"
+    README.write_text(README.read_text().replace(begin + block(name) + end, begin + text + end))
+
+
+def main() -> None:
+    """Writes all parts."""
+    with services.running() as service:
+        answer = ask(service.url)
+    replace("answer", f"```json\n{shortened(answer)}\n```")
+    replace("taxonomy", taxonomy_table())
+    replace("figures", figures_table())
+    EXAMPLE.write_text(json.dumps(answer, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
