@@ -17,7 +17,9 @@ from fpan.client._masks import NO_MASK, IndexedMask
 from fpan.client._options import Drawing, Shape
 from fpan.client._shapes import Polygon, SoftMasks, read_arrays
 from fpan.client.errors import DeadlinePassed, FpanError, ServerUnreachable, UnexpectedAnswer, api_error
-from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Part, Pose, Result
+from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Result
+from fpan.contract.face import FACTS, FaceFacts
+from fpan.contract.messages import read_fields
 
 DOMAIN = "mask-fpan"
 """Of the server's own ``google.rpc.ErrorInfo``."""
@@ -157,23 +159,13 @@ def _face(face: pb.Face, height: int, width: int, pictures: Collection[Drawing],
     if face.HasField("crop"):
         crop = CropFrame(face.crop.size, np.array(face.crop.matrix, np.float64).reshape(2, 3))
         height = width = crop.size
-    points = np.array([(point.x, point.y) for point in face.landmarks], np.float32)
-    pose = face.pose
     return Face(
-        id=face.id,
-        box=(face.box.x0, face.box.y0, face.box.x1, face.box.y1),
-        score=face.score if face.HasField("score") else None,
-        landmarks=points.reshape(5, 2) if len(points) else None,
-        occluded=face.occluded,
-        cut_by_crop=tuple(face.cut_by_crop),
-        cut_by_image=face.cut_by_image,
-        parts=tuple(Part(p.id, p.name, p.area, _corners(p.box), p.confidence) for p in face.parts),
+        **vars(FACTS.validate_python(read_fields(face, FaceFacts))),
         mask=_mask(face.labels, height, width),
         polygons=_polygons(face.polygons) if "polygons" in shapes else None,
         soft=_soft(face.alpha, height, width) if "alpha" in shapes else None,
         crop=crop,
         pictures=_pictures(face, pictures) if crop else {},
-        pose=Pose(pose.yaw, pose.pitch, pose.roll) if face.HasField("pose") else None,
     )
 
 

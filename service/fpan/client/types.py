@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from fpan.client._masks import Mask
 from fpan.client._pictures import grey_png
 from fpan.client._shapes import Polygon, SoftMasks
+from fpan.contract.face import FaceFacts, Part, Pose
+
+__all__ = ["CoveredFace", "CropFrame", "Face", "Health", "Job", "ModelVersion", "Part", "Pose", "Result"]
 
 
 @dataclass(frozen=True)
@@ -23,32 +26,6 @@ class ModelVersion:
     """champion, challenger or shadow, as it was asked for; None where it has no alias."""
     precision: str | None = None
     """What it is computed in: fp32, int8 or bf16; None where the server is older than that."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of one face."""
-
-    id: int
-    """Class id, the value in label maps."""
-    name: str
-    area: int
-    """In pixels."""
-    box: tuple[int, int, int, int]
-    confidence: float
-    """Mean over the part's pixels, 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Pose:
-    """How a head is turned, in degrees; all 0: the face looks straight into the camera."""
-
-    yaw: float
-    """Above 0 the nose points to the right of the picture."""
-    pitch: float
-    """Above 0 the nose points up."""
-    roll: float
-    """Above 0 the head leans clockwise as seen in the picture."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +48,10 @@ class CoveredFace:
     why: str | None
 
 
-@dataclass(frozen=True)
-class Face:
-    """One face."""
+@dataclass(frozen=True, kw_only=True)
+class Face(FaceFacts):
+    """One face: what is told of it, and its masks."""
 
-    id: int
-    box: tuple[float, float, float, float]
-    score: float | None
-    """Of the detector, 0 to 1; None where it was not asked."""
-    landmarks: NDArray[np.float32] | None
-    """float (5, 2): right eye, left eye, nose, right and left corner of the mouth (the person's own right and left)."""
-    occluded: float
-    """Share of the face that something covers, 0 to 1."""
-    cut_by_crop: tuple[str, ...]
-    """Names of parts that the crop's border cuts although the picture goes on."""
-    cut_by_image: bool
-    parts: tuple[Part, ...]
     mask: Mask = field(repr=False)
     polygons: dict[str, tuple[Polygon, ...]] | None = field(default=None, repr=False)
     """Outlines of this face alone by class; None unless among ``shapes``."""
@@ -96,8 +61,6 @@ class Face:
     """Whose pixels masks, parts and shapes count, with ``frame="crop"``; box and landmarks count the picture's."""
     pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
     """PNG files of the crop by name, with ``frame="crop"``."""
-    pose: Pose | None = None
-    """Solved from the landmarks; None without them."""
 
     @property
     def labels(self) -> NDArray[np.uint8]:

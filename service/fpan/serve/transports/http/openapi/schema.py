@@ -1,11 +1,14 @@
 """The JSON answers, as the OpenAPI document shows them."""
 
-from typing import Annotated, Literal
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
+from pydantic.fields import FieldInfo
 
 from fpan.contract import AliasName, ReferenceHistogram
 from fpan.contract.card import Precision
+from fpan.contract.face import FaceFacts
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PixelBox = tuple[int, int, int, int]
@@ -137,48 +140,28 @@ class Arrays(BaseModel):
     """Base64."""
 
 
-class Part(BaseModel):
-    """One part of one face."""
-
-    id: int
-    name: str
-    area: int
-    """In pixels."""
-    box: PixelBox
-    """x0, y0, x1, y1; x1 and y1 are exclusive."""
-    confidence: Fraction
-    """Mean over the part's pixels."""
-
-
-class Pose(BaseModel):
-    """How the head is turned, in degrees; all 0: the face looks straight into the camera."""
-
-    yaw: float
-    """Above 0 the nose points to the right of the picture."""
-    pitch: float
-    """Above 0 the nose points up."""
-    roll: float
-    """Above 0 the head leans clockwise as seen in the picture."""
+def _members(described: type[Any]) -> dict[str, Any]:
+    """The members of a dataclass of the contract, with what it says of each, for a model that has them too."""
+    hints = get_type_hints(described, include_extras=True)
+    told = TypeAdapter(described).json_schema()["properties"]
+    return {
+        each.name: (
+            hints[each.name],
+            FieldInfo(
+                default=... if each.default is MISSING else each.default, description=told[each.name].get("description")
+            ),
+        )
+        for each in fields(described)
+    }
 
 
-class Face(BaseModel):
+_CONFIG = ConfigDict(arbitrary_types_allowed=True, json_schema_serialization_defaults_required=True)
+_Facts: Any = create_model("_Facts", __config__=_CONFIG, **_members(FaceFacts))
+
+
+class Face(_Facts):  # type: ignore[misc]
     """One face. Left and right are the person's own."""
 
-    id: int
-    box: tuple[float, float, float, float]
-    score: Fraction | None
-    """Of the detector; null for boxes of the caller's and for faces=full."""
-    landmarks: list[tuple[float, float]] | None
-    """Right eye, left eye, nose, right and left corner of the mouth."""
-    pose: Pose | None
-    """Solved from the landmarks; null without them."""
-    occluded: Fraction
-    """Share of the face that something covers."""
-    cut_by_crop: list[str]
-    """Parts that go on beyond the square that the network sees."""
-    cut_by_image: bool
-    """Whether the face touches the picture's border."""
-    parts: list[Part]
     mask: Mask
     """This face alone."""
     polygons: Polygons | None = None
