@@ -32,7 +32,7 @@ assert fpan.__file__.startswith(place), fpan.__file__
 EVERY_MODULE = """
 import importlib, pkgutil
 names = [m.name for m in pkgutil.walk_packages(fpan.__path__, "fpan.", onerror=lambda name: None)]
-others = ("fpan.serve", "fpan._proto", "fpan.client._grpc", "fpan.bulk", "fpan.contract.network")
+others = ("fpan.serve", "fpan._proto", "fpan.client._grpc", "fpan.bulk", "fpan.contract.network", "fpan.tensorrt")
 mine = [name for name in names if not name.startswith(others) and not name.endswith("__main__")]
 for name in mine:
     importlib.import_module(name)
