@@ -111,9 +111,11 @@ def tracked(*patterns: str) -> list[Path]:
 
 def test_nobody_is_told_to_install_what_is_on_no_index():
     """Anybody could take these names there."""
-    told = re.compile(rf"install\b[^\n]*[\s'\"](?:{'|'.join(DISTRIBUTIONS)})(?![\w.-]*\.whl)\b")
+    named_there = re.compile(rf"install\b[^\n]*[\s'\"](?:{'|'.join(DISTRIBUTIONS)})(?![\w.-]*\.whl)\b")
     files = tracked("*.md", "*.py", "*.yml", "*.yaml", "Makefile", "*Dockerfile", "*.html", "*.js")
-    wrong = [f"{named(file)}: {found[0]}" for file in files for found in [told.search(file.read_text())] if found]
+    wrong = [
+        f"{named(file)}: {found[0]}" for file in files for found in [named_there.search(file.read_text())] if found
+    ]
     assert wrong == []
 
 
