@@ -18,8 +18,8 @@ PAGES = sorted([*TOP, *(page for page in DOCS.rglob("*.md") if not page.name.end
 ROOMS = ("tutorials", "how-to", "reference", "explanation", "training")
 TOLD_AT_ITS_INDEX = ("results", "explanation/decisions")
 """Folders with an index of their own."""
-MADE_LATER: frozenset[str] = frozenset({"docs/reference/openapi.json", "docs/reference/problems.md"})
-"""Made from the code by a command; linked though it may not have run yet."""
+MADE_LATER = frozenset(f"docs/reference/{name}" for name in ("http.md", "openapi.json", "problems.md"))
+"""Written with the description of the HTTP interface; linked before they are there."""
 DISTRIBUTIONS = ("mask-fpan-serve", "mask-fpan-training", "mask_fpan_serve", "mask_fpan_training")
 
 
