@@ -8,8 +8,11 @@ from contextlib import asynccontextmanager
 import numpy as np
 from fpan.contract import ModelCard
 from fpan.contract.card import Tensor
+from fpan.serve.api.context import RequestContext
+from fpan.serve.api.deadline import Deadline
 from fpan.serve.inference.backend import stacked
 from fpan.serve.inference.batcher import Batcher, BatchLimits, InferenceResult
+from fpan.serve.telemetry.traces import NO_TRACE
 
 CARD = ModelCard(
     name="net",
@@ -40,7 +43,7 @@ class Gated:
         self.at_once = self.most_at_once = self.cancelled = 0
         self.poison: dict[int, Exception] = {}
 
-    async def infer(self, model, version, inputs, outputs, timeout_s):
+    async def infer(self, model, version, inputs, outputs, timeout_s, trace=NO_TRACE):
         assert (model, version) == ("net", 3)
         images = stacked(inputs["images"])
         values = [int(image[0]) for image in images]
@@ -73,9 +76,17 @@ def items(*values: int) -> list[dict[str, np.ndarray]]:
     return [{"images": np.array([value, 0], np.uint8)} for value in values]
 
 
-def ask(batcher: Batcher, *values: int, outputs: Sequence[str] = ("same",), within: float = math.inf) -> asyncio.Task:
-    deadline = asyncio.get_running_loop().time() + within
-    return asyncio.create_task(batcher.infer(items(*values), outputs, deadline))
+def ask(
+    batcher: Batcher, *values: int, outputs: Sequence[str] = ("same",), within: float = math.inf, **context: object
+) -> asyncio.Task:
+    """A caller who asks now, and waits so many seconds."""
+    deadline = Deadline.never() if within == math.inf else Deadline.after(within * 1000)
+
+    async def asking() -> InferenceResult:
+        async with deadline.limit():
+            return await batcher.infer(items(*values), outputs, RequestContext(deadline=deadline, **context))
+
+    return asyncio.create_task(asking())
 
 
 async def settle() -> None:

@@ -49,13 +49,14 @@ class SquareParser:
     """A pipeline without networks: the middle of every picture is a face. What it was asked is kept."""
 
     def __init__(self):
-        self.asked = []
+        self.asked, self.contexts = [], []
         self.before = None
         self.cancelled = asyncio.Event()
         self.started = asyncio.Event()
 
-    async def parse(self, data, options, caller=""):
+    async def parse(self, data, options, context=None):
         self.asked.append(options)
+        self.contexts.append(context)
         self.started.set()
         try:
             if self.before is not None:
@@ -125,12 +126,11 @@ async def serving(port):
             metrics=metrics,
             admission=Admission(Capacity.of(settings), None, metrics),
             tls=None,
-            draining=False,
             healthy=True,
         )
 
         async def ready():
-            return built.healthy and not built.draining
+            return built.healthy and not built.admission.draining
 
         built.ready = ready
         built.server = await start_grpc(built)

@@ -50,7 +50,7 @@ class Network:
         self.confidence = np.full((SIZE, SIZE), 240, np.uint8)
         self.asked: list[tuple[str, ...]] = []
 
-    async def infer(self, items, outputs, deadline=0.0) -> InferenceResult:
+    async def infer(self, items, outputs, context) -> InferenceResult:
         self.asked.append(tuple(outputs))
         small = self.labels[::2, ::2]
         logits = np.where(np.arange(len(TAXONOMY))[:, None, None] == small, 8.0, -2.0).astype(np.float32)
@@ -64,7 +64,7 @@ class Eyes:
     def __init__(self, *faces: Detection) -> None:
         self.faces, self.asked = list(faces), 0
 
-    async def find(self, picture, max_faces=None, deadline=None) -> list[Detection]:
+    async def find(self, picture, max_faces=None, context=None) -> list[Detection]:
         self.asked += 1
         return self.faces
 
@@ -89,23 +89,21 @@ def known_gateway(**chosen: object) -> Iterator[SimpleNamespace]:
 
         settings = Settings(**chosen)
         network, eyes, careful = Network(), Eyes(FACE), Eyes(FACE)
-        limits = Limits(
-            settings.max_pixels, MAX_FACES, 30_000, 10**8, settings.max_alpha_bytes, settings.max_pixels_in_flight
-        )
+        limits = Limits(settings.max_pixels, MAX_FACES, 10**8, settings.max_alpha_bytes, settings.max_pixels_in_flight)
         model_router = ModelRouter(RoutingTable({"segm": Segmenter(CARD, network)}, "segm", eyes, careful))
         parser, metrics = FaceParser(model_router, limits, pool), Metrics()
         yield SimpleNamespace(
             settings=settings,
             parser=parser,
             parse_service=SimpleNamespace(
-                answer=lambda asking: ParseService(parser, pool, settings, metrics).answer(asking)
+                answer=lambda *asked: ParseService(parser, pool, settings, metrics).answer(*asked),
+                deadline=lambda options: ParseService(parser, pool, settings, metrics).deadline(options),
             ),
             admission=Admission(Capacity.of(settings), None, metrics),
             rollout=SimpleNamespace(
                 model_router=model_router, served=(ServedVersion(CARD),), refused=(), unvalidated=frozenset()
             ),
             metrics=metrics,
-            draining=False,
             run=work,
             ready=ready,
             network=network,

@@ -12,12 +12,15 @@ from fpan.contract import FaceClass, Taxonomy
 from fpan.contract.card import ANY
 from fpan.registry import FolderStore, Registry
 from fpan.serve import app as opening
+from fpan.serve.api.context import RequestContext
+from fpan.serve.api.deadline import Deadline
 from fpan.serve.api.errors import GatewayError
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.app import Gateway, open_gateway
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.rollout import monitor as watch
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.traces import NO_TRACE
 from PIL import Image
 
 from tests.support.networks import SIZE, convolutions, echo, publish
@@ -63,7 +66,7 @@ class Faulty:
         self.holds: dict[int, asyncio.Event] = {}
         self.asked: list[int] = []
 
-    async def infer(self, model, version, inputs, outputs, timeout_s):
+    async def infer(self, model, version, inputs, outputs, timeout_s, trace=NO_TRACE):
         if model == NAME:
             self.asked.append(version)
             await asyncio.sleep(self.delays_s.get(version, 0))
@@ -71,7 +74,7 @@ class Faulty:
                 await self.holds[version].wait()
             if version in self.errors:
                 raise self.errors[version]
-        return await self.backend.infer(model, version, inputs, outputs, timeout_s)
+        return await self.backend.infer(model, version, inputs, outputs, timeout_s, trace)
 
     def __getattr__(self, name: str):
         return getattr(self.backend, name)
@@ -111,8 +114,12 @@ def picture(seed: int = 0) -> bytes:
 PICTURE = picture()
 
 
-async def ask(gateway: Gateway, caller: str = "", model: str = "") -> Parsed:
-    return await gateway.parser.parse(PICTURE, ParseOptions(faces="full", model=model), caller)
+async def ask(gateway: Gateway, caller: str = "", model: str = "", *, background: bool = False) -> Parsed:
+    context = RequestContext(
+        deadline=Deadline.after(gateway.settings.deadline_ms), caller=caller, background=background
+    )
+    async with context.deadline.limit():
+        return await gateway.parser.parse(PICTURE, ParseOptions(faces="full", model=model), context)
 
 
 async def until(happened: Callable[[], bool]) -> None:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,14 +17,13 @@ from fpan.serve.admission.admission import Admission, Capacity
 from fpan.serve.admission.keys import open_keys
 from fpan.serve.admission.rate_limits import RateLimiter
 from fpan.serve.admission.tls import Tls, open_tls
-from fpan.serve.api.batch import ServiceParse
+from fpan.serve.api.context import RequestContext
 from fpan.serve.cache import AnswerCache, AnswerKeys, AnswerStore
 from fpan.serve.cache.circuit_breaker import GuardedRedis, open_redis
 from fpan.serve.cache.secret import Secret
 from fpan.serve.fetch.fetcher import Fetcher
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.backends.choose import open_backend
-from fpan.serve.inference.scheduling import Turn
 from fpan.serve.jobs.service import JobService, open_jobs
 from fpan.serve.jobs.webhook import ClientFactory
 from fpan.serve.pipeline.parser import FaceParser, Limits
@@ -33,7 +32,7 @@ from fpan.serve.rollout.model_pool import ModelPool
 from fpan.serve.rollout.monitor import Monitor
 from fpan.serve.rollout.repository import WatchedRepository
 from fpan.serve.rollout.shadow import Shadow
-from fpan.serve.service import ParseService
+from fpan.serve.service import ParseService, ServiceParse
 from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 
@@ -46,7 +45,7 @@ class _Runner(Protocol):
 
 @dataclass
 class Gateway:
-    """Everything that transports need. ``draining`` is set once it takes nothing new."""
+    """Everything that transports need."""
 
     settings: Settings
     parser: FaceParser
@@ -66,18 +65,17 @@ class Gateway:
     """The certificate of both ports; None where they speak plainly."""
     jobs: JobService | None = None
     """Takes jobs; None where they are switched off."""
-    draining: bool = field(default=False)
 
     def drain(self) -> None:
         """Takes nothing new from now on, and forgets what nobody waits for."""
-        self.draining = True
+        self.admission.draining = True
         self.shadow.stop()
         if self.jobs is not None:
             self.jobs.drain()
 
     async def ready(self) -> bool:
         """Whether every model answers and nothing is being shut down."""
-        if self.draining:
+        if self.admission.draining:
             return False
         answers = await asyncio.gather(*(self.backend.ready(*each.version) for each in self.rollout.served))
         return all(answers)
@@ -115,7 +113,6 @@ async def open_gateway(settings: Settings, hooks: ClientFactory | None = None) -
         bounds = Limits(
             settings.max_pixels,
             settings.max_faces,
-            settings.deadline_ms,
             settings.max_face_pixels,
             settings.max_alpha_bytes,
             settings.max_pixels_in_flight,
@@ -144,9 +141,8 @@ async def open_gateway(settings: Settings, hooks: ClientFactory | None = None) -
 
         def background(job: str) -> ServiceParse:
             # Whose it is, its worker does not know: what it has in common with others it alone finds again.
-            return ServiceParse(
-                parse_service, settings.max_body_bytes, Turn(job, background=True), account=f"job {job}"
-            )
+            context = RequestContext(account=f"job {job}", background=True, group=job)
+            return ServiceParse(parse_service, settings.max_body_bytes, context)
 
         job_service = open_jobs(settings, metrics.jobs, background, settings.job_workers, hooks)
         jobs = await stack.enter_async_context(job_service)

@@ -126,6 +126,17 @@ async def test_each_has_a_deadline_of_its_own(tmp_path, monkeypatch, redis):
         assert not any(task.done() for task in patient)
         hold.set()
         assert all([(await task).status_code == 200 for task in patient])
+        assert gateway.backend.asked == [1]  # the work of who has left went on for the others
+
+
+async def test_all_who_ask_the_same_are_told_alike_that_no_place_became_free(tmp_path, monkeypatch, redis):
+    repository(tmp_path / "models", 1)
+    async with opened(monkeypatch, tmp_path / "models", redis) as (gateway, client):
+        with await gateway.parser._budget.take(10**12):  # all memory for pictures
+            url = "/v1/parse?faces=full&deadline_ms=150"
+            answers = await asyncio.gather(*(client.post(url, content=PICTURE) for _ in range(3)))
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert all(answer.headers["retry-after"] for answer in answers)
 
 
 async def test_a_redis_that_is_killed_is_done_without_until_it_comes_back(tmp_path, monkeypatch, redis, caplog):

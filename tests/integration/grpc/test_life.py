@@ -48,13 +48,13 @@ async def test_deadline_of_the_call_reaches_the_pipeline_and_ends_the_work(stub,
     gateway.parser.before = asyncio.Event().wait
     error = await refused(stub.Parse(pb.ParseRequest(image=png()), timeout=0.5))
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert 0 < gateway.parser.asked[0].deadline_ms <= 500
+    assert gateway.parser.contexts[0].deadline.allowed_ms <= 500
     await asyncio.wait_for(gateway.parser.cancelled.wait(), 5)
 
 
 async def test_a_deadline_far_away_is_cut_to_what_http_may_ask_for(stub, gateway):
     await stub.Parse(pb.ParseRequest(image=png()), timeout=24 * 3600)
-    assert gateway.parser.asked[0].deadline_ms == MAX_DEADLINE_MS
+    assert gateway.parser.contexts[0].deadline.allowed_ms == MAX_DEADLINE_MS
 
 
 async def test_big_pictures_pass_up_to_the_limit_and_not_beyond(stub, gateway):
@@ -144,7 +144,7 @@ async def test_drain_cancels_what_runs_beyond_the_grace(stub, gateway, server):
 
 
 async def test_a_draining_gateway_refuses_calls_before_the_server_stops(stub, gateway):
-    gateway.draining = True
+    gateway.admission.draining = True
     error = await refused(stub.Parse(pb.ParseRequest(image=png())))
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert error_info(error)[1] is not None

@@ -22,7 +22,7 @@ from fpan.serve.inference.backends.runtime import RuntimeName
 from fpan.serve.inference.backends.triton import TritonBackend
 from fpan.serve.inference.batcher import Batcher, BatchLimits
 from fpan.serve.settings import Settings
-from fpan.serve.telemetry.traces import read_trace, tracing
+from fpan.serve.telemetry.traces import read_trace
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -79,8 +79,8 @@ async def test_its_start_up_line_says_what_computes(backend: EmbeddedBackend, op
 
 async def test_it_takes_requests_that_belong_to_a_trace_although_it_traces_nothing(backend: EmbeddedBackend) -> None:
     images = pictures(1)
-    with tracing(read_trace(["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"], ["vendor=1"])):
-        arrays = await backend.infer("echo", 1, {"images": images}, ["labels"], 20.0)
+    trace = read_trace(["00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"], ["vendor=1"])
+    arrays = await backend.infer("echo", 1, {"images": images}, ["labels"], 20.0, trace)
     np.testing.assert_array_equal(arrays["labels"], echoed(images)["labels"])
 
 

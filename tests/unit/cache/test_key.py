@@ -3,8 +3,10 @@
 import dataclasses
 
 import pytest
+from fpan.serve.api.context import RequestContext
 from fpan.serve.api.errors import NotFound
 from fpan.serve.api.options import DIRECT_OUTPUTS, OUTPUTS, ParseOptions
+from fpan.serve.api.parse import ParseRequest, ResponseEncoder
 from fpan.serve.cache import AnswerKeys
 from fpan.serve.cache import key as keys
 from fpan.serve.cache.secret import Secret
@@ -14,7 +16,6 @@ from fpan.serve.pipeline.encode.json_answer import json_answer
 from fpan.serve.pipeline.parser import Limits
 from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segmenter, TrafficSplit
 from fpan.serve.pipeline.types import CropFrame, Photo
-from fpan.serve.service import ParseRequest, ResponseEncoder
 from fpan.serve.settings import Settings
 from fpan.serve.transports.grpc.convert import write_response
 
@@ -63,8 +64,9 @@ async def name(
     account: str = "",
 ) -> bytes:
     made = AnswerKeys(Secret(settings), settings, ModelRouter(now or routing_table()))
-    asking = ParseRequest(data, options, ResponseEncoder(kind, encode), caller, account=account)
-    return made.name(await made.digest(data), asking, made.answering(asking))
+    asking, context = ParseRequest(data, options, ResponseEncoder(kind, encode)), RequestContext("1", caller=caller)
+    context = dataclasses.replace(context, account=account)
+    return made.name(await made.digest(data), asking, context, made.answering(asking, context))
 
 
 def changed(**settings: object) -> Settings:
@@ -86,7 +88,7 @@ async def test_boxes_and_faces_auto_have_names_of_their_own():
 
 
 async def test_every_rule_that_the_operator_sets_is_in_the_name():
-    rules = {f.name for kind in (EncodeRules, Limits) for f in dataclasses.fields(kind)} - {"deadline_ms"}
+    rules = {f.name for kind in (EncodeRules, Limits) for f in dataclasses.fields(kind)}
     plain = await name()
     for setting in (*rules, "detector_threshold", "redact_detector_threshold"):
         assert await name(settings=changed(**{setting: getattr(SETTINGS, setting) / 2})) != plain, setting

@@ -4,8 +4,11 @@ import asyncio
 import gc
 
 import pytest
-from fpan.serve.api.errors import DeadlineExceeded, Impossible
+from fpan.serve.api.deadline import Deadline
+from fpan.serve.api.errors import DeadlineExceeded, Impossible, Unavailable
 from fpan.serve.cache import SingleFlight
+
+from tests.support.batching import settle
 
 
 class Work:
@@ -18,7 +21,7 @@ class Work:
         self.go, self.go_on_keeping = asyncio.Event(), asyncio.Event()
         self.go_on_keeping.set()
 
-    async def make(self) -> str:
+    async def make(self, deadline: Deadline) -> str:
         self.begun += 1
         try:
             await self.go.wait()
@@ -36,7 +39,7 @@ class Work:
 
 @pytest.fixture
 async def flights():
-    made: SingleFlight[str, str] = SingleFlight(DeadlineExceeded)
+    made: SingleFlight[str, str] = SingleFlight()
     yield made
     await made.close()
     assert not made._flights
@@ -44,7 +47,9 @@ async def flights():
 
 async def asked(flights: SingleFlight[str, str], work: Work, count: int, name: str = "a") -> list[asyncio.Task]:
     """That many who wait."""
-    tasks = [asyncio.create_task(flights.join(name, work.make, work.keep)) for _ in range(count)]
+    tasks = [
+        asyncio.create_task(flights.join(name, work.make, work.keep, Deadline.after(10_000))) for _ in range(count)
+    ]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     return tasks
@@ -96,28 +101,57 @@ async def test_an_error_is_told_to_all(flights):
     assert (work.begun, work.kept) == (1, [])
 
 
-async def test_the_deadline_of_who_began_is_no_one_elses(flights):
-    work = Work(DeadlineExceeded("mine"))
-    tasks = await asked(flights, work, 4)
+async def test_the_work_has_the_latest_deadline_of_those_who_wait(flights):
+    work, seen = Work(), []
+
+    async def make(deadline: Deadline) -> str:
+        seen.append(deadline)
+        return await work.make(deadline)
+
+    soon, later, between = (Deadline.after(ms) for ms in (1000, 30_000, 5000))
+    tasks = [asyncio.create_task(flights.join("a", make, work.keep, each)) for each in (soon, later, between)]
+    await settle()
+    [shared] = seen
+    assert (shared.expires_at, shared.allowed_ms) == (later.expires_at, later.allowed_ms)
+    assert soon.expires_at < between.expires_at < later.expires_at  # each still has its own
     work.go.set()
-    mine, *theirs = await asyncio.gather(*tasks, return_exceptions=True)
-    assert isinstance(mine, DeadlineExceeded)
-    assert theirs == [("answer", True), ("answer", False), ("answer", False)]
-    assert work.begun == 2  # once for all the others
+    await asyncio.gather(*tasks)
+    assert work.begun == 1
+
+
+async def test_all_who_wait_for_the_same_work_are_told_alike_why_it_took_too_long(flights):
+    work = Work()
+
+    async def queued(deadline: Deadline) -> str:
+        with deadline.queueing():
+            return await work.make(deadline)
+
+    async def asking(milliseconds: int) -> object:
+        deadline = Deadline.after(milliseconds)
+        async with deadline.limit():
+            return await flights.join("a", queued, work.keep, deadline)
+
+    told = await asyncio.gather(*(asking(ms) for ms in (20, 20, 40)), return_exceptions=True)
+    assert [type(error) for error in told] == [Unavailable] * 3
+    assert all(error.retry_after_s for error in told)
+    assert [str(error).split(" ms")[0] for error in told] == ["no place became free within 20"] * 2 + [
+        "no place became free within 40"
+    ]
+    assert (work.begun, work.cancelled) == (1, 1)
 
 
 async def test_nobody_waits_until_it_is_kept_and_who_comes_meanwhile_shares(flights):
     work = Work()
     work.go.set()
     work.go_on_keeping.clear()
-    assert await flights.join("a", work.make, work.keep) == ("answer", True)
+    assert await flights.join("a", work.make, work.keep, Deadline.never()) == ("answer", True)
     assert work.kept == []
-    assert await flights.join("a", work.make, work.keep) == ("answer", False)
+    assert await flights.join("a", work.make, work.keep, Deadline.never()) == ("answer", False)
     work.go_on_keeping.set()
     while not work.kept:
         await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert await flights.join("a", work.make, work.keep) == ("answer", True)
+    assert await flights.join("a", work.make, work.keep, Deadline.never()) == ("answer", True)
 
 
 async def test_what_cannot_be_kept_for_a_fault_of_ours_is_logged_and_was_answered(flights, caplog):
@@ -126,7 +160,7 @@ async def test_what_cannot_be_kept_for_a_fault_of_ours_is_logged_and_was_answere
 
     work = Work()
     work.go.set()
-    assert await flights.join("a", work.make, fails) == ("answer", True)
+    assert await flights.join("a", work.make, fails, Deadline.never()) == ("answer", True)
     await asyncio.sleep(0)
     [record] = caplog.records
     assert "a fault" in str(record.exc_info[1])
@@ -135,7 +169,7 @@ async def test_what_cannot_be_kept_for_a_fault_of_ours_is_logged_and_was_answere
 async def test_an_error_that_nobody_is_left_for_is_not_logged(flights, caplog):
     begun = asyncio.Event()
 
-    async def too_late() -> str:
+    async def too_late(deadline: Deadline) -> str:
         begun.set()
         try:
             await asyncio.Event().wait()
@@ -143,7 +177,7 @@ async def test_an_error_that_nobody_is_left_for_is_not_logged(flights, caplog):
             raise DeadlineExceeded("at the very moment when the last one left") from None
         raise AssertionError
 
-    asking = asyncio.create_task(flights.join("question", too_late, Work().keep))
+    asking = asyncio.create_task(flights.join("question", too_late, Work().keep, Deadline.never()))
     await begun.wait()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)

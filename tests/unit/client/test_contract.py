@@ -56,7 +56,7 @@ class Parser:
         self.asked = None
         self.fails = None
 
-    async def parse(self, data, options, caller=""):
+    async def parse(self, data, options, context=None):
         self.asked = (data, options)
         if self.fails:
             raise self.fails
@@ -77,7 +77,7 @@ class Parser:
 @pytest.fixture
 def gateway():
     async def ready():
-        return not built.draining
+        return not built.admission.draining
 
     settings, parser, metrics = Settings(), Parser(), Metrics()
     pool = ThreadPoolExecutor(1)
@@ -94,7 +94,6 @@ def gateway():
         ),
         metrics=metrics,
         admission=Admission(Capacity.of(settings), None, metrics),
-        draining=False,
         ready=ready,
     )
     yield built
@@ -159,7 +158,7 @@ async def test_models_are_told(client):
 
 async def test_health_is_told_while_the_gateway_drains(client, gateway):
     assert (await client.health()).ready
-    gateway.draining = True
+    gateway.admission.draining = True
     health = await client.health()
     assert (health.live, health.ready, health.detail) == (True, False, "not ready")
 

@@ -50,7 +50,7 @@ class Parser:
         self.before = None
         self.started, self.cancelled = asyncio.Event(), asyncio.Event()
 
-    async def parse(self, data, options, caller=""):
+    async def parse(self, data, options, context=None):
         self.started.set()
         try:
             if self.before:
@@ -75,7 +75,6 @@ async def gateway():
             rollout=SimpleNamespace(served=(ServedVersion(CARD),), refused=(), unvalidated=frozenset()),
             metrics=metrics,
             admission=Admission(Capacity.of(settings), None, metrics),
-            draining=False,
             pool=pool,
         )
 

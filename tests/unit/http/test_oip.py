@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from fpan.serve.api.errors import DeadlineExceeded, GatewayError, Unavailable
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.traces import NO_TRACE
 from fpan.serve.transports.http.oip.routes import HEADER_LENGTH
 from pydantic import ValidationError
 
@@ -69,7 +70,7 @@ async def test_health_and_metadata(client):
 
 
 async def test_a_gateway_that_drains_is_live_and_not_ready(client):
-    client.gateway.draining = True
+    client.gateway.admission.draining = True
     assert (await client.get("/v2/health/live")).status_code == 200
     for path in ("/v2/health/ready", f"/v2/models/{NAME}/ready"):
         answer = await client.get(path)
@@ -145,7 +146,7 @@ async def test_faults_of_ours_are_not_shown(client):
 async def test_the_requests_own_timeout_counts(client, monkeypatch):
     given = []
 
-    async def infer(model, version, inputs, outputs, timeout_s):
+    async def infer(model, version, inputs, outputs, timeout_s, trace=NO_TRACE):
         given.append(timeout_s)
         return await client.gateway.backend.backend.infer(model, version, inputs, outputs, timeout_s)
 
@@ -160,7 +161,7 @@ async def test_the_requests_own_timeout_counts(client, monkeypatch):
 async def test_no_set_of_outputs_has_the_network_compiled_anew(client, monkeypatch):
     given = []
 
-    async def infer(model, version, inputs, outputs, timeout_s):
+    async def infer(model, version, inputs, outputs, timeout_s, trace=NO_TRACE):
         given.append({*outputs})
         return await client.gateway.backend.backend.infer(model, version, inputs, outputs, timeout_s)
 

@@ -7,11 +7,9 @@ import pytest
 from fpan.serve.api.context import is_background
 from fpan.serve.api.errors import Overloaded
 from fpan.serve.inference.batcher import Batcher, BatchLimits
-from fpan.serve.inference.scheduling import Turn, taking
 
 from tests.support.batching import CARD, LONG_S, Gated, ask, got, settle
 
-BACKGROUND = Turn(background=True)
 Start = Callable[..., Batcher]
 
 
@@ -34,11 +32,6 @@ async def start(backend: Gated) -> AsyncIterator[Start]:
         await batcher.close()
 
 
-def ask_as(turn: Turn, batcher: Batcher, *values: int) -> asyncio.Task:
-    with taking(turn):
-        return ask(batcher, *values)
-
-
 async def step(backend: Gated) -> None:
     """Lets one batch end."""
     backend.gate.set()
@@ -50,8 +43,8 @@ async def test_a_hundred_pictures_of_one_request_take_one_turn(start: Start, bac
     batcher = start(max_batch=2)
     held = ask(batcher, 0)
     await settle()
-    many = Turn(group=object())
-    calls = [ask_as(many, batcher, value) for value in range(100, 200)]
+    many = object()
+    calls = [ask(batcher, value, group=many) for value in range(100, 200)]
     await settle()
     single = ask(batcher, 1)
     await settle()
@@ -66,8 +59,8 @@ async def test_within_a_group_its_calls_take_turns(start: Start, backend: Gated)
     batcher = start(max_batch=4)
     ask(batcher, 0)
     await settle()
-    group = Turn(group="a request")
-    calls = [ask_as(group, batcher, 10, 11, 12), ask_as(group, batcher, 20)]
+    group = "a request"
+    calls = [ask(batcher, 10, 11, 12, group=group), ask(batcher, 20, group=group)]
     await settle()
     backend.gate.set()
     assert [got(answer) for answer in await asyncio.gather(*calls)] == [[10, 11, 12], [20]]
@@ -78,8 +71,8 @@ async def test_a_group_that_lost_a_call_goes_on_with_the_others(start: Start, ba
     batcher = start(max_batch=1)
     ask(batcher, 0)
     await settle()
-    group = Turn(group="a request")
-    first, second = ask_as(group, batcher, 1), ask_as(group, batcher, 2)
+    group = "a request"
+    first, second = ask(batcher, 1, group=group), ask(batcher, 2, group=group)
     await settle()
     first.cancel()
     await settle()
@@ -92,7 +85,7 @@ async def test_background_work_goes_out_when_nothing_else_waits(start: Start, ba
     batcher = start(max_batch=2, background_batch=2)
     held = ask(batcher, 0)
     await settle()
-    behind = ask_as(BACKGROUND, batcher, 90, 91, 92)
+    behind = ask(batcher, 90, 91, 92, background=True)
     front = [ask(batcher, value) for value in (1, 2, 3)]
     await settle()
     for _ in range(3):
@@ -110,7 +103,7 @@ async def test_background_work_goes_out_when_nothing_else_waits(start: Start, ba
 async def test_a_batch_of_background_work_is_small(start: Start, backend: Gated) -> None:
     batcher = start(max_batch=8, background_batch=3)
     backend.gate.set()
-    assert got(await ask_as(BACKGROUND, batcher, *range(7))) == list(range(7))
+    assert got(await ask(batcher, *range(7), background=True)) == list(range(7))
     assert [len(batch) for batch in backend.batches] == [3, 3, 1]
 
 
@@ -118,7 +111,7 @@ async def test_background_work_does_not_starve(start: Start, backend: Gated) -> 
     batcher = start(max_batch=2, background_wait_s=0.05)
     ask(batcher, 0)
     await settle()
-    behind = ask_as(BACKGROUND, batcher, 90, 91)
+    behind = ask(batcher, 90, 91, background=True)
     front = [ask(batcher, value) for value in range(1, 9)]
     await settle()
     await step(backend)
@@ -137,7 +130,7 @@ async def test_background_work_does_not_starve(start: Start, backend: Gated) -> 
 async def test_background_work_waits_a_moment_for_whoever_is_about_to_ask_again(start: Start, backend: Gated) -> None:
     batcher = start(max_batch=1, background_pause_s=0.05)
     first = ask(batcher, 1)
-    behind = ask_as(BACKGROUND, batcher, 90)
+    behind = ask(batcher, 90, background=True)
     await settle()
     backend.gate.set()
     await first
@@ -150,7 +143,7 @@ async def test_that_moment_is_no_way_to_starve_it(start: Start, backend: Gated) 
     batcher = start(max_batch=1, background_pause_s=LONG_S, background_wait_s=0.05)
     backend.gate.set()
     await ask(batcher, 1)
-    behind = ask_as(BACKGROUND, batcher, 90)
+    behind = ask(batcher, 90, background=True)
     while not behind.done():
         await ask(batcher, 1)
         await asyncio.sleep(0.005)
@@ -159,7 +152,7 @@ async def test_that_moment_is_no_way_to_starve_it(start: Start, backend: Gated) 
 
 async def test_background_work_leaves_a_slot_for_others(start: Start, backend: Gated) -> None:
     batcher = start(max_batch=1, in_flight=2, background_batch=1)
-    behind = [ask_as(BACKGROUND, batcher, value) for value in (90, 91)]
+    behind = [ask(batcher, value, background=True) for value in (90, 91)]
     await settle()
     assert backend.batches == [[90]]
     front = ask(batcher, 1)
@@ -173,10 +166,10 @@ async def test_background_work_takes_no_place_in_the_queue_of_others(start: Star
     batcher = start(max_queue=2)
     ask(batcher, 0)
     await settle()
-    behind = ask_as(BACKGROUND, batcher, 90, 91)
+    behind = ask(batcher, 90, 91, background=True)
     await settle()
     with pytest.raises(Overloaded):
-        await ask_as(BACKGROUND, batcher, 92)
+        await ask(batcher, 92, background=True)
     front = ask(batcher, 1, 2)
     await settle()
     backend.gate.set()

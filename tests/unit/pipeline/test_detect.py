@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from fpan.contract import ModelRepository
+from fpan.serve.api.context import RequestContext
 from fpan.serve.api.errors import Unavailable
 from fpan.serve.pipeline.detect.candidates import Candidates
 from fpan.serve.pipeline.detect.detector import LAST_LOOKS, FaceDetector
@@ -37,7 +38,7 @@ class Network:
         self.shapes: list[tuple[int, ...]] = []
         self.items: list[dict[str, np.ndarray]] = []
 
-    async def infer(self, items, outputs, deadline=0.0) -> "Network":
+    async def infer(self, items, outputs, context=None) -> "Network":
         await asyncio.sleep(0)
         self.views += len(items)
         self.shapes += [item["image"].shape[:2] for item in items]
@@ -148,23 +149,23 @@ async def test_nothing_passes_a_threshold_of_one(network, pool, astronaut):
 
 async def test_a_network_that_is_down_is_told(pool, astronaut):
     class Down:
-        async def infer(self, items, outputs, deadline=0.0):
+        async def infer(self, items, outputs, context=None):
             raise Unavailable("the backend is down")
 
     with pytest.raises(Unavailable):
         await FaceDetector(CARD, Down(), pool, THRESHOLD).find(astronaut)
 
 
-async def test_the_deadline_reaches_the_network(network, pool, astronaut):
-    deadlines = []
+async def test_what_the_request_carries_reaches_the_network(network, pool, astronaut):
+    contexts, context = [], RequestContext("r-1")
 
     class Notes:
-        async def infer(self, items, outputs, deadline=0.0):
-            deadlines.append(deadline)
+        async def infer(self, items, outputs, context=None):
+            contexts.append(context)
             return await network.infer(items, outputs)
 
-    await FaceDetector(CARD, Notes(), pool, THRESHOLD).find(astronaut, deadline=77.0)
-    assert deadlines == [77.0] * (2 + LAST_LOOKS)
+    await FaceDetector(CARD, Notes(), pool, THRESHOLD).find(astronaut, None, context)
+    assert contexts == [context] * (2 + LAST_LOOKS)
 
 
 async def test_candidates_are_read_and_merged_off_the_event_loop(detector, astronaut, monkeypatch):

@@ -4,12 +4,13 @@ import asyncio
 import random
 
 import pytest
-from fpan.serve.api.errors import DeadlineExceeded, Impossible
+from fpan.serve.api.errors import Impossible, Unavailable
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.pipeline.memory_budget import MemoryBudget
 from fpan.serve.settings import Settings
 from pydantic import ValidationError
 
+from tests.support.contexts import parse_within
 from tests.support.known_face import file_of, known_gateway, photo
 
 
@@ -123,8 +124,8 @@ async def test_a_picture_without_room_waits_and_holds_its_room_until_it_is_encod
     with known_gateway(max_pixels=pixels, max_pixels_in_flight=pixels) as gateway:
         first = await gateway.parser.parse(file_of(photo()), ParseOptions())
         second = asyncio.create_task(gateway.parser.parse(file_of(photo()), ParseOptions()))
-        with pytest.raises(DeadlineExceeded):
-            await gateway.parser.parse(file_of(photo()), ParseOptions(deadline_ms=150))
+        with pytest.raises(Unavailable, match="150 ms"):
+            await parse_within(gateway.parser, file_of(photo()), ParseOptions(deadline_ms=150))
         assert not second.done()
         with first.held:
             pass
@@ -137,8 +138,8 @@ async def test_a_picture_that_cannot_be_parsed_leaves_its_room():
     with known_gateway(max_pixels=pixels, max_pixels_in_flight=pixels) as gateway:
         for _ in range(2):
             with pytest.raises(Impossible, match="truncated"):
-                await gateway.parser.parse(file_of(photo())[:-40], ParseOptions(deadline_ms=5000))
-        with (await gateway.parser.parse(file_of(photo()), ParseOptions(deadline_ms=5000))).held:
+                await parse_within(gateway.parser, file_of(photo())[:-40], ParseOptions(deadline_ms=5000))
+        with (await parse_within(gateway.parser, file_of(photo()), ParseOptions(deadline_ms=5000))).held:
             pass
 
 

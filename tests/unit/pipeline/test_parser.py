@@ -18,6 +18,7 @@ from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segme
 from fpan.serve.pipeline.types import Detection
 from PIL import Image
 
+from tests.support.contexts import parse_within
 from tests.support.service import ROOT
 
 REPOSITORY = ModelRepository(ROOT / "model_repository")
@@ -36,7 +37,7 @@ class Network:
         self.asked: list[str] = []
         self.cancelled = False
 
-    async def infer(self, items, outputs, deadline=0.0) -> InferenceResult:
+    async def infer(self, items, outputs, context) -> InferenceResult:
         kind = outputs[-1]
         self.asked.append(kind)
         await asyncio.sleep(0)
@@ -61,7 +62,7 @@ class Eyes:
         self.faces = list(faces)
         self.asked = 0
 
-    async def find(self, picture, max_faces=None, deadline=None) -> list[Detection]:
+    async def find(self, picture, max_faces=None, context=None) -> list[Detection]:
         self.asked += 1
         return self.faces
 
@@ -85,7 +86,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture
 def make(pool):
     def parser(network: Network, eyes: Eyes, max_face_pixels: int = 10**9) -> FaceParser:
-        limits = Limits(64_000_000, 100, 30_000, max_face_pixels, 2**24, 64_000_000)
+        limits = Limits(64_000_000, 100, max_face_pixels, 2**24, 64_000_000)
         segmenter = Segmenter(CARD, network)
         named = {"segm": segmenter, f"segm:{CARD.version}": segmenter}
         return FaceParser(ModelRouter(RoutingTable(named, "segm", eyes, eyes)), limits, pool)
@@ -114,7 +115,7 @@ async def test_pasting_ends_soon_after_the_deadline(make, pool, monkeypatch):
     monkeypatch.setattr(paste, "paste_probabilities", slow)
     options = ParseOptions(faces=((0.0, 0.0, 900.0, 900.0),) * 30, deadline_ms=1500)
     with pytest.raises(DeadlineExceeded, match="1500 ms"):
-        await make(Network(), Eyes()).parse(picture(900, 900), options)
+        await parse_within(make(Network(), Eyes()), picture(900, 900), options)
     began = time.perf_counter()
     pool.submit(int).result()
     assert time.perf_counter() - began < 1

@@ -16,6 +16,7 @@ from fpan.serve.app import Gateway, open_gateway
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.rollout import controller as rollout
 from fpan.serve.rollout.validation import ValidationFailed, validate
+from fpan.serve.telemetry.traces import NO_TRACE
 
 from tests.support.networks import pictures, publish_saying
 from tests.support.rollouts import answering, chosen, loaded, promote, rollback, said, three_versions, until
@@ -57,7 +58,7 @@ async def test_versions_in_int8_and_bf16_may_round_as_other_runtimes_do_not(
     card = card.model_copy(update={"files": {**card.files, GOLDEN_FILE: "0" * 64}})
 
     class Backend:
-        async def infer(self, name, version, inputs, outputs, timeout_s):
+        async def infer(self, name, version, inputs, outputs, timeout_s, trace=NO_TRACE):
             labels = np.ones(inputs["images"].shape[:3], np.uint8)
             labels[:, : round((1 - right) * 10 * labels.shape[1]), : labels.shape[2] // 10] = 0
             return {"labels": labels}

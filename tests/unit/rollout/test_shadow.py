@@ -5,7 +5,6 @@ import time
 
 import pytest
 from fpan.serve.api.errors import DeadlineExceeded, Unavailable
-from fpan.serve.inference.scheduling import Turn, taking
 
 from tests.support.traffic import NAME, ask, repository, sample, serving, taxonomy, until
 
@@ -44,7 +43,7 @@ async def test_how_far_another_network_agrees_is_told(registry, root, monkeypatc
     async with serving(monkeypatch, root) as gateway:
         faulty = gateway.backend
 
-        async def other(model, version, inputs, outputs, timeout_s):
+        async def other(model, version, inputs, outputs, timeout_s, trace):
             arrays = await faulty.backend.infer(model, version, inputs, outputs, timeout_s)
             if version == 2:  # a quarter of the rows says something else
                 arrays = {**arrays, "labels": arrays["labels"].copy()}
@@ -92,8 +91,7 @@ async def test_background_work_keeps_no_copy_waiting(registry, root, monkeypatch
     registry.promote(NAME, 3, "challenger", "")
     async with serving(monkeypatch, root) as gateway:
         held = gateway.backend.holds[3] = asyncio.Event()
-        with taking(Turn(background=True)):
-            job = asyncio.create_task(ask(gateway, model=f"{NAME}@challenger"))
+        job = asyncio.create_task(ask(gateway, model=f"{NAME}@challenger", background=True))
         await until(lambda: gateway.backend.asked[-1:] == [3])
         await ask(gateway)
         await until(lambda: compared(gateway) == 1)

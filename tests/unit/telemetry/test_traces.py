@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
+from fpan.serve.api.context import RequestContext
 from fpan.serve.api.errors import Unavailable
 from fpan.serve.inference.backends.triton import TritonBackend
 from fpan.serve.inference.batcher import Batcher, BatchLimits
-from fpan.serve.telemetry.traces import read_trace, trace_now, tracing
+from fpan.serve.telemetry.traces import read_trace
 from fpan.serve.transports.grpc import start_grpc
 from fpan.serve.transports.http.app import create_app
 
@@ -79,8 +80,8 @@ async def test_the_inference_server_is_told_the_trace_of_each_request(triton):
     batcher = Batcher(backend, CARD, BatchLimits())
     item = {"images": np.zeros(2, np.uint8)}
     for trace in (read_trace([PARENT], [STATE]), read_trace(["garbage"], [STATE])):
-        with tracing(trace), pytest.raises(Unavailable):
-            await batcher.infer([item], ["same"])
+        with pytest.raises(Unavailable):
+            await batcher.infer([item], ["same"], RequestContext(trace=trace))
     await batcher.close()
     await backend.close()
     assert seen == [{"traceparent": PARENT, "tracestate": STATE}, {}]
@@ -91,15 +92,14 @@ async def test_a_batch_of_several_requests_belongs_to_the_trace_of_the_first():
     inner = backend.infer
 
     async def infer(*asked):
-        seen.append(trace_now().get("traceparent"))
+        seen.append(asked[-1].get("traceparent"))
         return await inner(*asked)
 
     backend.infer = infer
     batcher = Batcher(backend, CARD, BatchLimits(wait_s=0.0))
     asking = []
     for value, parent in enumerate((PARENT, OTHER, PARENT)):
-        with tracing(read_trace([parent], [])):
-            asking.append(ask(batcher, value))
+        asking.append(ask(batcher, value, trace=read_trace([parent], [])))
         await settle()
     backend.gate.set()
     await asyncio.gather(*asking)
@@ -113,9 +113,9 @@ async def test_over_http_and_grpc_the_trace_reaches_the_networks(unused_tcp_port
         gateway.tls = None
         inner = gateway.network.infer
 
-        async def infer(*asked, **more):
-            seen.append(dict(trace_now()))
-            return await inner(*asked, **more)
+        async def infer(items, outputs, context):
+            seen.append(dict(context.trace))
+            return await inner(items, outputs, context)
 
         gateway.network.infer = infer
         told = {"traceparent": PARENT, "tracestate": STATE}

@@ -10,7 +10,7 @@ from fpan.serve.admission.caller import Caller, Credentials, caller_of
 from fpan.serve.admission.keys import KeyRing, Scope
 from fpan.serve.admission.rate_limits import RateLimiter
 from fpan.serve.api.allowance import Allowance
-from fpan.serve.api.errors import Forbidden, Overloaded, TooLarge
+from fpan.serve.api.errors import Forbidden, Overloaded, TooLarge, Unavailable
 from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 
@@ -95,6 +95,8 @@ class Admission:
         self._in_flight = metrics.in_flight
         self._rates = rates
         self._per_minute = per_minute
+        self.draining = False
+        """Whether nothing new is let in: the server is shutting down."""
         self._running: Counter[str] = Counter()
         self._of_key: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
@@ -126,6 +128,7 @@ class Admission:
         Raises:
             Unauthenticated: no key, or not one of ours.
             Forbidden: the key does not allow it.
+            Unavailable: the server is shutting down.
             Overloaded: too many requests are under way.
             RateLimited: the caller's quota is used up.
         """
@@ -133,6 +136,8 @@ class Admission:
         if not access.limited:
             yield Admitted(caller)
             return
+        if self.draining:
+            raise Unavailable("this server is shutting down")
         # First the permit, which costs nothing to refuse: whom there is no room for spends nothing of a quota.
         with self._permit(caller, access.pool, background):
             allowance = None

@@ -1,4 +1,4 @@
-"""A picture that was handed in."""
+"""Several pictures, each with its own answer or its own problem: what batches and jobs are made of."""
 
 import asyncio
 import json
@@ -9,9 +9,6 @@ from typing import Protocol
 from fpan.serve.api.errors import GatewayError, TooLarge
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.api.problem import broken, problem_of
-from fpan.serve.inference.scheduling import Turn
-from fpan.serve.pipeline.encode.json_answer import JSON, json_answer, with_request
-from fpan.serve.service import ParseRequest, ParseService, ResponseEncoder
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,6 @@ class Upload:
     """Where the picture is, in the place of its bytes."""
 
 
-_JSON = ResponseEncoder(JSON, json_answer)
 _OK = 200
 
 
@@ -44,36 +40,6 @@ class Parse(Protocol):
             GatewayError: why there is none.
         """
         ...
-
-
-class ServiceParse:
-    """A :class:`Parse` by the gateway's own parse_service."""
-
-    def __init__(
-        self, parse_service: ParseService, max_bytes: int, turn: Turn, caller: str | None = None, account: str = ""
-    ) -> None:
-        """Parses for one caller.
-
-        Args:
-            parse_service: where pictures are handed in.
-            max_bytes: largest file of a picture.
-            turn: in whose name all of them wait.
-            caller: see :class:`~fpan.serve.service.ParseRequest`.
-            account: see there.
-        """
-        self._parse_service = parse_service
-        self._max_bytes = max_bytes
-        self._turn = turn
-        self._caller = caller
-        self._account = account
-
-    async def __call__(self, picture: Upload, identity: str) -> bytes:
-        """See :class:`Parse`."""
-        check_size(picture, self._max_bytes)
-        options = read_options(picture.options)
-        asking = ParseRequest(picture.data, options, _JSON, self._caller, self._turn, self._account)
-        answered = await self._parse_service.answer(asking)
-        return with_request(answered.body, identity, answered.timing_ms)
 
 
 def check_size(picture: Upload, max_bytes: int) -> None:

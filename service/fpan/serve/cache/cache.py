@@ -1,22 +1,19 @@
 """Questions to answers: from Redis, from somebody's who asks the same now, or made."""
 
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
-from fpan.serve.api.errors import DeadlineExceeded
+from fpan.serve.api.context import RequestContext
+from fpan.serve.api.deadline import Deadline
+from fpan.serve.api.parse import CacheOutcome, EncodedAnswer, Make, ParseRequest
 from fpan.serve.cache.circuit_breaker import RedisAway
 from fpan.serve.cache.key import AnswerKeys
 from fpan.serve.cache.single_flight import SingleFlight
 from fpan.serve.cache.store import AnswerStore, Stored
-from fpan.serve.service import EncodedAnswer, ParseRequest
 from fpan.serve.telemetry.metrics import Metrics
 
-CacheOutcome = Literal["hit", "miss", "shared", "skipped", "failed"]
-"""Found; not there; shared with somebody who asked the same at the same time; never kept, because it shows the picture;
-or Redis could not be asked."""
 CACHE_STATUS: Final[dict[CacheOutcome, str]] = {
     "hit": "fpan; hit",
     "miss": "fpan; fwd=miss",
@@ -25,10 +22,6 @@ CACHE_STATUS: Final[dict[CacheOutcome, str]] = {
     "failed": "fpan; fwd=bypass; detail=unavailable",
 }
 """How ``Cache-Status`` (RFC 9211) tells it."""
-
-
-Make = Callable[[ParseRequest, Callable[[], None]], Awaitable[EncodedAnswer]]
-"""What makes answers; see :meth:`AnswerCache.answer`."""
 
 
 class _Moved(Exception):
@@ -49,28 +42,33 @@ class AnswerCache:
         self._keys = keys
         self._store = store
         self._metrics = metrics
-        self._flights: SingleFlight[tuple[bytes, bool], EncodedAnswer] = SingleFlight(DeadlineExceeded)
+        self._flights: SingleFlight[tuple[bytes, bool], EncodedAnswer] = SingleFlight()
 
-    async def answer(self, asking: ParseRequest, make: Make) -> EncodedAnswer:
+    async def answer(self, request: ParseRequest, context: RequestContext, make: Make) -> EncodedAnswer:
         """The answer to a question.
 
         Args:
-            asking: the question.
-            make: makes an answer; its work is cancelled when nobody waits for it any more. It calls what it is given
-                at the moment when it is settled which versions answer, and raises what that raises.
+            request: the question.
+            context: in whose name it is asked.
+            make: makes an answer, in the name of all who ask the same at the same time; its work is cancelled when
+                nobody waits for it any more.
 
         Raises:
             GatewayError: what ``make`` raises.
         """
         began = time.perf_counter()
-        digest = await self._keys.digest(asking.data)
+        digest = await self._keys.digest(request.data)
         while True:
-            answering = self._keys.answering(asking)
-            name = self._keys.name(digest, asking, answering)
-            flight = name, asking.turn.background  # who waits for an answer waits for no background work
-            work = partial(self._found_or_made, name, answering, asking, make, began)
+            answering = self._keys.answering(request, context)
+            name = self._keys.name(digest, request, context, answering)
+            flight = name, context.background  # who waits for an answer waits for no background work
+
+            async def work(deadline: Deadline, name: bytes = name, answering: bytes = answering) -> EncodedAnswer:
+                shared = replace(context, deadline=deadline)
+                return await self._found_or_made(name, answering, request, shared, make, began)
+
             try:
-                answered, mine = await self._flights.join(flight, work, partial(self._keep, name))
+                answered, mine = await self._flights.join(flight, work, partial(self._keep, name), context.deadline)
             except _Moved:
                 continue
             if not mine:
@@ -87,7 +85,8 @@ class AnswerCache:
         self,
         name: bytes,
         answering: bytes,
-        asking: ParseRequest,
+        request: ParseRequest,
+        context: RequestContext,
         make: Make,
         began: float,
     ) -> EncodedAnswer:
@@ -95,7 +94,7 @@ class AnswerCache:
         looked: dict[str, float] = {}
         if self._store is not None:
             outcome = "skipped"
-            if not asking.options.shows_picture:
+            if not request.options.shows_picture:
                 outcome = "miss"
                 try:
                     found = await self._store.get(name)
@@ -106,10 +105,10 @@ class AnswerCache:
                     return _answered(found, looked)
 
         def begins() -> None:
-            if self._keys.answering(asking) != answering:
+            if self._keys.answering(request, context) != answering:
                 raise _Moved
 
-        made = await make(asking, begins)
+        made = await make(context, begins)
         return replace(made, cached=outcome, timing_ms={**looked, **made.timing_ms})
 
     async def _keep(self, name: bytes, answered: EncodedAnswer) -> None:

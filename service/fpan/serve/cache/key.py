@@ -10,11 +10,12 @@ from weakref import WeakKeyDictionary
 
 import fpan
 from fpan.contract import ModelCard
+from fpan.serve.api.context import RequestContext
+from fpan.serve.api.parse import ParseRequest
 from fpan.serve.cache.secret import Secret
 from fpan.serve.pipeline.encode import EncodeRules
 from fpan.serve.pipeline.parser import Limits
 from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segmenter
-from fpan.serve.service import ParseRequest
 from fpan.serve.settings import Settings
 
 _HERE_BYTES = 256 * 1024
@@ -55,32 +56,33 @@ class AnswerKeys:
             return hmac.digest(self._pictures, data, "sha256")
         return await asyncio.to_thread(hmac.digest, self._pictures, data, "sha256")
 
-    def answering(self, asking: ParseRequest) -> bytes:
+    def answering(self, request: ParseRequest, context: RequestContext) -> bytes:
         """Who would answer this caller now, and by which rules: 32 bytes.
 
         Raises:
             NotFound: the model that is asked for is not served.
         """
         routing_table = self._model_router.now
-        segmenter = routing_table.segmenter(asking.options.model, asking.caller)
+        segmenter = routing_table.segmenter(request.options.model, context.caller)
         told = self._told.setdefault(routing_table, {})
-        if id(segmenter) not in told:  # the routing_table keeps it, so that no other gets its id
+        if id(segmenter) not in told:  # the routing table keeps it, so that no other gets its id
             told[id(segmenter)] = self._identity(segmenter, routing_table.finder)
         return told[id(segmenter)]
 
-    def name(self, digest: bytes, asking: ParseRequest, answering: bytes) -> bytes:
+    def name(self, digest: bytes, request: ParseRequest, context: RequestContext, answering: bytes) -> bytes:
         """The name of an answer, 32 bytes.
 
         Args:
             digest: of the picture, see :meth:`digest`.
-            asking: what is asked of it.
-            answering: by whom, see :meth:`answering`.
+            request: what is asked of it.
+            context: by whom.
+            answering: who answers, see :meth:`answering`.
         """
-        asked = {f.name: getattr(asking.options, f.name) for f in dataclasses.fields(asking.options)}
+        asked = {f.name: getattr(request.options, f.name) for f in dataclasses.fields(request.options)}
         question = {name: asked[name] for name in asked if name not in (*_NOT_ANSWERED, *_CHOOSES)}
         # Else whoever has a picture could tell by the time of the answer whether somebody else has sent it.
-        account = asking.account if self._is_per_account else ""
-        told = _json([asking.encoding.kind, question, account])
+        account = context.account if self._is_per_account else ""
+        told = _json([request.encoder.kind, question, account])
         return hmac.digest(self._names, digest + answering + told, "sha256")
 
     def _identity(self, segmenter: Segmenter, finder: ModelCard | None) -> bytes:

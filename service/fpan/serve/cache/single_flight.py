@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from fpan.serve.api.deadline import Deadline
+
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -14,6 +16,8 @@ _log = logging.getLogger(__name__)
 @dataclass(eq=False)
 class _Flight(Generic[T]):
     answer: "asyncio.Future[T]"
+    deadline: Deadline
+    """The latest of those who wait."""
     task: "asyncio.Task[None] | None" = None
     waiting: int = 0
 
@@ -25,33 +29,33 @@ class SingleFlight(Generic[K, T]):
     the last one leaves.
     """
 
-    def __init__(self, *own: type[Exception]) -> None:
-        """Takes the kinds of errors that concern nobody but whoever began, such as his deadline."""
-        self._own = own
+    def __init__(self) -> None:
         self._flights: dict[K, _Flight[T]] = {}
 
     async def join(
-        self, name: K, make: Callable[[], Awaitable[T]], keep: Callable[[T], Awaitable[None]]
+        self,
+        name: K,
+        make: Callable[[Deadline], Awaitable[T]],
+        keep: Callable[[T], Awaitable[None]],
+        deadline: Deadline,
     ) -> tuple[T, bool]:
         """The answer, and whether ``make`` of this very call made it.
 
         Args:
             name: calls with the same one share an answer.
-            make: makes it. What it raises is raised to all who wait, but to those who did not begin only where it is no
-                error of the one who did: they begin anew.
+            make: makes it before a deadline, which is the latest of all who wait. What it raises is raised to them all.
             keep: is given the answer once; nobody waits for it, but who comes meanwhile still shares.
+            deadline: of this call. It tells by the shared work whether that had begun when it passed.
         """
-        while True:
-            flight = self._flights.get(name)
-            began = flight is None
-            if flight is None:
-                flight = self._flights[name] = _Flight(asyncio.get_running_loop().create_future())
-                flight.task = asyncio.create_task(self._fly(name, flight, make, keep), name="answers all who ask")
-            try:
-                return await self._wait(name, flight), began
-            except self._own:
-                if began:
-                    raise
+        flight = self._flights.get(name)
+        began = flight is None
+        if flight is None:
+            answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            flight = self._flights[name] = _Flight(answer, deadline.shared())
+            flight.task = asyncio.create_task(self._fly(name, flight, make, keep), name="answers all who ask")
+        else:
+            deadline.share(flight.deadline)
+        return await self._wait(name, flight), began
 
     async def close(self) -> None:
         """Ends what still runs."""
@@ -75,12 +79,12 @@ class SingleFlight(Generic[K, T]):
         self,
         name: K,
         flight: _Flight[T],
-        make: Callable[[], Awaitable[T]],
+        make: Callable[[Deadline], Awaitable[T]],
         keep: Callable[[T], Awaitable[None]],
     ) -> None:
         try:
             try:
-                answer = await make()
+                answer = await make(flight.deadline)
             except Exception as error:
                 flight.answer.set_exception(error)
                 flight.answer.exception()  # all who wait are told; where nobody is left, asyncio would tell the log

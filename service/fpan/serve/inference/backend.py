@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fpan.contract import ModelCard
 from fpan.contract.card import Tensor
+from fpan.serve.telemetry.traces import NO_TRACE, Trace
 
 Tensors = Mapping[str, NDArray[np.generic]]
 """The inputs of one item, by name."""
@@ -33,7 +34,13 @@ class InferenceBackend(Protocol):
     """One line for people: what computes, and where."""
 
     async def infer(
-        self, model: str, version: int, inputs: Batch, outputs: Sequence[str], timeout_s: float
+        self,
+        model: str,
+        version: int,
+        inputs: Batch,
+        outputs: Sequence[str],
+        timeout_s: float,
+        trace: Trace = NO_TRACE,
     ) -> dict[str, NDArray[np.generic]]:
         """Computes the named outputs of one batch.
 
@@ -43,6 +50,7 @@ class InferenceBackend(Protocol):
             inputs: with shapes and dtypes as the card says, the same number of items each.
             outputs: names of the outputs that are wanted; no other is computed where that can be avoided.
             timeout_s: how long it may take, in seconds.
+            trace: which the inference belongs to.
 
         Raises:
             NotFound: the model or version is not served.

@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import ModelCard
-from fpan.serve.api.errors import DeadlineExceeded, GatewayError, Overloaded, Unavailable
+from fpan.serve.api.context import RequestContext
+from fpan.serve.api.errors import GatewayError, Overloaded, Unavailable
 from fpan.serve.inference.backend import InferenceBackend, Tensors, fits, input_shapes
-from fpan.serve.inference.scheduling import FairQueue, Shapes, Turn, turn_now
-from fpan.serve.inference.waits import Wait, wait_now
+from fpan.serve.inference.scheduling import FairQueue, Shapes
 from fpan.serve.settings import Settings
-from fpan.serve.telemetry.traces import Trace, trace_now, tracing
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -99,13 +98,10 @@ class _Call:
 
     items: Sequence[Tensors]
     outputs: frozenset[str]
-    deadline: float
+    context: RequestContext
     arrived: float
     shapes: Shapes
-    turn: Turn
     done: asyncio.Future[None]
-    trace: Trace
-    wait: Wait
     waiting: deque[int] = field(default_factory=deque)
     results: dict[int, Arrays] = field(default_factory=dict)
     batches: "set[_Batch]" = field(default_factory=set)
@@ -154,46 +150,41 @@ class Batcher:
         self._owner = self._loop.create_task(self._own(), name=f"batcher of {card.name} {card.version}")
 
     async def infer(
-        self, items: Sequence[Tensors], outputs: Sequence[str], deadline: float = math.inf
+        self, items: Sequence[Tensors], outputs: Sequence[str], context: RequestContext | None = None
     ) -> InferenceResult:
         """Computes the named outputs of every item, in batches shared with other callers.
 
-        In whose name it waits, and whether as background work, :func:`~fpan.serve.inference.scheduling.taking` says.
+        Whoever awaits it limits its time (:meth:`Deadline.limit`): here an expired call is dropped when its turn comes.
 
         Args:
             items: for each item one array an input, without a batch dimension, as the card says.
             outputs: names of the outputs that are wanted.
-            deadline: ``loop.time()`` until which the answer is of use.
+            context: in whose name it waits, whether as background work, and until when the answer is of use; None for
+                work that belongs to no request and may take as long as it likes.
 
         Raises:
             ValueError: an item does not fit the card, or the items differ in shape from each other.
             Overloaded: more items would wait than may; none of these was taken.
-            DeadlineExceeded: the deadline passed first.
+            DeadlineExceeded, Unavailable: the deadline passed first.
             Unavailable: the backend is down, or the batcher was closed.
         """
-        shapes = self._check(items, outputs)
+        shapes, context = self._check(items, outputs), context or RequestContext()
         if self._closed:
             raise Unavailable("the service is shutting down")
-        turn = turn_now()
-        queue = self._back if turn.background else self._front
+        queue = self._back if context.background else self._front
         if queue.items + len(items) > self._limits.max_queue:
             raise Overloaded("too many faces are waiting to be parsed; try again in a moment")
         if not items:
             return InferenceResult([], 0.0, 0.0)
-        now, wait = self._loop.time(), wait_now()
-        call = _Call(
-            items, frozenset(outputs), deadline, now, shapes, turn, self._loop.create_future(), trace_now(), wait
-        )
+        now = self._loop.time()
+        call = _Call(items, frozenset(outputs), context, now, shapes, self._loop.create_future())
         call.waiting.extend(range(len(items)))
         queue.add(call)
         self._tell_depth()
         self._changed.set()
         try:
-            with wait.in_line():
-                async with asyncio.timeout_at(None if deadline == math.inf else deadline):
-                    await call.done
-        except TimeoutError:
-            raise DeadlineExceeded("the deadline passed before the faces were parsed") from None
+            with context.deadline.queueing():
+                await call.done
         finally:
             self._withdraw(call)
         total = self._loop.time() - now
@@ -237,7 +228,7 @@ class Batcher:
 
     def _withdraw(self, call: _Call) -> None:
         """Takes out what of a finished or abandoned call still waits or is under way."""
-        (self._back if call.turn.background else self._front).remove(call)
+        (self._back if call.context.background else self._front).remove(call)
         self._tell_depth()
         call.done.cancel()
         for batch in call.batches:
@@ -250,7 +241,7 @@ class Batcher:
             await self._changed.wait()
             self._changed.clear()
             while self._next and len(self._running) < self._limits.in_flight:
-                if (delay := self._patience()) > 0:
+                if (delay := self._delay()) > 0:
                     try:
                         async with asyncio.timeout(delay):  # before Python 3.12, wait_for may forget its cancellation
                             await self._changed.wait()
@@ -277,7 +268,7 @@ class Batcher:
         waited_since = max(self._back_sent, self._back.oldest)
         return self._loop.time() - waited_since >= self._limits.background_wait_s
 
-    def _patience(self) -> float:
+    def _delay(self) -> float:
         """Seconds to wait for company, none while nothing is being computed or a batch is full; and for whoever goes
         before background work and is about to ask again.
         """
@@ -310,11 +301,11 @@ class Batcher:
         self._tell_depth()
         if not members:
             return
-        batch = _Batch(members, now, all(call.turn.background for call, _ in members))
+        batch = _Batch(members, now, all(call.context.background for call, _ in members))
         for call in batch.calls:
             if not call.batches:
                 call.computing_since = now
-                call.wait.begin()
+                call.context.deadline.begin()
             call.batches.add(batch)
         if self._metrics:
             self._metrics.batch_size(self._card.name, len(members))
@@ -332,11 +323,11 @@ class Batcher:
                 tensor.name: [call.items[i][tensor.name] for call, i in batch.members] for tensor in self._card.inputs
             }
             # The latest deadline of the batch: an earlier one ends its own caller's wait, not the others' work.
-            left = max(call.deadline for call in calls) - self._loop.time()
+            left = max(call.context.deadline.left_s for call in calls)
             outputs = sorted(frozenset().union(*(call.outputs for call in calls)))
             timeout = min(self._limits.timeout_s, left)
-            with tracing(batch.members[0][0].trace):  # a batch belongs to one trace: that of the first who waited
-                arrays = await self._backend.infer(self._card.name, self._card.version, inputs, outputs, timeout)
+            trace = batch.members[0][0].context.trace  # a batch belongs to one trace: that of the first who waited
+            arrays = await self._backend.infer(self._card.name, self._card.version, inputs, outputs, timeout, trace)
         except GatewayError as error:
             for call in calls:
                 call.fail(copy.copy(error))  # a copy each: raising adds to an exception's traceback

@@ -1,47 +1,13 @@
-"""Whose turn it is: calls wait in groups, so that a hundred pictures of one request count as one caller."""
+"""Which call goes next: calls wait in groups, so that a hundred pictures of one request count as one caller."""
 
 import math
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from fpan.serve.api.context import RequestContext
+
 Shapes = tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class Turn:
-    """In whose name a call waits."""
-
-    group: object | None = None
-    """Calls of one group share a turn; None: each call has one of its own."""
-    background: bool = False
-    """Whether it goes out only when no other call waits."""
-
-
-ALONE = Turn()
-"""A turn of one's own, as every other caller's."""
-_turn: ContextVar[Turn] = ContextVar("turn", default=ALONE)
-
-
-@contextmanager
-def taking(turn: Turn) -> Iterator[None]:
-    """A block whose calls wait in the name of ``turn``, those of the tasks that it starts too.
-
-    It goes with the task, so that nothing between a transport and a batcher has to hand it on.
-    """
-    token = _turn.set(turn)
-    try:
-        yield
-    finally:
-        _turn.reset(token)
-
-
-def turn_now() -> Turn:
-    """In whose name a call waits that comes now."""
-    return _turn.get()
 
 
 class WaitingCall(Protocol):
@@ -53,8 +19,8 @@ class WaitingCall(Protocol):
         ...
 
     @property
-    def deadline(self) -> float:
-        """``loop.time()`` until which the answer is of use."""
+    def context(self) -> RequestContext:
+        """In whose name it waits, and until when."""
         ...
 
     @property
@@ -63,13 +29,12 @@ class WaitingCall(Protocol):
         ...
 
     @property
-    def turn(self) -> Turn:
-        """In whose name it waits."""
-        ...
-
-    @property
     def waiting(self) -> deque[int]:
         """Indices of its items that have not gone out."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """Ends it with an error."""
         ...
 
 
@@ -98,7 +63,7 @@ class FairQueue(Generic[C]):
 
     def add(self, call: C) -> None:
         """Lets a call wait, with all its items."""
-        key = call if call.turn.group is None else call.turn.group
+        key = call if call.context.group is None else call.context.group
         self._groups.setdefault(key, deque()).append(call)
         self.items += len(call.waiting)
 
@@ -106,7 +71,7 @@ class FairQueue(Generic[C]):
         """Takes out what of a call still waits; nothing where none does."""
         if not call.waiting:
             return
-        key = call if call.turn.group is None else call.turn.group
+        key = call if call.context.group is None else call.context.group
         self._groups[key].remove(call)
         if not self._groups[key]:
             del self._groups[key]
@@ -144,8 +109,9 @@ class FairQueue(Generic[C]):
         """Takes the first of a group that will do out of it."""
         for _ in range(len(calls)):
             call = calls.popleft()
-            if call.deadline <= now:
-                self._forget(call)  # its caller's own timer is about to go off
+            if call.context.deadline.expires_at <= now:
+                self._forget(call)
+                call.fail(call.context.deadline.exceeded)
             elif shapes is None or call.shapes == shapes:
                 return call
             else:

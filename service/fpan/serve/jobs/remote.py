@@ -8,7 +8,7 @@ import httpx
 from fpan.client._options import word
 from fpan.client.errors import OF_THE_CALLER
 from fpan.serve.api.batch import Upload
-from fpan.serve.api.context import BACKGROUND, HEADER, PRIORITY
+from fpan.serve.api.context import BACKGROUND, PRIORITY, REQUEST_ID
 from fpan.serve.api.errors import BadRequest, GatewayError, Unavailable
 from fpan.serve.api.problem import PROBLEM_JSON
 from fpan.serve.jobs.worker import ParseFor
@@ -76,7 +76,12 @@ class RemoteParse:
             wait_s = float(params.get("deadline_ms", 0)) / 1000 + _GRACE_S
         except (TypeError, ValueError) as error:
             raise BadRequest("an option of this picture is not of its kind") from error
-        headers = {"accept": JSON, "content-type": "application/octet-stream", PRIORITY: BACKGROUND, HEADER: identity}
+        headers = {
+            "accept": JSON,
+            "content-type": "application/octet-stream",
+            PRIORITY: BACKGROUND,
+            REQUEST_ID: identity,
+        }
         timeout = httpx.Timeout(wait_s, connect=_CONNECT_S)
         try:
             return await self._client.post(

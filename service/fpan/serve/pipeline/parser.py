@@ -9,18 +9,16 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from fpan.contract import Taxonomy
+from fpan.serve.api.context import RequestContext
 from fpan.serve.api.errors import BadRequest, GatewayError, Impossible
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.inference.batcher import Arrays, InferenceResult
-from fpan.serve.inference.scheduling import turn_now
-from fpan.serve.inference.waits import wait_now
 from fpan.serve.pipeline.align import crop as align
 from fpan.serve.pipeline.align.targets import SAME_FACE, Cutter, Target, overlap
 from fpan.serve.pipeline.decode import read_header
 from fpan.serve.pipeline.encode.class_remap import check_order
 from fpan.serve.pipeline.memory_budget import MemoryBudget
 from fpan.serve.pipeline.paste.assembly import Assembled, Assembly
-from fpan.serve.pipeline.patience import Patience
 from fpan.serve.pipeline.segment.drift import Bins
 from fpan.serve.pipeline.segment.observation import Observation, Observer, observing, unobserved
 from fpan.serve.pipeline.segment.routing import Detector, ModelRouter, RoutingTable, Segmenter
@@ -38,7 +36,6 @@ class Limits:
 
     max_pixels: int
     max_faces: int
-    deadline_ms: int
     max_face_pixels: int
     """Pixels that the windows of all faces may have together."""
     max_alpha_bytes: int
@@ -86,31 +83,26 @@ class FaceParser:
         self._ended = ended
         self._told = told
 
-    async def parse(self, data: bytes, options: ParseOptions, caller: str | None = None) -> Parsed:
-        """Parses every face of a picture.
+    async def parse(self, data: bytes, options: ParseOptions, context: RequestContext | None = None) -> Parsed:
+        """Parses every face of a picture. Whoever awaits it limits its time (:meth:`Deadline.limit`).
 
         Args:
             data: the picture's file.
             options: what is asked of it.
-            caller: who asks, see :func:`~fpan.serve.admission.caller.caller_of`;
-                None for somebody whom no challenger answers.
+            context: in whose name, and until when the answer is of use; None where there is no request.
 
         Raises:
             GatewayError: what is wrong with the picture or the options, or why it could not be done now.
         """
-        allowed = options.deadline_ms or self._limits.deadline_ms
-        patience = Patience(allowed)
-        deadline = asyncio.get_running_loop().time() + allowed / 1000
+        context = context or RequestContext()
         try:
-            async with asyncio.timeout_at(deadline):
-                with self._model_router.using() as routing_table, ExitStack() as held:
-                    segmenter = routing_table.segmenter(options.model, caller)
-                    parsed = await self._parse(routing_table, segmenter, data, options, deadline, patience, held)
-                    return parsed._replace(held=held.pop_all())
-        except TimeoutError:
-            raise patience.exceeded from None
-        finally:
-            patience.end()
+            with self._model_router.using() as routing_table, ExitStack() as held:
+                segmenter = routing_table.segmenter(options.model, context.caller)
+                parsed = await self._parse(routing_table, segmenter, data, options, context, held)
+                return parsed._replace(held=held.pop_all())
+        except BaseException:
+            context.deadline.abandon()  # threads that still work for it stop
+            raise
 
     async def _parse(
         self,
@@ -118,8 +110,7 @@ class FaceParser:
         segmenter: Segmenter,
         data: bytes,
         options: ParseOptions,
-        deadline: float,
-        patience: Patience,
+        context: RequestContext,
         held: ExitStack,
     ) -> Parsed:
         kept = kept_classes(options, segmenter.taxonomy)
@@ -129,18 +120,17 @@ class FaceParser:
             watch.add(stage, 0.0)
         with watch("decode"):
             header = await self._work(partial(read_header, data, max_pixels=self._limits.max_pixels))
-        background = turn_now().background
-        full = self._budget.full(header.pixels, background)
-        with watch("queue") if full else nullcontext(), wait_now().in_line():
-            held.enter_context(await self._budget.take(header.pixels, background))
+        full = self._budget.full(header.pixels, context.background)
+        with watch("queue") if full else nullcontext(), context.deadline.queueing():
+            held.enter_context(await self._budget.take(header.pixels, context.background))
         with watch("decode"):
             photo = await self._work(partial(header.decode, options.orientation))
         detector = routing_table.careful if "redact" in options.output else routing_table.detector
-        targets, unparsed, notes = await self._targets(photo, options, segmenter, detector, deadline, patience, watch)
-        asked = await self._segment(segmenter, targets, options, deadline, watch)
+        targets, unparsed, notes = await self._targets(photo, options, segmenter, detector, context, watch)
+        asked = await self._segment(segmenter, targets, options, context, watch)
         with watch("paste"):
             most = self._limits.max_alpha_bytes
-            assembly = Assembly(photo, segmenter.taxonomy, kept, options, most, patience.check)
+            assembly = Assembly(photo, segmenter.taxonomy, kept, options, most, context.deadline.check)
             # A caller's boxes, and a whole picture, are not what the reference was made of.
             window = segmenter.window if options.faces == "auto" else None
 
@@ -175,13 +165,12 @@ class FaceParser:
         options: ParseOptions,
         segmenter: Segmenter,
         detector: Detector,
-        deadline: float,
-        patience: Patience,
+        context: RequestContext,
         watch: Stopwatch,
     ) -> tuple[list[Target], tuple[Box, ...], tuple[str, ...]]:
         """The faces to parse, the boxes of those that cannot be, and what the caller should know of the choice."""
         size, most_pixels = segmenter.card.input_size, self._limits.max_face_pixels
-        cutter = Cutter(photo, segmenter.template, size, most_pixels, patience.check)
+        cutter = Cutter(photo, segmenter.template, size, most_pixels, context.deadline.check)
         if options.faces == "full":
             return await self._work(cutter.whole), (), ()
         most = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
@@ -192,7 +181,7 @@ class FaceParser:
                 align.inside(photo, box)
         redacts = "redact" in options.output
         with watch("detect"):
-            found = await detector.find(photo.pixels, None, deadline)
+            found = await detector.find(photo.pixels, None, context)
             if options.faces != "auto":
                 targets = await self._work(partial(cutter.boxed, options.faces, found))
                 return targets, (), _left_alone(options.faces, found) if redacts else ()
@@ -207,7 +196,12 @@ class FaceParser:
             return targets, tuple(face.box for face in found[:most] if face.box not in parsed), notes
 
     async def _segment(
-        self, segmenter: Segmenter, targets: list[Target], options: ParseOptions, deadline: float, watch: Stopwatch
+        self,
+        segmenter: Segmenter,
+        targets: list[Target],
+        options: ParseOptions,
+        context: RequestContext,
+        watch: Stopwatch,
     ) -> Observation:
         """Answers in the order of the targets. Faces larger than the crop, and soft masks, need logits too."""
         if not targets:
@@ -216,7 +210,7 @@ class FaceParser:
         crops: list[Arrays] = [{"images": target.crop.pixels} for target in targets]
 
         async def ask(indices: list[int], outputs: tuple[str, ...]) -> InferenceResult:
-            answer = await segmenter.batcher.infer([crops[i] for i in indices], outputs, deadline)
+            answer = await segmenter.batcher.infer([crops[i] for i in indices], outputs, context)
             for i, arrays in zip(indices, answer.items, strict=True):
                 answers[i] = arrays
             return answer
@@ -225,7 +219,7 @@ class FaceParser:
         large = [i for i, logits in enumerate(needed) if logits]
         small = [i for i, logits in enumerate(needed) if not logits]
         wanted = ((large, ("labels", "confidence", "logits")), (small, ("labels", "confidence")))
-        with observing(segmenter, crops, deadline, self._ended) as asked:
+        with observing(segmenter, crops, context.deadline, self._ended) as asked:
             try:
                 async with asyncio.TaskGroup() as group:  # which ends the one when the other fails
                     tasks = [group.create_task(ask(indices, outputs)) for indices, outputs in wanted if indices]

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fpan.serve.api.context import RequestContext
+from fpan.serve.api.deadline import Deadline
 from fpan.serve.api.errors import GatewayError
 from fpan.serve.pipeline.segment.observation import Observation
 from fpan.serve.pipeline.segment.routing import ModelRouter
@@ -104,9 +106,10 @@ class Shadow:
             shadow = routing_table.shadows.get(name)
             if shadow is None or routing_table.segmenters[name].card.version != version:
                 return  # the alias has moved since
-            deadline = asyncio.get_running_loop().time() + self._timeout_s
+            context = RequestContext(deadline=Deadline.after(self._timeout_s * 1000))
             try:
-                answer = await shadow.batcher.infer([{"images": copy.image}], (_LABELS,), deadline)
+                async with context.deadline.limit():
+                    answer = await shadow.batcher.infer([{"images": copy.image}], (_LABELS,), context)
             except Exception as error:  # whatever a version does that nobody relies on
                 self._counts.failed(shadow.card)
                 self._tell(shadow.card.name, shadow.card.version, error)

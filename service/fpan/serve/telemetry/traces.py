@@ -1,9 +1,8 @@
 """Which trace a request belongs to (W3C Trace Context): what its caller says goes on to the inference server."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 TRACEPARENT, TRACESTATE = "traceparent", "tracestate"
 """Headers, or gRPC metadata."""
@@ -22,8 +21,7 @@ _PARENT_LENGTH = 55
 
 Trace = Mapping[str, str]
 """Headers as they go on; empty without a trace."""
-_trace: ContextVar[Trace] = ContextVar("trace")
-_NONE: Trace = {}
+NO_TRACE: Trace = MappingProxyType({})
 
 
 def read_trace(parents: Sequence[str], states: Sequence[str]) -> Trace:
@@ -37,7 +35,7 @@ def read_trace(parents: Sequence[str], states: Sequence[str]) -> Trace:
     parent = parents[0].strip() if len(parents) == 1 else ""
     found = _PARENT.fullmatch(parent)
     if found is None or (found[1] == _FIRST_VERSION and found[2] is not None):
-        return _NONE
+        return NO_TRACE
     # Of later versions what the first has in common with them is known, and goes on as that (3.2.3).
     told = {TRACEPARENT: _FIRST_VERSION + parent[len(_FIRST_VERSION) : _PARENT_LENGTH]}
     state = ",".join(states)
@@ -51,20 +49,3 @@ def _members(state: str) -> list[str]:
     members = [member for each in state.split(",") if (member := each.strip(" \t"))]
     keys = {found[1] for each in members if (found := _MEMBER.fullmatch(each))}
     return members if len(keys) == len(members) <= _MAX_MEMBERS else []
-
-
-@contextmanager
-def tracing(trace: Trace) -> Iterator[None]:
-    """A block whose inferences belong to a trace, those of the tasks that it starts too. It goes with the task, as
-    :func:`~fpan.serve.inference.scheduling.taking` does.
-    """
-    token = _trace.set(trace)
-    try:
-        yield
-    finally:
-        _trace.reset(token)
-
-
-def trace_now() -> Trace:
-    """The trace that an inference belongs to which begins now."""
-    return _trace.get(_NONE)

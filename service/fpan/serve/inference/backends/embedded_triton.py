@@ -21,6 +21,7 @@ from fpan.serve.inference.triton_server.profiles import ServingOptions
 from fpan.serve.inference.triton_server.server import TritonError, TritonServer
 from fpan.serve.inference.triton_server.tree import put_together
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.traces import NO_TRACE, Trace
 
 _log = logging.getLogger(__name__)
 
@@ -85,12 +86,18 @@ class EmbeddedBackend:
         return self._server
 
     async def infer(
-        self, model: str, version: int, inputs: Batch, outputs: Sequence[str], timeout_s: float
+        self,
+        model: str,
+        version: int,
+        inputs: Batch,
+        outputs: Sequence[str],
+        timeout_s: float,
+        trace: Trace = NO_TRACE,
     ) -> dict[str, NDArray[np.generic]]:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`. The arrays are read-only."""
         if self._client is None:
             raise Unavailable("the inference server is starting again; try again in a moment")
-        return await self._client.infer(model, version, inputs, outputs, timeout_s)
+        return await self._client.infer(model, version, inputs, outputs, timeout_s, trace)
 
     async def serve(self, cards: Sequence[ModelCard]) -> None:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`.

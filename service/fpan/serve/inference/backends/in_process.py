@@ -17,6 +17,7 @@ from fpan.serve.api.errors import DeadlineExceeded, GatewayError, NotFound, Unav
 from fpan.serve.inference.backend import Batch, CannotLoad, fits, stacked
 from fpan.serve.inference.backends.runtime import Network, version_of
 from fpan.serve.settings import Settings
+from fpan.serve.telemetry.traces import NO_TRACE, Trace
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +73,13 @@ class InProcessBackend:
         self._networks = networks
 
     async def infer(
-        self, model: str, version: int, inputs: Batch, outputs: Sequence[str], timeout_s: float
+        self,
+        model: str,
+        version: int,
+        inputs: Batch,
+        outputs: Sequence[str],
+        timeout_s: float,
+        trace: Trace = NO_TRACE,
     ) -> dict[str, NDArray[np.generic]]:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`."""
         try:

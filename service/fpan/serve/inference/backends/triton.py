@@ -15,7 +15,7 @@ from fpan.contract import ModelCard
 from fpan.serve.api.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
 from fpan.serve.inference.backend import Batch, CannotLoad, Items, stacked
 from fpan.serve.inference.backends.shared_memory import SharedInputs
-from fpan.serve.telemetry.traces import trace_now
+from fpan.serve.telemetry.traces import NO_TRACE, Trace
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,13 @@ class TritonBackend:
             memory.forget_name()
 
     async def infer(
-        self, model: str, version: int, inputs: Batch, outputs: Sequence[str], timeout_s: float
+        self,
+        model: str,
+        version: int,
+        inputs: Batch,
+        outputs: Sequence[str],
+        timeout_s: float,
+        trace: Trace = NO_TRACE,
     ) -> dict[str, NDArray[np.generic]]:
         """See :class:`~fpan.serve.inference.backend.InferenceBackend`. The arrays are read-only."""
         if timeout_s <= 0:
@@ -82,7 +88,7 @@ class TritonBackend:
                     model_version=str(version),
                     outputs=[InferRequestedOutput(name) for name in outputs],
                     client_timeout=timeout_s,
-                    headers=dict(trace_now()),
+                    headers=dict(trace),
                 )
         except InferenceServerException as error:
             raise _translated(error, model, version, timeout_s) from error

@@ -9,7 +9,6 @@ later ones it is a small one.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import ModelCard
+from fpan.serve.api.context import RequestContext
 from fpan.serve.pipeline.detect.candidates import Candidates, uncut
 from fpan.serve.pipeline.detect.second_look import Pose, sheets
 from fpan.serve.pipeline.detect.views import ViewPlan, ViewSpec, plan_views, render
@@ -59,9 +59,9 @@ class ViewNetwork(Protocol):
     """Computes views; whoever implements it gathers those of many callers into batches."""
 
     async def infer(
-        self, items: Sequence[Mapping[str, NDArray[np.generic]]], outputs: Sequence[str], deadline: float = math.inf
+        self, items: Sequence[Mapping[str, NDArray[np.generic]]], outputs: Sequence[str], context: RequestContext
     ) -> ViewResult:
-        """Computes the named outputs of every item, arrays without a batch dimension, until ``loop.time()`` says so."""
+        """Computes the named outputs of every item, arrays without a batch dimension."""
         ...
 
 
@@ -87,22 +87,22 @@ class FaceDetector:
         self._plan = plan or ViewPlan()
 
     async def find(
-        self, picture: NDArray[np.uint8], max_faces: int | None = None, deadline: float | None = None
+        self, picture: NDArray[np.uint8], max_faces: int | None = None, context: RequestContext | None = None
     ) -> list[Detection]:
         """The faces of a picture, the largest first.
 
         Args:
             picture: RGB, uint8 (H, W, 3).
             max_faces: most faces to give; None for all.
-            deadline: ``loop.time()`` until which the answer is of use; None for no deadline.
+            context: of the request in whose name the views wait for the network; None where there is none.
 
         Raises:
             GatewayError: whatever the network raises: down, over capacity, too late.
         """
-        search = self._search(picture, max_faces)
+        context, search = context or RequestContext(), self._search(picture, max_faces)
         views, found = await self._work(partial(_advance, search, None))
         while views is not None:
-            answers = await self._look(views, deadline)
+            answers = await self._look(views, context)
             views, found = await self._work(partial(_advance, search, answers))
         return found
 
@@ -139,10 +139,10 @@ class FaceDetector:
             seen += [sheet.read(rows, threshold) for sheet, rows in zip(batch, answers, strict=True)]
         return Candidates.join(seen)
 
-    async def _look(self, views: Views, deadline: float | None) -> Answers:
+    async def _look(self, views: Views, context: RequestContext) -> Answers:
         """What the network says of each view."""
         items = [{IMAGE_INPUT: view} for view in views]
-        answer = await self._network.infer(items, (FACES_OUTPUT,), math.inf if deadline is None else deadline)
+        answer = await self._network.infer(items, (FACES_OUTPUT,), context)
         return [np.asarray(item[FACES_OUTPUT], np.float32) for item in answer.items]
 
     async def _work(self, function: Callable[[], T]) -> T:

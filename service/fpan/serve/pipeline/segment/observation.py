@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from fpan.serve.api.deadline import Deadline
 from fpan.serve.api.errors import DeadlineExceeded, Overloaded
 from fpan.serve.inference.batcher import Arrays, InferenceResult
 from fpan.serve.pipeline.segment.routing import Segmenter
@@ -45,13 +46,15 @@ def unobserved(_: Observation) -> None:
 
 
 @contextmanager
-def observing(segmenter: Segmenter, crops: Sequence[Arrays], deadline: float, ended: Observer) -> Iterator[Observation]:
+def observing(
+    segmenter: Segmenter, crops: Sequence[Arrays], deadline: Deadline, ended: Observer
+) -> Iterator[Observation]:
     """A block that asks a version, about whose end ``ended`` is told.
 
     Args:
         segmenter: the version.
         crops: what it is asked.
-        deadline: ``loop.time()`` until which the request waits.
+        deadline: of the request.
         ended: is told, whichever way it ends.
     """
     loop = asyncio.get_running_loop()
@@ -60,7 +63,7 @@ def observing(segmenter: Segmenter, crops: Sequence[Arrays], deadline: float, en
     try:
         yield asked
     except BaseException as error:
-        asked.outcome = _outcome(error, loop.time() >= deadline)
+        asked.outcome = _outcome(error, deadline.left_s <= 0)
         raise
     finally:
         asked.seconds = loop.time() - began

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import AliasName, AlignmentTemplate, ModelCard, Taxonomy
+from fpan.serve.api.context import RequestContext
 from fpan.serve.api.errors import NotFound
 from fpan.serve.inference.batcher import Batcher
 from fpan.serve.pipeline.segment.drift import FaceWindow
@@ -67,9 +68,7 @@ def place(model: str, caller: str) -> float:
 class Detector(Protocol):
     """Finds faces."""
 
-    async def find(
-        self, picture: NDArray[np.uint8], max_faces: int | None = None, deadline: float | None = None
-    ) -> list[Detection]:
+    async def find(self, picture: NDArray[np.uint8], max_faces: int | None, context: RequestContext) -> list[Detection]:
         """Faces of a picture, RGB uint8 (H, W, 3), the largest first."""
         ...
 

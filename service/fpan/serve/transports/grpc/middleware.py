@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,9 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan.serve.admission.admission import ANY_KEY, OPEN, Access
 from fpan.serve.admission.caller import API_KEY, AUTHORIZATION, CLIENT_ID, Caller, Credentials, host_of
 from fpan.serve.api.allowance import limit_fields
-from fpan.serve.api.context import HEADER, PRIORITY, choose, is_background
-from fpan.serve.api.errors import BadRequest, GatewayError, RateLimited, RequestTimeout, Unavailable
-from fpan.serve.telemetry.traces import TRACEPARENT, TRACESTATE, read_trace, tracing
+from fpan.serve.api.context import PRIORITY, REQUEST_ID, choose_request_id, is_background
+from fpan.serve.api.errors import BadRequest, GatewayError, RateLimited, RequestTimeout
+from fpan.serve.telemetry.traces import TRACEPARENT, TRACESTATE, Trace, read_trace
 from fpan.serve.transports.grpc.open_calls import OpenCalls
 from fpan.serve.transports.grpc.status import status_of
 
@@ -50,16 +49,11 @@ class Call:
     caller: Caller
     background: bool
     """Whether it would rather wait, see :mod:`fpan.serve.api.context`."""
+    trace: Trace
+    left_s: float | None
+    """Seconds until the deadline that its caller has set; None without one."""
     trailing: dict[str, str]
     """Metadata that goes with the answer, beside the request's id."""
-
-
-_CALL: ContextVar[Call] = ContextVar("call")
-
-
-def this_call() -> Call:
-    """The call that is being answered."""
-    return _CALL.get()
 
 
 class RequestInterceptor(grpc.aio.ServerInterceptor):
@@ -95,24 +89,23 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         self, method: str, access: Access, answer: Callable[..., Any], messages: AsyncIterator[Any], context: Context
     ) -> Any:
         metadata = context.invocation_metadata() or ()
-        identity = choose(_value(metadata, HEADER))
+        identity = choose_request_id(_value(metadata, REQUEST_ID))
         offered = Credentials(
             _value(metadata, AUTHORIZATION),
             _value(metadata, API_KEY),
             _value(metadata, CLIENT_ID),
             host_of(context.peer()),
         )
-        trailing = {HEADER: identity}
+        trailing = {REQUEST_ID: identity}
         with _Measured(self._gateway, method) as measured:
             try:
-                self._check_draining()
                 background = is_background([_value(metadata, PRIORITY)])
                 async with self._gateway.admission.admit(offered, access, background) as (caller, allowance):
                     trailing |= limit_fields(allowance)
-                    _CALL.set(Call(identity, caller, background, trailing))
                     message = await self._message(messages)
-                    with tracing(read_trace(_values(metadata, TRACEPARENT), _values(metadata, TRACESTATE))):
-                        response = await answer(message, context)
+                    trace = read_trace(_values(metadata, TRACEPARENT), _values(metadata, TRACESTATE))
+                    call = Call(identity, caller, background, trace, context.time_remaining(), trailing)
+                    response = await answer(message, call)
             except GatewayError as error:
                 refused = error
                 if isinstance(error, RateLimited):
@@ -128,10 +121,6 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             measured.code = status.code
             told = (*(status.trailing_metadata or ()), *trailing.items())
             return await context.abort(status.code, status.details, told)
-
-    def _check_draining(self) -> None:
-        if self._gateway.draining:
-            raise Unavailable("this server is shutting down")
 
     async def _message(self, messages: AsyncIterator[Any]) -> Any:
         allowed_s = self._gateway.settings.body_timeout_s

@@ -1,25 +1,21 @@
 """The calls of ``faceparsing.v1.FaceParsing``, once they have been let in; see :mod:`.middleware`."""
 
-import dataclasses
 from typing import TYPE_CHECKING
 
-import grpc.aio
-
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
+from fpan.serve.api.context import RequestContext
+from fpan.serve.api.deadline import Deadline
 from fpan.serve.api.errors import BadRequest, TooLarge
 from fpan.serve.api.options import MAX_DEADLINE_MS, ParseOptions
+from fpan.serve.api.parse import ParseRequest, ResponseEncoder
 from fpan.serve.cache import CACHE_STATUS
-from fpan.serve.inference.scheduling import Turn
-from fpan.serve.service import ParseRequest, ResponseEncoder
 from fpan.serve.transports.grpc.convert import read_options, write_response
-from fpan.serve.transports.grpc.middleware import Call, this_call
+from fpan.serve.transports.grpc.middleware import Call
 
 if TYPE_CHECKING:
     from fpan.serve.app import Gateway
 
-_ENCODING = ResponseEncoder("grpc", lambda answer: bytes(write_response(answer).SerializeToString()))
-
-Context = grpc.aio.ServicerContext[pb.ParseRequest, pb.ParseResponse]
+_ENCODER = ResponseEncoder("grpc", lambda answer: bytes(write_response(answer).SerializeToString()))
 
 
 class FaceParsingServicer:
@@ -28,24 +24,22 @@ class FaceParsingServicer:
     def __init__(self, gateway: "Gateway") -> None:
         self._gateway = gateway
 
-    async def Parse(self, request: pb.ParseRequest, context: Context) -> pb.ParseResponse:  # noqa: N802 (gRPC's name)
+    async def Parse(self, request: pb.ParseRequest, call: Call) -> pb.ParseResponse:  # noqa: N802 (gRPC's name)
         """Parses one picture. A cancelled call, which is a cancelled task, cancels the work."""
-        call = this_call()
-        response = await self._parse(request, context.time_remaining(), call)
-        response.request_id = call.request_id
-        return response
-
-    async def _parse(self, request: pb.ParseRequest, left_s: float | None, call: Call) -> pb.ParseResponse:
-        options = self._checked(request)
-        if left_s is not None:
-            options = dataclasses.replace(options, deadline_ms=max(1, int(min(left_s * 1000, MAX_DEADLINE_MS))))
-        caller, turn = call.caller, Turn(background=call.background)
-        asking = ParseRequest(request.image, options, _ENCODING, caller.identity, turn, caller.account)
-        answered = await self._gateway.parse_service.answer(asking)
+        options, parse_service = self._checked(request), self._gateway.parse_service
+        deadline = parse_service.deadline(options)
+        if call.left_s is not None:
+            deadline = Deadline.after(max(1, int(min(call.left_s * 1000, MAX_DEADLINE_MS))))
+        caller = call.caller
+        context = RequestContext(
+            call.request_id, deadline, caller.identity, caller.account, call.background, trace=call.trace
+        )
+        answered = await parse_service.answer(ParseRequest(request.image, options, _ENCODER), context)
         if answered.cached:
             call.trailing["cache-status"] = CACHE_STATUS[answered.cached]
         response = pb.ParseResponse.FromString(answered.body)
         response.timing_ms.update(answered.timing_ms)
+        response.request_id = call.request_id
         return response
 
     def _checked(self, request: pb.ParseRequest) -> ParseOptions:

@@ -9,6 +9,9 @@ from starlette.types import Scope
 
 from fpan.serve.admission.admission import ANY_KEY, OPEN, Access, Admission
 from fpan.serve.admission.caller import API_KEY, AUTHORIZATION, CLIENT_ID, Caller, Credentials
+from fpan.serve.api.context import PRIORITY, RequestContext, is_background
+from fpan.serve.api.deadline import Deadline
+from fpan.serve.telemetry.traces import TRACEPARENT, TRACESTATE, read_trace
 
 METRICS_PATH = "/metrics"
 CALLER, ALLOWANCE = "fpan.caller", "fpan.allowance"
@@ -66,6 +69,26 @@ def admitted(request: HTTPConnection) -> Caller:
     """Who sends a request that has passed the middleware."""
     caller: Caller = request.scope[CALLER]
     return caller
+
+
+def context_of(request: HTTPConnection, deadline: Deadline, group: object | None = None) -> RequestContext:
+    """What a request that has passed the middleware carries.
+
+    Args:
+        request: it.
+        deadline: until when its answer is of use.
+        group: see :class:`~fpan.serve.api.context.RequestContext`.
+    """
+    caller, headers = admitted(request), request.headers
+    return RequestContext(
+        request_id=request_id(request),
+        deadline=deadline,
+        caller=caller.identity,
+        account=caller.account,
+        background=is_background(headers.getlist(PRIORITY)),
+        group=group,
+        trace=read_trace(headers.getlist(TRACEPARENT), headers.getlist(TRACESTATE)),
+    )
 
 
 def hold(request: HTTPConnection, held: AbstractContextManager[None]) -> None:

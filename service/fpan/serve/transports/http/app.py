@@ -7,7 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 import fpan
 from fpan.serve.admission.caller import API_KEY, CLIENT_ID
-from fpan.serve.api.context import HEADER, PRIORITY
+from fpan.serve.api.context import PRIORITY, REQUEST_ID
 from fpan.serve.app import Gateway
 from fpan.serve.telemetry.traces import TRACEPARENT, TRACESTATE
 from fpan.serve.transports.http import problems
@@ -27,7 +27,7 @@ CORS_ALLOWED = (
     "Authorization",
     API_KEY,
     CLIENT_ID,
-    HEADER,
+    REQUEST_ID,
     PRIORITY,
     LAST_EVENT_ID,
     HEADER_LENGTH,
@@ -38,7 +38,7 @@ CORS_ALLOWED = (
 )
 """Headers that pages of other origins may send."""
 CORS_EXPOSED = (
-    HEADER,
+    REQUEST_ID,
     HEADER_LENGTH,
     "Cache-Status",
     "ETag",

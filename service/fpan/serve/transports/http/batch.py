@@ -5,13 +5,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from fpan.serve.api.batch import ServiceParse, Upload, entries, read_options
-from fpan.serve.api.context import PRIORITY, is_background
-from fpan.serve.api.errors import Unavailable
+from fpan.serve.api.batch import Upload, entries, read_options
+from fpan.serve.api.deadline import Deadline
 from fpan.serve.app import Gateway
-from fpan.serve.inference.scheduling import Turn
 from fpan.serve.pipeline.encode.json_answer import JSON
-from fpan.serve.transports.http.access import admitted, charge, request_id
+from fpan.serve.service import ServiceParse
+from fpan.serve.transports.http.access import charge, context_of, request_id
 from fpan.serve.transports.http.body import UploadLimits, read_uploads
 from fpan.serve.transports.http.disconnect import each_while_connected, while_connected
 from fpan.serve.transports.http.negotiate import negotiate
@@ -29,8 +28,6 @@ def batch_routes(gateway: Gateway) -> APIRouter:
 
     async def batch(request: Request) -> Response:
         """Parses every face of several pictures. A picture that fails has a problem in its place and stops no other."""
-        if gateway.draining:
-            raise Unavailable("this server is shutting down")
         media = negotiate(", ".join(request.headers.getlist("accept")), (JSON, NDJSON))
         pictures: list[Upload] = []
 
@@ -40,10 +37,9 @@ def batch_routes(gateway: Gateway) -> APIRouter:
         common = await read_uploads(request, most, settings.body_timeout_s, take)
         read_options(common)  # what is wrong for all is told of all, before anything is done
         pictures = [Upload(each.data, {**common, **each.options}) for each in pictures]
-        caller = admitted(request)
         await charge(request, gateway.admission, len(pictures))
-        turn = Turn(object(), is_background(request.headers.getlist(PRIORITY)))
-        parse = ServiceParse(gateway.parse_service, settings.max_body_bytes, turn, caller.identity, caller.account)
+        context = context_of(request, Deadline.never(), group=object())  # each picture has a deadline of its own
+        parse = ServiceParse(gateway.parse_service, settings.max_body_bytes, context)
         made = entries(parse, pictures, request_id(request), settings.batch_concurrency)
         if media == NDJSON:
             return StreamingResponse(lines(each_while_connected(request, made)), media_type=NDJSON)

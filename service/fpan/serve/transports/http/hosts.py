@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from fpan.serve.api.context import HEADER, choose
+from fpan.serve.api.context import REQUEST_ID, choose_request_id
 from fpan.serve.api.errors import Misdirected
 from fpan.serve.setting_types import bracketed
 from fpan.serve.settings import Settings
@@ -29,12 +29,12 @@ class HostsMiddleware:
         if scope["type"] == "http" and self._names is not None:
             told = Headers(scope=scope).getlist("host")
             if any(_name(each) not in self._names for each in told):
-                scope["fpan.request_id"] = identity = choose(Headers(scope=scope).get(HEADER))
+                scope["fpan.request_id"] = identity = choose_request_id(Headers(scope=scope).get(REQUEST_ID))
                 refused = Misdirected(
                     "this server is not called by that Host: whoever runs it can add it to ALLOWED_HOSTS"
                 )
                 answer = problem(Request(scope), refused)
-                answer.headers[HEADER] = identity
+                answer.headers[REQUEST_ID] = identity
                 await answer(scope, receive, send)
                 return
         await self.app(scope, receive, send)

@@ -96,8 +96,6 @@ def job_routes(gateway: Gateway) -> APIRouter:
     async def submit(request: Request) -> Response:
         """Takes pictures to be parsed when nobody else waits."""
         job_service = _job_service(gateway)
-        if gateway.draining:
-            raise Unavailable("this server is shutting down")
         key = _idempotency_key(request)
         async with job_service.accepting(proven_caller(request)) as draft:
             own: dict[int, dict[str, object]] = {}

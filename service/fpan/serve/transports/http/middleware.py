@@ -10,10 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fpan.serve.admission.admission import Admission
 from fpan.serve.api.allowance import limit_fields
-from fpan.serve.api.context import HEADER, PRIORITY, choose, is_background
+from fpan.serve.api.context import PRIORITY, REQUEST_ID, choose_request_id, is_background
 from fpan.serve.api.errors import GatewayError
 from fpan.serve.telemetry.metrics import Metrics
-from fpan.serve.telemetry.traces import TRACEPARENT, TRACESTATE, read_trace, tracing
 from fpan.serve.transports.http.access import ALLOWANCE, CALLER, HELD, access_of, credentials_of
 from fpan.serve.transports.http.body_room import BodyRoom
 from fpan.serve.transports.http.problems import problem, unknown
@@ -41,8 +40,7 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        identity = choose(headers.get(HEADER))
-        trace = read_trace(headers.getlist(TRACEPARENT), headers.getlist(TRACESTATE))
+        identity = choose_request_id(headers.get(REQUEST_ID))
         scope["fpan.request_id"] = identity
         began = time.perf_counter()
         status = 500
@@ -52,7 +50,7 @@ class RequestMiddleware:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
-                MutableHeaders(scope=message).update({HEADER: identity, **limit_fields(scope.get(ALLOWANCE))})
+                MutableHeaders(scope=message).update({REQUEST_ID: identity, **limit_fields(scope.get(ALLOWANCE))})
             try:
                 async with asyncio.timeout(self._send_timeout_s):
                     await send(message)
@@ -65,7 +63,7 @@ class RequestMiddleware:
             async with self._admission.admit(credentials_of(scope), access, background) as admitted:
                 scope[CALLER], scope[ALLOWANCE] = admitted
                 counted = self._room.counted(scope, receive)
-                with ExitStack() as scope[HELD], tracing(trace), counted as counting:
+                with ExitStack() as scope[HELD], counted as counting:
                     await self.app(scope, counting, send_with_id)
         except GatewayError as refused:  # those of routes have been answered within
             await problem(Request(scope), refused)(scope, receive, send_with_id)

@@ -1,20 +1,17 @@
 """`POST /v1/parse`: a picture in, its faces out."""
 
-import asyncio
 from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from fpan.serve.api.context import PRIORITY, is_background
-from fpan.serve.api.errors import BadRequest, DeadlineExceeded, Unavailable
+from fpan.serve.api.errors import BadRequest
 from fpan.serve.api.options import DIRECT_OUTPUTS, ParseOptions
+from fpan.serve.api.parse import EncodedAnswer, ParseRequest, ResponseEncoder
 from fpan.serve.app import Gateway
 from fpan.serve.cache import CACHE_STATUS
-from fpan.serve.inference.scheduling import Turn
 from fpan.serve.pipeline.encode.answer import AnswerEncoder
 from fpan.serve.pipeline.encode.json_answer import JSON, NPZ, PNG, json_answer, with_request
-from fpan.serve.service import EncodedAnswer, ParseRequest, ResponseEncoder
-from fpan.serve.transports.http.access import admitted, request_id
+from fpan.serve.transports.http.access import context_of, request_id
 from fpan.serve.transports.http.body import read_upload
 from fpan.serve.transports.http.disconnect import while_connected
 from fpan.serve.transports.http.negotiate import negotiate
@@ -28,27 +25,21 @@ def parse_routes(gateway: Gateway) -> APIRouter:
     router = APIRouter()
     settings = gateway.settings
 
-    async def fetched(asking: ParseRequest, url: str) -> EncodedAnswer:
-        """The answer for the picture at ``url``, within one deadline for both."""
-        allowed_ms = asking.options.deadline_ms or settings.deadline_ms
-        try:
-            async with asyncio.timeout(allowed_ms / 1000):
-                return await gateway.parse_service.answer(replace(asking, data=await gateway.fetcher.fetch(url)))
-        except TimeoutError:
-            raise DeadlineExceeded(f"the answer was not ready within {allowed_ms} ms") from None
-
     async def parse(request: Request) -> Response:
         """Parses every face of one picture; see the options for which faces, which classes, which answer."""
-        if gateway.draining:
-            raise Unavailable("this server is shutting down")
         media = negotiate(", ".join(request.headers.getlist("accept")), (JSON, PNG, NPZ))
         upload = await read_upload(request, settings.max_body_bytes, settings.body_timeout_s)
         options = _for_media(ParseOptions.read(upload.options), media)
-        turn = Turn(background=is_background(request.headers.getlist(PRIORITY)))
-        caller = admitted(request)
-        asking = ParseRequest(upload.data, options, _encoding(media, options), caller.identity, turn, caller.account)
-        answer = gateway.parse_service.answer(asking) if upload.url is None else fetched(asking, upload.url)
-        answered = await while_connected(request, answer)
+        context = context_of(request, gateway.parse_service.deadline(options))
+
+        async def answer() -> EncodedAnswer:
+            data = upload.data
+            if upload.url is not None:
+                async with context.deadline.limit():
+                    data = await gateway.fetcher.fetch(upload.url)
+            return await gateway.parse_service.answer(ParseRequest(data, options, _encoder(media, options)), context)
+
+        answered = await while_connected(request, answer())
         body, timing = answered.body, answered.timing_ms
         headers = {
             "Server-Timing": ", ".join(f"{stage};dur={ms:g}" for stage, ms in timing.items()),
@@ -69,7 +60,7 @@ def parse_routes(gateway: Gateway) -> APIRouter:
     return router
 
 
-def _encoding(media: str, options: ParseOptions) -> ResponseEncoder:
+def _encoder(media: str, options: ParseOptions) -> ResponseEncoder:
     """How an answer of one media type is made."""
     makers = {JSON: json_answer, NPZ: AnswerEncoder.npz, PNG: lambda answer: answer.picture(options.output[0])}
     return ResponseEncoder(media, makers[media])

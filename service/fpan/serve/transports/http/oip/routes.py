@@ -12,8 +12,10 @@ from pydantic import BaseModel
 import fpan
 from fpan.contract import ModelCard
 from fpan.contract.card import ANY, Tensor
-from fpan.serve.api.errors import NotFound, Unavailable
+from fpan.serve.api.deadline import Deadline
+from fpan.serve.api.errors import NotFound
 from fpan.serve.app import Gateway
+from fpan.serve.transports.http.access import context_of
 from fpan.serve.transports.http.body import read_body
 from fpan.serve.transports.http.disconnect import while_connected
 from fpan.serve.transports.http.oip.tensors import InferenceLimits, read_inference, write_inference
@@ -193,20 +195,21 @@ def oip_routes(gateway: Gateway) -> APIRouter:
     async def model_ready(name: str, version: str | None = None) -> JSONResponse:
         """200 when the model answers, else 503."""
         card = card_of(name, version)
-        is_ready = not gateway.draining and await gateway.backend.ready(card.name, card.version)
+        is_ready = not gateway.admission.draining and await gateway.backend.ready(card.name, card.version)
         return JSONResponse({"name": name, "ready": is_ready}, 200 if is_ready else 503)
 
     async def infer(request: Request, name: str, version: str | None = None) -> Response:
         """Runs a version of a model, the champion where none is named, on tensors that the request holds."""
-        if gateway.draining:
-            raise Unavailable("this server is shutting down")
         card_of(name, version)  # before the body is read, and again after: versions come and go meanwhile
         body = await read_body(request, settings.max_body_bytes, settings.body_timeout_s)
         with gateway.rollout.model_router.using():  # what answers now is not unloaded before it has
             card = card_of(name, version)
             asked = await asyncio.to_thread(read_inference, body, request.headers.get(HEADER_LENGTH), card, limits)
             timeout_s = min(settings.infer_timeout_s, asked.timeout_s or settings.infer_timeout_s)
-            computing = gateway.backend.infer(card.name, card.version, asked.inputs, asked.computed(card), timeout_s)
+            trace = context_of(request, Deadline.never()).trace
+            computing = gateway.backend.infer(
+                card.name, card.version, asked.inputs, asked.computed(card), timeout_s, trace
+            )
             arrays = await while_connected(request, computing)
         answer, length = await asyncio.to_thread(write_inference, card, asked, arrays)
         if length is None:
