@@ -27,6 +27,9 @@ PARALLEL = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ma
 SERVE_ENV := .venv
 TEST_ENV := .venv-test
 BENCH_ENV := .venv-bench
+# What builds wheels: a Python with the build backend of service/build.lock; another one is named with BUILD_PYTHON=.
+BUILD_PYTHON = $(SERVE_ENV)/bin/python
+DIST ?= dist
 # A registry that stumbles is asked again for about two minutes.
 PIP_FLAGS := --quiet --disable-pip-version-check --retries 8
 
@@ -48,7 +51,7 @@ TRAIN_FLAGS = --preset $(PRESET) --run $(RUN) $(if $(DATA),--data $(DATA)) $(if 
 given = $(if $(filter-out undefined default file,$(firstword $(origin $(1)))),$(2) $($(1)))
 RECIPE_FLAGS = $(RECIPE) --budget $(BUDGET) $(call given,RUN,--run) $(call given,DATA_ROOT,--data-root) $(call given,REGISTRY,--repository)
 
-.PHONY: help serve test test-fast verify bench train train-and-deploy engine verify-gpu export-phone lint lock proto clean
+.PHONY: help serve test test-fast verify bench train train-and-deploy engine verify-gpu export-phone wheel lint lock proto clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -92,6 +95,14 @@ verify-gpu: $(SERVE_ENV)/ready ## on a GPU, in NVIDIA's image, eight minutes at 
 export-phone: $(TEST_ENV)/ready ## write a version in int8 for phones, .tflite and .ort; MODEL=, DATA= and PHONE= choose (installs a gigabyte)
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -r training/phone.lock
 	@$(TEST_ENV)/bin/fpan-train export-phone --model $(MODEL) --out $(PHONE) $(if $(DATA),--data $(DATA))
+
+wheel: $(if $(filter file,$(origin BUILD_PYTHON)),$(SERVE_ENV)/ready) ## build wheels of the service and of training into dist/
+	@# From a copy: setuptools puts whatever an earlier build has left beside the sources into the wheel.
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT; set -e; \
+	tar -c --exclude=__pycache__ --exclude='*.egg-info' --exclude=service/build --exclude=training/build service training | tar -x -C "$$folder"; \
+	cp LICENSE "$$folder/service" && cp LICENSE "$$folder/training"; \
+	$(BUILD_PYTHON) -m pip wheel $(PIP_FLAGS) --no-index --no-deps --no-build-isolation --wheel-dir "$$folder/made" "$$folder/service" "$$folder/training"; \
+	mkdir -p $(DIST); cd "$$folder/made"; for each in *.whl; do mv "$$each" "$(abspath $(DIST))"; echo "$(DIST)/$$each"; done
 
 lint: $(TEST_ENV)/ready ## format and check the code's style and types
 	@$(TEST_ENV)/bin/ruff format .

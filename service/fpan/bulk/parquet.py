@@ -64,7 +64,7 @@ COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("confidence", pa.binary()),
     ("error", pa.struct([("problem", pa.string()), ("detail", pa.string())])),
 )
-"""Name and type of each column; docs/bulk.md says what they hold."""
+"""Name and type of each column; docs/how-to/bulk.md says what they hold."""
 _PLAIN = ("labels", "confidence", "sha256")
 """Columns in which nothing comes twice, so that a dictionary would only cost."""
 _ROWS = 1024

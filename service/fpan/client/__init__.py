@@ -18,6 +18,7 @@ from fpan.client._patience import Retry
 from fpan.client._shapes import Polygon, SoftMasks
 from fpan.client.errors import ApiError, DeadlinePassed, FpanError, ServerUnreachable, TryAgain, UnexpectedAnswer
 from fpan.client.types import CoveredFace, CropFrame, Face, Health, Job, ModelVersion, Part, Pose, Result
+from fpan.extras import how_to_install
 
 if TYPE_CHECKING:
     from fpan.client._grpc_clients import AsyncGrpcClient, GrpcClient
@@ -62,6 +63,6 @@ def __getattr__(name: str) -> Any:
         if error.name is None or error.name.partition(".")[0] == "fpan":
             raise
         raise ImportError(
-            f"{name} needs the extra [grpc] ({error.name} is missing): pip install 'mask-fpan-serve[grpc]'"
+            f"{name} needs the extra [grpc] ({error.name} is missing): {how_to_install('grpc')}"
         ) from error
     return getattr(_grpc_clients, name)

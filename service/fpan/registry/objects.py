@@ -23,10 +23,10 @@ from fpan.contract import Aliases, History, ModelCard, RepositoryError, sha256_o
 from fpan.contract.aliases import ALIASES_FILE
 from fpan.contract.card import CARD_FILE
 from fpan.contract.repository import Versions, aliases_of, card_of, is_version
+from fpan.extras import how_to_install
 from fpan.registry.store import AliasMoved, VersionExists
 
 SCHEME = "s3://"
-INSTALL = "pip install 'mask-fpan-serve[s3]'"
 STALE = timedelta(hours=24)
 """Files without a card that are older than this belong to a write that never ended; younger ones may yet get theirs."""
 _CHUNK_BYTES = 1 << 20
@@ -62,7 +62,8 @@ class ObjectStore(Versions):
             import boto3
             import botocore.exceptions
         except ModuleNotFoundError as error:
-            raise RepositoryError(f"{address} needs {error.name}, which is not installed here: {INSTALL}") from error
+            missing = f"{address} needs {error.name}, which is not installed here"
+            raise RepositoryError(f"{missing}: {how_to_install('s3')}") from error
         place = address.removeprefix(SCHEME).rstrip("/")
         self._address = SCHEME + place
         self._bucket, _, prefix = place.partition("/")

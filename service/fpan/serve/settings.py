@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     redis_cache_url: SecretStr = SecretStr("")
     """Redis (redis://, rediss:// or unix://) that keeps answers and counts for rate limits; may evict. Empty: none."""
     redis_jobs_url: SecretStr = SecretStr("")
-    """Redis that keeps jobs; it must not evict (docs/jobs.md). Empty switches jobs off."""
+    """Redis that keeps jobs; it must not evict (docs/how-to/jobs.md). Empty switches jobs off."""
     redis_timeout_ms: Positive = 100
     """How long a request waits for ``redis_cache_url``, in milliseconds; then it goes on without it."""
     redis_retry_s: Seconds = 2.0

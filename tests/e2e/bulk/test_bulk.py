@@ -105,7 +105,7 @@ def test_rows_hold_what_the_service_answers_and_why_a_picture_failed(batch, tmp_
 
 
 def test_the_documentation_names_every_column_and_reads_them(batch, portraits, tmp_path, monkeypatch, capsys):
-    text = (ROOT / "docs/bulk.md").read_text()
+    text = (ROOT / "docs/how-to/bulk.md").read_text()
     named = {name for line in text.splitlines() if line.startswith("| `") for name in re.findall("`(\\w+)`", line)}
     assert set(_names(pa.struct(list(parquet.COLUMNS)))) <= named
     bulk.album(tmp_path / "photos", portraits[:2])

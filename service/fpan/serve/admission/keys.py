@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fpan.serve.admission.watched_files import Contents, WatchedFiles
 from fpan.serve.api.errors import StartError, Unauthenticated
 from fpan.serve.setting_types import is_loopback
-from fpan.serve.settings import Settings
-from fpan.serve.telemetry.metrics import FileCounts
+
+if TYPE_CHECKING:  # `fpan keys` and with it all of `fpan` run where the server's packages are not installed
+    from fpan.serve.settings import Settings
+    from fpan.serve.telemetry.metrics import FileCounts
 
 PREFIX = "fpan"
 _ID_BYTES = 6
@@ -233,7 +235,7 @@ _MAKE = "`fpan keys add NAME --file {file}` makes one"
 _OR = "AUTH=off serves everybody without"
 
 
-def open_keys(settings: Settings, counts: FileCounts) -> tuple[KeyRing | None, tuple[WatchedFiles, ...]]:
+def open_keys(settings: "Settings", counts: "FileCounts") -> tuple[KeyRing | None, tuple[WatchedFiles, ...]]:
     """The keys of those who may come in, and what follows their file; no keys where nobody needs one.
 
     Raises:
