@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fpan.serve.api.errors import DeadlineExceeded, GatewayError, Unavailable
 from fpan.serve.settings import Settings
-from fpan.serve.transports.http.oip.routes import HEADER_LENGTH
+from fpan.serve.transports.http.openapi.oip import HEADER_LENGTH
 from pydantic import ValidationError
 
 from tests.support.networks import SIZE, pictures

@@ -21,6 +21,7 @@
 """
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -140,6 +141,13 @@ class DeadlineExceeded(GatewayError):
     """The caller's deadline passed before the answer was ready."""
 
     status, grpc_code, slug, title = 504, "DEADLINE_EXCEEDED", "deadline-exceeded", "Deadline exceeded"
+
+
+def every_error(kind: type[GatewayError] = GatewayError) -> Iterator[type[GatewayError]]:
+    """The tree of errors from ``kind`` on, each before those below it."""
+    yield kind
+    for each in kind.__subclasses__():
+        yield from every_error(each)
 
 
 class StartError(Exception):

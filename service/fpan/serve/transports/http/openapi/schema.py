@@ -1,37 +1,79 @@
 """The JSON answers, as the OpenAPI document shows them."""
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from fpan.contract import AliasName, ReferenceHistogram
-from fpan.contract.card import Precision
+from fpan.contract import ModelCard, ReferenceHistogram
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PixelBox = tuple[int, int, int, int]
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""RFC 3339."""
 
 
-class ImageSize(BaseModel):
+class _Described(BaseModel):
+    """A model whose members are described by the text below them, in the document too."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Precision(StrEnum):
+    """What a network is computed in."""
+
+    FP32 = "fp32"
+    INT8 = "int8"
+    BF16 = "bf16"
+
+
+class Alias(StrEnum):
+    """What a version of a model is."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    SHADOW = "shadow"
+
+
+class RedactStyle(StrEnum):
+    """How faces are covered."""
+
+    BLUR = "blur"
+    PIXELATE = "pixelate"
+    FILL = "fill"
+
+
+class JobState(StrEnum):
+    """Where a job is; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ImageSize(_Described):
     """Size of the picture as it is displayed."""
 
     width: int
     height: int
 
 
-class ModelName(BaseModel):
+class ModelName(_Described):
     """The version that answered."""
 
     name: str
     version: int
-    alias: AliasName | None = None
+    alias: Alias | None = None
     """What it is, as it was asked for; null where it has no alias."""
     sha256: str
     """Of its ONNX file."""
-    precision: Precision = "fp32"
+    precision: Precision = Precision.FP32
     """What it is computed in."""
 
 
-class MaskClass(BaseModel):
+class MaskClass(_Described):
     """The pixels of one class."""
 
     id: int
@@ -40,7 +82,7 @@ class MaskClass(BaseModel):
     """COCO's compressed run lengths: column by column, beginning with pixels that are not of the class."""
 
 
-class Mask(BaseModel):
+class Mask(_Described):
     """A label map of the whole picture as one run-length mask for each class that it has."""
 
     encoding: Literal["coco_rle"] = "coco_rle"
@@ -49,7 +91,7 @@ class Mask(BaseModel):
     classes: list[MaskClass]
 
 
-class PolygonShape(BaseModel):
+class PolygonShape(_Described):
     """One region of a class."""
 
     outline: list[tuple[int, int]]
@@ -57,7 +99,7 @@ class PolygonShape(BaseModel):
     holes: list[list[tuple[int, int]]]
 
 
-class PolygonClass(BaseModel):
+class PolygonClass(_Described):
     """The regions of one class, those that enclose others first."""
 
     id: int
@@ -65,7 +107,7 @@ class PolygonClass(BaseModel):
     polygons: list[PolygonShape]
 
 
-class Polygons(BaseModel):
+class Polygons(_Described):
     """A label map as outlines."""
 
     encoding: Literal["polygons"] = "polygons"
@@ -76,7 +118,7 @@ class Polygons(BaseModel):
     classes: list[PolygonClass]
 
 
-class AlphaClass(BaseModel):
+class AlphaClass(_Described):
     """How much of each pixel one class covers."""
 
     id: int
@@ -87,7 +129,7 @@ class AlphaClass(BaseModel):
     """Base64 of a grey PNG of 8 bits as large as the window: 255 = wholly."""
 
 
-class Alpha(BaseModel):
+class Alpha(_Described):
     """Soft masks of a face."""
 
     encoding: Literal["png"] = "png"
@@ -96,7 +138,7 @@ class Alpha(BaseModel):
     classes: list[AlphaClass]
 
 
-class CropOfFace(BaseModel):
+class CropOfFace(_Described):
     """The aligned crop that a face's masks, parts and pictures are in, with ``frame=crop``."""
 
     size: int
@@ -105,7 +147,7 @@ class CropOfFace(BaseModel):
     """From the picture's pixels to the crop's; whole numbers are pixel centres."""
 
 
-class Picture(BaseModel):
+class Picture(_Described):
     """A picture within JSON."""
 
     encoding: Literal["png"] = "png"
@@ -113,7 +155,7 @@ class Picture(BaseModel):
     """Base64."""
 
 
-class CoveredFace(BaseModel):
+class CoveredFace(_Described):
     """How one face was covered."""
 
     id: int
@@ -125,11 +167,11 @@ class CoveredFace(BaseModel):
 class RedactedPicture(Picture):
     """The photo with its faces covered."""
 
-    style: Literal["blur", "pixelate", "fill"]
+    style: RedactStyle
     faces: list[CoveredFace]
 
 
-class Arrays(BaseModel):
+class Arrays(_Described):
     """Arrays for ``numpy.load``."""
 
     encoding: Literal["npz"] = "npz"
@@ -137,7 +179,7 @@ class Arrays(BaseModel):
     """Base64."""
 
 
-class Part(BaseModel):
+class Part(_Described):
     """One part of one face."""
 
     id: int
@@ -150,7 +192,7 @@ class Part(BaseModel):
     """Mean over the part's pixels."""
 
 
-class Pose(BaseModel):
+class Pose(_Described):
     """How the head is turned, in degrees; all 0: the face looks straight into the camera."""
 
     yaw: float
@@ -161,7 +203,7 @@ class Pose(BaseModel):
     """Above 0 the head leans clockwise as seen in the picture."""
 
 
-class Face(BaseModel):
+class Face(_Described):
     """One face. Left and right are the person's own."""
 
     id: int
@@ -193,7 +235,7 @@ class Face(BaseModel):
     confidence: Picture | None = None
 
 
-class ParseAnswer(BaseModel):
+class ParseAnswer(_Described):
     """The answer of a parse."""
 
     request_id: str
@@ -221,7 +263,7 @@ class ParseAnswer(BaseModel):
     there has that alone, and one that was made for somebody else at the same time only ``shared``: the wait for it."""
 
 
-class LabelClass(BaseModel):
+class LabelClass(_Described):
     """One class of the taxonomy."""
 
     id: int
@@ -233,7 +275,7 @@ class LabelClass(BaseModel):
     groups: list[str]
 
 
-class Labels(BaseModel):
+class Labels(_Described):
     """The classes of a model's label maps."""
 
     taxonomy: str
@@ -247,7 +289,36 @@ class Labels(BaseModel):
     """Other 19-class orders in use: for each of our ids its id there, 255 where there is none."""
 
 
-class DriftQuantity(BaseModel):
+class ServedModel(ModelCard):
+    """The card of a version that is served."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    aliases: list[Alias]
+    """What it is."""
+    default: bool
+    """Whether it answers where a request says the model's name alone."""
+    tried: bool
+    """Whether it has parsed its golden pictures here before it was served."""
+
+
+class RefusedModel(_Described):
+    """A version that the registry asks for and that is not served."""
+
+    name: str
+    version: int
+    reason: str
+    """Why it is not served."""
+
+
+class ServedModels(_Described):
+    """The versions that are served, and those that are asked for in vain."""
+
+    models: list[ServedModel]
+    refused: list[RefusedModel]
+
+
+class DriftQuantity(_Described):
     """One quantity over the newest faces. Bins lie between the edges, open at both ends: one more than edges."""
 
     edges: list[float]
@@ -259,7 +330,7 @@ class DriftQuantity(BaseModel):
     """Population stability index against the reference; null without one, and where there are too few faces."""
 
 
-class DriftOfVersion(BaseModel):
+class DriftOfVersion(_Described):
     """How the newest faces of a version differ from the reference in its card."""
 
     model: str
@@ -271,20 +342,25 @@ class DriftOfVersion(BaseModel):
     quantities: dict[str, DriftQuantity]
 
 
-class Drift(BaseModel):
+class Drift(_Described):
     """Of every version that is served."""
 
     versions: list[DriftOfVersion]
 
 
-class Problem(BaseModel):
+class Problem(_Described):
     """An error (RFC 9457)."""
 
-    type: str
+    type: Annotated[str, Field(examples=["urn:mask-fpan:problem:bad-request"])]
+    """What went wrong, a URI that does not change: the page of problems lists them."""
     title: str
+    """The same for people; the same for every problem of the type."""
     status: int
+    """Of HTTP."""
     detail: str
+    """What went wrong this time, for people."""
     request_id: str
+    """As in the header `X-Request-Id`."""
 
 
 class PictureProblem(Problem):
@@ -294,7 +370,7 @@ class PictureProblem(Problem):
     """When to try again, in seconds, where that may help."""
 
 
-class PictureResult(BaseModel):
+class PictureResult(_Described):
     """What became of one picture of several."""
 
     index: int
@@ -307,7 +383,7 @@ class PictureResult(BaseModel):
     """There where it is another."""
 
 
-class BatchAnswer(BaseModel):
+class BatchAnswer(_Described):
     """The answer to several pictures."""
 
     request_id: str
@@ -315,7 +391,7 @@ class BatchAnswer(BaseModel):
     """One for each picture, in their order."""
 
 
-class JobProgress(BaseModel):
+class JobProgress(_Described):
     """How far a job is, in pictures."""
 
     done: int
@@ -324,29 +400,47 @@ class JobProgress(BaseModel):
     total: int
 
 
-class Job(BaseModel):
+class Job(_Described):
     """A job."""
 
     id: str
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    state: JobState
     progress: JobProgress
     attempts: int
     """How often a worker has taken it: more than once where one was ended over it."""
-    created_at: str
+    created_at: Time
     """RFC 3339, as all times."""
-    started_at: str | None
-    finished_at: str | None
+    started_at: Time | None
+    finished_at: Time | None
     problem: Problem | None
     """Why it failed as a whole. A picture that failed has its problem in the result."""
     result: str | None
     """Path of the result, while there is one."""
-    result_expires_at: str | None
+    result_expires_at: Time | None
     """When it is deleted."""
     events: str
     """Path of the changes."""
 
 
-class Health(BaseModel):
+class JobEnd(StrEnum):
+    """How a job has ended, as its webhook tells it."""
+
+    SUCCEEDED = "job.succeeded"
+    FAILED = "job.failed"
+    CANCELLED = "job.cancelled"
+
+
+class JobEnded(_Described):
+    """What the webhook of a job is told."""
+
+    type: JobEnd
+    timestamp: Time
+    """When it is told."""
+    data: Job
+    """The job, as `GET /v1/jobs/{job}` tells it."""
+
+
+class Health(_Described):
     """Whether the service is alive or ready."""
 
     status: Literal["live", "ready", "not ready"]
