@@ -146,17 +146,23 @@ def oip_routes(gateway: Gateway) -> APIRouter:
         return await infer(request, name, version)
 
     # Functions of their own: what stands in a path is never left out, and documents would say that it may be.
-    for path, of, metadata, ready_, run in (
-        ("/models/{name}", "Model", model_metadata, model_ready, infer),
-        ("/models/{name}/versions/{version}", "ModelVersion", version_metadata, version_ready, infer_version),
-    ):
+    of_model = ("/models/{name}", "Model", "a model", model_metadata, model_ready, infer)
+    of_version = (
+        "/models/{name}/versions/{version}",
+        "ModelVersion",
+        "a version of a model",
+        version_metadata,
+        version_ready,
+        infer_version,
+    )
+    for path, of, what, metadata, ready_, run in (of_model, of_version):
         router.add_api_route(
             path,
             metadata,
             response_model=ModelMetadata,
             responses=missing,
             operation_id=f"get{of}Metadata",
-            summary="Inputs and outputs of a model",
+            summary=f"Inputs and outputs of {what}",
             response_description="Versions, inputs and outputs.",
         )
         router.add_api_route(
@@ -165,10 +171,17 @@ def oip_routes(gateway: Gateway) -> APIRouter:
             response_model=Ready,
             responses=not_ready,
             operation_id=f"is{of}Ready",
-            summary="Whether a model answers",
+            summary=f"Whether {what} answers",
             response_description="It answers.",
         )
-        router.add_api_route(f"{path}/infer", run, methods=["POST"], operation_id=f"infer{of}", **INFER)
+        router.add_api_route(
+            f"{path}/infer",
+            run,
+            methods=["POST"],
+            operation_id=f"infer{of}",
+            summary=f"Run {what} on tensors",
+            **INFER,
+        )
 
     @router.api_route("/{path:path}", methods=[*METHODS], include_in_schema=False)
     async def nothing(request: Request, path: str) -> None:

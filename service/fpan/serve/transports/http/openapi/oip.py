@@ -168,7 +168,6 @@ V2_RESPONSES: dict[str, dict[str, Any]] = {
 """Components: answers below ``/v2`` that tell an error."""
 
 INFER: dict[str, Any] = {
-    "summary": "Run a model on tensors",
     "responses": {
         200: {
             "description": f"The outputs: in JSON, or, those asked for in binary, behind the JSON whose length "

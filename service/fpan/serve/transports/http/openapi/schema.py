@@ -66,11 +66,11 @@ class ModelName(_Described):
     name: str
     version: int
     alias: Alias | None = None
-    """What it is, as it was asked for; null where it has no alias."""
+    """The alias by which the request named it, or that it has; null where it has none."""
     sha256: str
-    """Of its ONNX file."""
+    """SHA-256 of its ONNX file, in hexadecimal digits."""
     precision: Precision = Precision.FP32
-    """What it is computed in."""
+    """The arithmetic that it is computed in."""
 
 
 class MaskClass(_Described):
@@ -97,6 +97,7 @@ class PolygonShape(_Described):
     outline: list[tuple[int, int]]
     """Corners x, y, the first not repeated. Pixel (x, y) is the square from (x, y) to (x + 1, y + 1)."""
     holes: list[list[tuple[int, int]]]
+    """Corners of each hole in the region."""
 
 
 class PolygonClass(_Described):
@@ -124,9 +125,9 @@ class AlphaClass(_Described):
     id: int
     name: str
     window: PixelBox
-    """The part that the picture has, x0, y0, x1, y1; all around it is zero."""
+    """The rectangle of the frame that the PNG shows, x0, y0, x1, y1; outside it the mask is zero."""
     data: str
-    """Base64 of a grey PNG of 8 bits as large as the window: 255 = wholly."""
+    """A grey PNG of 8 bits in base64, as large as the window; 255: the class covers the whole pixel."""
 
 
 class Alpha(_Described):
@@ -139,12 +140,12 @@ class Alpha(_Described):
 
 
 class CropOfFace(_Described):
-    """The aligned crop that a face's masks, parts and pictures are in, with ``frame=crop``."""
+    """The aligned crop that a face's masks, parts and pictures are in, with `frame=crop`."""
 
     size: int
     """Side in pixels."""
     matrix: tuple[tuple[float, float, float], tuple[float, float, float]]
-    """From the picture's pixels to the crop's; whole numbers are pixel centres."""
+    """Takes coordinates in the picture to coordinates in the crop, in pixels; whole numbers are pixel centres."""
 
 
 class Picture(_Described):
@@ -152,7 +153,7 @@ class Picture(_Described):
 
     encoding: Literal["png"] = "png"
     data: str
-    """Base64."""
+    """The PNG file in base64."""
 
 
 class CoveredFace(_Described):
@@ -162,21 +163,24 @@ class CoveredFace(_Described):
     whole: bool
     """Whether its whole box is covered, and not its mask alone."""
     why: str | None
+    """Why the whole box is covered; null where it is not."""
 
 
 class RedactedPicture(Picture):
     """The photo with its faces covered."""
 
     style: RedactStyle
+    """The style that was chosen."""
     faces: list[CoveredFace]
+    """The faces that are covered."""
 
 
 class Arrays(_Described):
-    """Arrays for ``numpy.load``."""
+    """Arrays for `numpy.load`."""
 
     encoding: Literal["npz"] = "npz"
     data: str
-    """Base64."""
+    """The `.npz` file in base64."""
 
 
 class Part(_Described):
@@ -185,11 +189,11 @@ class Part(_Described):
     id: int
     name: str
     area: int
-    """In pixels."""
+    """How many pixels it has."""
     box: PixelBox
-    """x0, y0, x1, y1; x1 and y1 are exclusive."""
+    """x0, y0, x1, y1 in pixels; x1 and y1 are exclusive."""
     confidence: Fraction
-    """Mean over the part's pixels."""
+    """Mean confidence of the part's pixels."""
 
 
 class Pose(_Described):
@@ -207,32 +211,38 @@ class Face(_Described):
     """One face. Left and right are the person's own."""
 
     id: int
+    """Number of the face in this answer, from 0."""
     box: tuple[float, float, float, float]
+    """x0, y0, x1, y1 in pixels of the picture."""
     score: Fraction | None
-    """Of the detector; null for boxes of the caller's and for faces=full."""
+    """How sure the detector is; null for boxes that the caller gave and for `faces=full`."""
     landmarks: list[tuple[float, float]] | None
-    """Right eye, left eye, nose, right and left corner of the mouth."""
+    """x, y of right eye, left eye, nose, right and left corner of the mouth; null where no detector found the face."""
     pose: Pose | None
-    """Solved from the landmarks; null without them."""
+    """Computed from the landmarks; null without them."""
     occluded: Fraction
     """Share of the face that something covers."""
     cut_by_crop: list[str]
-    """Parts that go on beyond the square that the network sees."""
+    """Names of the parts that go on beyond the aligned crop, which is all that the network sees."""
     cut_by_image: bool
     """Whether the face touches the picture's border."""
     parts: list[Part]
     mask: Mask
-    """This face alone."""
+    """The label map of this face alone."""
     polygons: Polygons | None = None
-    """The same as outlines (output ``polygons``)."""
+    """The same as outlines (output `polygons`)."""
     alpha: Alpha | None = None
-    """Soft masks (output ``alpha``) of the classes that were named, or that the face has."""
+    """Soft masks (output `alpha`) of the classes that were named, or that the face has."""
     crop: CropOfFace | None = None
-    """With ``frame=crop``, as are the pictures that follow."""
+    """The aligned crop, with `frame=crop`; the pictures that follow are then of the crop."""
     png: Picture | None = None
+    """Indexed label map of the crop (output `png`, with `frame=crop`)."""
     overlay: Picture | None = None
+    """The crop with its parts tinted (output `overlay`, with `frame=crop`)."""
     cutout: Picture | None = None
+    """The crop with all else transparent (output `cutout`, with `frame=crop`)."""
     confidence: Picture | None = None
+    """Grey, 255 = certain (output `confidence`, with `frame=crop`)."""
 
 
 class ParseAnswer(_Described):
@@ -243,24 +253,30 @@ class ParseAnswer(_Described):
     taxonomy: str
     model: ModelName
     reason: str | None
-    """Why there is no face, when there is none."""
+    """Why there is no face, where there is none; else null."""
     notes: list[str]
+    """What else the caller should know of this answer."""
     faces: list[Face]
     mask: Mask | None = None
-    """All faces together (output ``rle``, the default), but with ``frame=crop``."""
+    """The label map of all faces together (output `rle`, the default); not with `frame=crop`."""
     polygons: Polygons | None = None
-    """The same as outlines (output ``polygons``)."""
+    """The same as outlines (output `polygons`)."""
     png: Picture | None = None
-    """Indexed label map (output ``png``)."""
+    """Indexed label map (output `png`)."""
     overlay: Picture | None = None
+    """The picture with its parts tinted (output `overlay`)."""
     cutout: Picture | None = None
+    """The picture with all else transparent (output `cutout`)."""
     confidence: Picture | None = None
-    """Grey, 255 = certain."""
+    """Grey, 255 = certain (output `confidence`)."""
     redact: RedactedPicture | None = None
+    """The picture with its faces covered (output `redact`)."""
     npz: Arrays | None = None
+    """Label maps as arrays (output `npz`)."""
     timing_ms: dict[str, float]
-    """By stage: decode, detect, queue, infer, paste, encode; before them cache, where one was asked. An answer from
-    there has that alone, and one that was made for somebody else at the same time only ``shared``: the wait for it."""
+    """Milliseconds of each stage: `decode`, `detect`, `queue`, `infer`, `paste`, `encode`, and before them `cache`
+    where the server has one. An answer from the cache has `cache` alone. An answer that was being made for an identical
+    request has `shared` alone, the time spent waiting for it."""
 
 
 class LabelClass(_Described):
@@ -279,12 +295,18 @@ class Labels(_Described):
     """The classes of a model's label maps."""
 
     taxonomy: str
+    """Name of the taxonomy."""
     model: str
+    """`NAME:VERSION` of the model."""
     background: int
+    """Id of what is no part of a face."""
     ignore: int
+    """Label of pixels without a known class."""
     sides: str
+    """Whose left and right the names mean."""
     classes: list[LabelClass]
     groups: dict[str, list[int]]
+    """Ids of the classes of each group."""
     remaps: dict[str, list[int]]
     """Other 19-class orders in use: for each of our ids its id there, 255 where there is none."""
 
@@ -295,11 +317,11 @@ class ServedModel(ModelCard):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     aliases: list[Alias]
-    """What it is."""
+    """The aliases that name it."""
     default: bool
     """Whether it answers where a request says the model's name alone."""
     tried: bool
-    """Whether it has parsed its golden pictures here before it was served."""
+    """Whether its golden pictures were parsed here before it was served; false while the inference server is away."""
 
 
 class RefusedModel(_Described):
@@ -325,7 +347,7 @@ class DriftQuantity(_Described):
     counts: list[int]
     """Faces in each bin."""
     reference: ReferenceHistogram | None
-    """What the card says of it, its edges being some of these; null where it says nothing."""
+    """The histogram in the model's card, whose edges are some of these; null where the card has none."""
     psi: float | None
     """Population stability index against the reference; null without one, and where there are too few faces."""
 
@@ -336,14 +358,14 @@ class DriftOfVersion(_Described):
     model: str
     version: int
     sha256: str
-    """Of its ONNX file."""
+    """SHA-256 of its ONNX file, in hexadecimal digits."""
     faces: int
-    """That are counted now."""
+    """How many faces are counted."""
     quantities: dict[str, DriftQuantity]
 
 
 class Drift(_Described):
-    """Of every version that is served."""
+    """How the newest faces differ from the reference, for every version that is served."""
 
     versions: list[DriftOfVersion]
 
@@ -376,11 +398,11 @@ class PictureResult(_Described):
     index: int
     """Its place among them, from 0."""
     status: int
-    """What the picture alone would have been answered with."""
+    """HTTP status that the picture alone would have been answered with."""
     answer: ParseAnswer | None = None
     """As `/v1/parse` answers; there where the status is 200."""
     problem: PictureProblem | None = None
-    """There where it is another."""
+    """The error; there where the status is another."""
 
 
 class BatchAnswer(_Described):
@@ -396,7 +418,7 @@ class JobProgress(_Described):
 
     done: int
     failed: int
-    """That are done and have a problem instead of an answer."""
+    """How many of those that are done have a problem instead of an answer."""
     total: int
 
 
