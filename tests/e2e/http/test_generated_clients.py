@@ -15,6 +15,8 @@ from types import ModuleType
 import httpx
 import pytest
 
+from tests.support.documented import aimed, example
+
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs" / "reference" / "openapi.json"
 PYTHON_TOOLS = Path(sys.prefix) / "openapi-tools"
@@ -23,7 +25,8 @@ NODE_TOOLS = ROOT / "tests" / "openapi_tools"
 OLDEST_NODE = (20, 19)
 AWAY = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|E50\d")
 """What npm says where there is no registry."""
-PACKAGE = "client_made_from_the_document"
+PACKAGE = "mask_fpan_serve_client"
+"""What the generator makes of the title."""
 KNOWN_WARNING = ("POST /v1/parse within parse.", "Unsupported content type image/*")
 """Which loses nothing: the same body is there as application/octet-stream."""
 
@@ -164,6 +167,14 @@ def test_cards_have_types_too(made, client):
     metadata = call(made, "v2", "get_model_version_metadata").sync("segm", str(card.version), client=client)
     assert isinstance(metadata, models.ModelMetadata)
     assert isinstance(call(made, "v2", "get_model_metadata").sync("nothing", client=client), models.Error)
+
+
+def test_the_example_of_the_page_runs(generated, made, service):
+    code = aimed(example("reference/http", "python"), service)
+    environment = {**os.environ, "PYTHONPATH": str(generated[0])}
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True, capture_output=True)
+    assert told.returncode == 0, told.stderr
+    assert "'nose'" in told.stdout
 
 
 def node(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
