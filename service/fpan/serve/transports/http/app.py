@@ -19,7 +19,7 @@ from fpan.serve.transports.http.middleware import RequestMiddleware
 from fpan.serve.transports.http.oip.routes import oip_routes
 from fpan.serve.transports.http.openapi.document import LICENCE, SERVERS, TAGS, complete
 from fpan.serve.transports.http.openapi.oip import HEADER_LENGTH
-from fpan.serve.transports.http.openapi.webhooks import webhook_routes
+from fpan.serve.transports.http.openapi.several import webhook_routes
 from fpan.serve.transports.http.page import page_router
 from fpan.serve.transports.http.parse import parse_routes
 

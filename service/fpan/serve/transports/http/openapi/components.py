@@ -109,7 +109,7 @@ def refusal(status: int, text: str, content: dict[str, Any] = PROBLEM) -> dict[s
 
 def problems(*statuses: int, **told: str) -> dict[int | str, dict[str, Any]]:
     """The errors of a route; ``told`` says of some what they mean there, as ``s409="..."``. Those of everybody who may
-    not come in are none of the route's: :mod:`.access` adds them.
+    not come in are none of the route's: :mod:`.document` adds them.
     """
     words = {**{status: _PROBLEMS[status] for status in statuses}, **{int(s[1:]): text for s, text in told.items()}}
     return {status: refusal(status, words[status]) for status in sorted(words)}
