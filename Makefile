@@ -119,6 +119,8 @@ lock: ## pin every dependency anew, at the newest versions that fit (needs uv)
 	  --extra serve service/pyproject.toml benchmarks/load/requirements.in -o benchmarks/load/requirements.lock
 	@echo setuptools | uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  --generate-hashes - -o service/build.lock
+	@uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate --generate-hashes \
+	  tests/openapi_tools/requirements.in -o tests/openapi_tools/requirements.lock
 	@# Whether torch needs CUDA's packages depends on the build that pip finds: pip resolves them, the lock does not.
 	@sed -i -E '/^(nvidia-|cuda-|triton==)/d' tests/requirements.lock
 
@@ -137,13 +139,14 @@ $(SERVE_ENV)/ready: service/requirements.lock service/triton.lock service/build.
 	@$(call install_editable,$(SERVE_ENV),-e ./service)
 	@echo "$(CURDIR)" > $@
 
-$(TEST_ENV)/ready: tests/requirements.lock service/triton.lock service/build.lock training/carriers.lock service/pyproject.toml training/pyproject.toml
+$(TEST_ENV)/ready: tests/requirements.lock tests/openapi_tools/requirements.lock service/triton.lock service/build.lock training/carriers.lock service/pyproject.toml training/pyproject.toml
 	@$(ADVICE)
 	@echo "making the environment $(TEST_ENV), once; it takes some minutes"
 	@$(PYTHON) -m venv --clear $(TEST_ENV)
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) -r tests/requirements.lock
 	@$(call install_triton,$(TEST_ENV))
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -r training/carriers.lock
+	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps --require-hashes --target $(TEST_ENV)/openapi-tools -r tests/openapi_tools/requirements.lock
 	@$(call install_editable,$(TEST_ENV),-e ./service -e ./training)
 	@echo "$(CURDIR)" > $@
 

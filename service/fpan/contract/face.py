@@ -71,12 +71,13 @@ class Part:
     id: int
     """Class id, the value in label maps."""
     name: str
+    """Of its class."""
     area: int
-    """In pixels."""
+    """How many pixels it has."""
     box: Window
-    """x0, y0, x1, y1; x1 and y1 are exclusive."""
+    """x0, y0, x1, y1 in pixels; x1 and y1 are exclusive."""
     confidence: Share
-    """Mean over the part's pixels."""
+    """Mean confidence of the part's pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,20 +87,22 @@ class FaceFacts:
     __pydantic_config__: ClassVar[ConfigDict] = _CONFIG
 
     id: int
+    """Number of the face in this answer, from 0."""
     box: tuple[Pixels, Pixels, Pixels, Pixels]
+    """x0, y0, x1, y1 in pixels of the picture."""
     score: Share | None
-    """Of the detector; null for boxes of the caller's and for faces=full."""
+    """How sure the detector is; null for boxes that the caller gave and for `faces=full`."""
     landmarks: Points | None
-    """Right eye, left eye, nose, right and left corner of the mouth."""
+    """x, y of right eye, left eye, nose, right and left corner of the mouth; null where no detector found the face."""
     pose: Pose | None = None
-    """Solved from the landmarks; null without them."""
+    """Computed from the landmarks; null without them."""
     occluded: Share
     """Share of the face that something covers."""
     sharpness: Share | None = None
     """1 for a face in focus, near 0 for one that is blurred, by defocus or motion or because the picture has too few
     pixels of it; null where the server is older than this figure."""
     cut_by_crop: tuple[str, ...]
-    """Parts that go on beyond the square that the network sees."""
+    """Names of the parts that go on beyond the aligned crop, which is all that the network sees."""
     cut_by_image: bool
     """Whether the face touches the picture's border."""
     parts: tuple[Part, ...]

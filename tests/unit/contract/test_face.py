@@ -1,7 +1,6 @@
 """What is told of a face is described once: every other form has the same members."""
 
 from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -75,9 +74,3 @@ def test_parquet_has_a_column_for_each_and_one_for_each_angle():
     assert isinstance(struct, pa.StructType)
     columns = [struct.field(i).name for i in range(struct.num_fields)]
     assert columns == [c for name in NAMES for c in (("yaw", "pitch", "roll") if name == "pose" else (name,))]
-
-
-def test_the_reference_page_tells_of_each():
-    pages = "".join(page.read_text() for page in (Path(__file__).parents[3] / "docs").rglob("*.md"))
-    for name in NAMES:
-        assert f"`{name}`" in pages, f"no page tells of `{name}`"
