@@ -8,11 +8,11 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.asyncio.connection import parse_url
 
 from fpan.contract.card import ModelName
-from fpan.registry import is_remote
 from fpan.serve.api.options import MAX_DEADLINE_MS
 from fpan.serve.fetch.host_pattern import HostPattern
 from fpan.serve.jobs.secrets import HOW, read_secret, read_webhook_secret
 from fpan.serve.setting_types import http_address, is_loopback, origin
+from fpan.storage.objects import is_remote
 
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]

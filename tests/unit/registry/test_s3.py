@@ -14,8 +14,8 @@ from fpan.contract import ModelCard, RepositoryError
 from fpan.registry import AliasMoved, FolderStore, Registry, VersionExists, fetch, open_store
 from fpan.registry import objects as s3
 from fpan.serve.app import open_gateway
-from fpan.serve.inference.triton_server.tree import write_tree
 from fpan.serve.settings import Settings
+from fpan.tensorrt.tree import write_tree
 
 from tests.support.networks import echo, publish
 from tests.support.s3 import running as running_s3
@@ -184,7 +184,8 @@ def test_a_version_that_is_not_as_it_was_written_is_refused(registry, client, fi
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from fpan.registry import Registry, open_store, objects
+from fpan.registry import Registry, open_store
+from fpan.storage import objects
 
 address, last, call, file = sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
 registry = Registry(open_store(address))
@@ -200,7 +201,7 @@ def dying(function):
     return called
 
 for name in ("put", "delete"):
-    setattr(objects.ObjectStore, name, dying(getattr(objects.ObjectStore, name)))
+    setattr(objects.Bucket, name, dying(getattr(objects.Bucket, name)))
 if call == "publish":
     registry.publish(registry.store.card("segm", 1), {"model.onnx": file})
 elif call == "promote":

@@ -14,8 +14,6 @@ from fpan.serve.pipeline import encode
 from fpan.serve.pipeline.encode.answer import AnswerEncoder
 from fpan.serve.pipeline.types import ParsedFace
 
-JSON, PNG, NPZ = "application/json", "image/png", "application/x-npz"
-
 
 def json_answer(answer: AnswerEncoder) -> bytes:
     """Everything that is known, as the OpenAPI schema ``ParseAnswer`` has it, less id and timing.

@@ -11,10 +11,9 @@ from starlette.routing import Route
 from fpan.contract import ModelCard, Taxonomy
 from fpan.serve.api.errors import NotFound
 from fpan.serve.app import Gateway
-from fpan.serve.pipeline.segment.drift import FaceWindow
 from fpan.serve.rollout.controller import RolloutController
 from fpan.serve.rollout.served import ServedVersion
-from fpan.serve.telemetry.metrics import CONTENT_TYPE, Metrics
+from fpan.serve.telemetry.metrics import CONTENT_TYPE, DriftWindow, Metrics
 from fpan.serve.transports.http.access import METRICS_PATH
 from fpan.serve.transports.http.openapi.components import problems
 from fpan.serve.transports.http.openapi.schema import Drift, Health, Labels, ServedModel, ServedModels
@@ -142,7 +141,7 @@ def _told(served: ServedVersion, rollout: RolloutController) -> dict[str, Any]:
     return {**served.card.model_dump(mode="json"), **told}
 
 
-def _drift_of(window: FaceWindow) -> dict[str, Any]:
+def _drift_of(window: DriftWindow) -> dict[str, Any]:
     card = window.card
     quantities = {
         name: {"edges": seen.edges, "counts": seen.counts.tolist(), "reference": seen.reference, "psi": seen.psi}
