@@ -1,7 +1,6 @@
 """A shard as Parquet: one row a picture, failed ones too."""
 
 from dataclasses import fields, is_dataclass
-from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
@@ -34,7 +33,7 @@ def _struct(kind: type[Any]) -> pa.StructType:
 
 def _type(hint: Any) -> pa.DataType:
     """Of a member, None aside: Parquet has null in every column."""
-    [kind] = [one for one in get_args(hint) if one is not type(None)] if isinstance(hint, UnionType) else [hint]
+    [kind] = [one for one in get_args(hint) if one is not type(None)] if type(None) in get_args(hint) else [hint]
     if isinstance(kind, type):
         return _PLAIN_TYPES[kind]
     item = get_args(kind)[0]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fpan.client._asynchronous import AsyncClient
 from fpan.client._blocking import Client
 from fpan.client._masks import Mask
-from fpan.client._options import Drawing, Options, Shape
+from fpan.client._options import Drawing, Options, Output, Shape
 from fpan.client._patience import Retry
 from fpan.client._shapes import Polygon, SoftMasks
 from fpan.client.errors import ApiError, DeadlinePassed, FpanError, ServerUnreachable, TryAgain, UnexpectedAnswer
@@ -40,6 +40,7 @@ __all__ = [
     "Mask",
     "ModelVersion",
     "Options",
+    "Output",
     "Part",
     "Polygon",
     "Pose",

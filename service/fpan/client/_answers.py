@@ -159,7 +159,7 @@ def _result(body: Mapping[str, Any]) -> Result:
         pictures=_pictures(body),
         polygons=read_polygons(body.get("polygons")),
         npz=base64.b64decode(body["npz"]["data"], validate=True) if body.get("npz") else None,
-        covered=tuple(
+        redact=tuple(
             CoveredFace(int(face["id"]), bool(face["whole"]), face["why"])
             for face in body.get("redact", {}).get("faces", ())
         ),
@@ -178,7 +178,7 @@ def _face(body: Mapping[str, Any], height: int, width: int) -> Face:
         **vars(FACTS.validate_python(body)),
         mask=read_mask(body["mask"], height, width),
         polygons=read_polygons(body.get("polygons")),
-        soft=read_soft(body.get("alpha")),
+        alpha_masks=read_soft(body.get("alpha")),
         crop=crop,
         pictures=_pictures(body),
     )

@@ -1,5 +1,6 @@
 """What the client answers with. Coordinates are pixels of the picture, x to the right, y down; x1, y1 exclusive."""
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -54,11 +55,11 @@ class Face(FaceFacts):
 
     mask: Mask = field(repr=False)
     polygons: dict[str, tuple[Polygon, ...]] | None = field(default=None, repr=False)
-    """Outlines of this face alone by class; None unless among ``shapes``."""
-    soft: SoftMasks | None = field(default=None, repr=False)
-    """See :meth:`alpha`; None unless among ``shapes``."""
+    """Outlines of this face alone by class; None unless among the outputs."""
+    alpha_masks: SoftMasks | None = field(default=None, repr=False)
+    """See :meth:`alpha`; None unless ``alpha`` is among the outputs."""
     crop: CropFrame | None = None
-    """Whose pixels masks, parts and shapes count, with ``frame="crop"``; box and landmarks count the picture's."""
+    """Whose pixels masks, parts and outlines count, with ``frame="crop"``; box and landmarks count the picture's."""
     pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
     """PNG files of the crop by name, with ``frame="crop"``."""
 
@@ -74,9 +75,15 @@ class Face(FaceFacts):
             ValueError: soft masks were not asked for.
             UnexpectedAnswer: the server's cannot be decoded.
         """
-        if self.soft is None:
-            raise ValueError('soft masks come when they are asked for: parse(..., shapes=["alpha"])')
-        return self.soft.of(name)
+        if self.alpha_masks is None:
+            raise ValueError('soft masks come when they are asked for: parse(..., output=["alpha"])')
+        return self.alpha_masks.of(name)
+
+    @property
+    def soft(self) -> SoftMasks | None:
+        """Former name of :attr:`alpha_masks`, which warns."""
+        _renamed("soft", "alpha_masks")
+        return self.alpha_masks
 
     def part(self, name: str) -> NDArray[np.bool_]:
         """Where one part of this face is, bool (H, W); all False where the face has no such part."""
@@ -106,11 +113,17 @@ class Result:
     pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
     """PNG files by name, those that were asked for; with ``frame="crop"`` each face has its own."""
     polygons: dict[str, tuple[Polygon, ...]] | None = field(default=None, repr=False)
-    """Outlines of all faces by class; None unless among ``shapes``."""
+    """Outlines of all faces by class; None unless among the outputs."""
     npz: bytes | None = field(default=None, repr=False)
-    """The file that ``numpy.load`` reads (see :meth:`Client.arrays`); None unless among ``shapes``."""
-    covered: tuple[CoveredFace, ...] = ()
-    """How each face was covered, where ``redact`` is among ``pictures``."""
+    """The file that ``numpy.load`` reads (see :meth:`Client.arrays`); None unless among the outputs."""
+    redact: tuple[CoveredFace, ...] = ()
+    """How each face was covered, where ``redact`` is among the outputs."""
+
+    @property
+    def covered(self) -> tuple[CoveredFace, ...]:
+        """Former name of :attr:`redact`, which warns."""
+        _renamed("covered", "redact")
+        return self.redact
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -133,7 +146,7 @@ class Result:
 
     @cached_property
     def confidence(self) -> NDArray[np.uint8] | None:
-        """Largest probability of each pixel, uint8 (H, W), 255 = certain; None unless among ``pictures``."""
+        """Largest probability of each pixel, uint8 (H, W), 255 = certain; None unless among the outputs."""
         data = self.pictures.get("confidence")
         return None if data is None else grey_png(data)
 
@@ -168,3 +181,7 @@ class Health:
     ready: bool
     detail: str
     """Why it is not ready, in the server's words; empty when it is."""
+
+
+def _renamed(former: str, name: str) -> None:
+    warnings.warn(f"{former} is called {name}", DeprecationWarning, stacklevel=3)

@@ -116,7 +116,7 @@ async def client(gateway):
 
 
 async def test_result_is_what_the_pipeline_found(client, gateway):
-    result = await client.parse(b"picture", pictures=["confidence", "overlay"])
+    result = await client.parse(b"picture", output=["confidence", "overlay"])
     assert (result.width, result.height, result.taxonomy, result.notes) == (WIDTH, HEIGHT, "eyes", ("a note",))
     assert (result.model.name, result.model.version, result.model.sha256) == ("segm", 4, "ef" * 32)
     expected, *_ = await gateway.parser.parse(b"", None)

@@ -73,4 +73,6 @@ def test_parquet_has_a_column_for_each_and_one_for_each_angle():
     [struct] = [kind.value_type for name, kind in COLUMNS if name == "faces"]
     assert isinstance(struct, pa.StructType)
     columns = [struct.field(i).name for i in range(struct.num_fields)]
+    kinds = {name: str(struct.field(name).type) for name in ("score", "occluded", "sharpness", "yaw", "cut_by_image")}
+    assert kinds == {**dict.fromkeys(kinds, "float"), "cut_by_image": "bool"}
     assert columns == [c for name in NAMES for c in (("yaw", "pitch", "roll") if name == "pose" else (name,))]
