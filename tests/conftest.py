@@ -24,8 +24,8 @@ SHARED_TRAINING = "smoke_run"
 """The fixture that trains for a minute."""
 ON = {"V2_MODELS": "segm", "CORS_ORIGINS": "*", "ALLOWED_HOSTS": "localhost,127.0.0.1,insecure.test"}
 """Settings of the service that all tests share."""
-HEAVY_ROOMS = ("training",)
-"""Folders of unit tests that need torch."""
+HEAVY_ROOMS = ("training", "rollout", "registry", "tensorrt")
+"""Folders of unit tests that need torch, load networks by the dozen, or kill processes at every step."""
 SERVERS = frozenset({"service", "gateway_url", "redis", "redis_process"})
 """Fixtures that start a server."""
 Ended = tuple[int, str, str]

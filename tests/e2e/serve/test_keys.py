@@ -22,7 +22,7 @@ from playwright.sync_api import expect
 from tests.support import service as services
 from tests.support.chromium import Opener, drop, encoded
 
-FOLLOWS_WITHIN_S = 3.0
+FOLLOWS_WITHIN_S = 60.0
 
 
 def keys(file: Path, *words: str) -> str:
@@ -120,7 +120,7 @@ def test_a_key_works_and_stops_working_while_the_service_runs(reachable):
 def until(happened) -> float:
     began = time.monotonic()
     while not happened():
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
         time.sleep(0.02)
     return time.monotonic() - began
 

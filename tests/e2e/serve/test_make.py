@@ -12,7 +12,7 @@ from tests.support import processes
 from tests.support.service import LAST_LINE, ROOT, free_ports
 
 ENVIRONMENT_TIMEOUT_S = 280
-READY_WITHIN_S = 10
+READY_WITHIN_S = 90
 """Of a second start, with nothing to install."""
 
 

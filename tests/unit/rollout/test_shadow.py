@@ -63,7 +63,7 @@ async def test_a_shadow_that_hangs_keeps_nobody_waiting(root, monkeypatch):
         for _ in range(3):  # by turns and together
             await ask(gateway)
         await asyncio.gather(*(ask(gateway) for _ in range(20)))
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
         await until(lambda: gateway.backend.asked.count(2) == 1)
         await asyncio.gather(*(ask(gateway) for _ in range(10)))
         assert len(gateway.shadow) == 3
