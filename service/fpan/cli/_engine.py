@@ -61,8 +61,8 @@ def engine(
         from fpan.serve.rollout.repository import WatchedRepository
         from fpan.serve.settings import Settings
         from fpan.tensorrt.build import Wanted, build, check_network, rehearse, speeds
-        from fpan.tensorrt.errors import EngineError
         from fpan.tensorrt.pictures import GOLDEN_FILE, load_pictures
+        from fpan.tensorrt.trtexec import EngineError
     with TemporaryDirectory(prefix="fpan-") as fetched:
         followed = WatchedRepository(Settings(model_repository=model_repository), Path(fetched) / "repository")
         repository = followed.repository

@@ -55,8 +55,8 @@ def tree(
         TRITON_URL=triton.internal:8001 fpan serve
     """
     with needs_server():
-        from fpan.tensorrt.errors import EngineError
         from fpan.tensorrt.tree import UnknownChoice, find_plans, write_tree
+        from fpan.tensorrt.trtexec import EngineError
     try:
         found = find_plans(plans, precision, tensorrt, gpu) if profile == "ngc-tensorrt" else None
         names = write_tree(out, model_repository, profile, runtime, threads, instances, max_batch, found)

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from fpan.client._asynchronous import AsyncClient
 from fpan.client._blocking import Client
-from fpan.client._masks import Mask
+from fpan.client._decoding import Mask, Polygon, SoftMasks
 from fpan.client._options import Drawing, Options, Output, Shape
 from fpan.client._patience import Retry
-from fpan.client._shapes import Polygon, SoftMasks
 from fpan.client.errors import ApiError, DeadlinePassed, FpanError, ServerUnreachable, TryAgain, UnexpectedAnswer
 from fpan.client.types import CoveredFace, CropFrame, Face, Health, Job, ModelVersion, Part, Pose, Result
 from fpan.extras import how_to_install

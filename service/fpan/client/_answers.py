@@ -9,10 +9,9 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.client._masks import NO_MASK, read_mask
+from fpan.client._decoding import NO_MASK, read_arrays, read_mask, read_polygons, read_soft
 from fpan.client._options import DRAWINGS
 from fpan.client._patience import retry_after_s
-from fpan.client._shapes import read_arrays, read_polygons, read_soft
 from fpan.client.errors import ApiError, FpanError, ServerUnreachable, UnexpectedAnswer, api_error
 from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Result
 from fpan.contract.face import FACTS

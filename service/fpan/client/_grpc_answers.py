@@ -13,9 +13,8 @@ from grpc_health.v1 import health_pb2
 from numpy.typing import NDArray
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
-from fpan.client._masks import NO_MASK, IndexedMask
+from fpan.client._decoding import NO_MASK, IndexedMask, Polygon, SoftMasks, read_arrays
 from fpan.client._options import Drawing, Output
-from fpan.client._shapes import Polygon, SoftMasks, read_arrays
 from fpan.client.errors import DeadlinePassed, FpanError, ServerUnreachable, UnexpectedAnswer, api_error
 from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Result
 from fpan.contract.face import FACTS, FaceFacts

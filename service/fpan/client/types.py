@@ -8,9 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.client._masks import Mask
-from fpan.client._pictures import grey_png
-from fpan.client._shapes import Polygon, SoftMasks
+from fpan.client._decoding import Mask, Polygon, SoftMasks, grey_png
 from fpan.contract.face import FaceFacts, Part, Pose
 
 __all__ = ["CoveredFace", "CropFrame", "Face", "Health", "Job", "ModelVersion", "Part", "Pose", "Result"]

@@ -18,11 +18,10 @@ from fpan.serve.inference.backends.runtime import Network
 from fpan.serve.inference.triton_server.install import SHARED_MEMORY
 from fpan.serve.inference.triton_server.profiles import MODEL_FILE, PLAN_FILE
 from fpan.storage.files import sync
-from fpan.tensorrt.errors import EngineError
 from fpan.tensorrt.manifest import MANIFEST_FILE, BatchProfile, Manifest, Precision, Target, write_manifest
 from fpan.tensorrt.plans import Plans, plan_folder
 from fpan.tensorrt.supported import findings, operator_list
-from fpan.tensorrt.trtexec import Gpu, Speed, Trtexec, gpu
+from fpan.tensorrt.trtexec import EngineError, Gpu, Speed, Trtexec, gpu
 from fpan.tensorrt.typed import typed
 
 MIN_AGREEMENT = 0.995

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import ModelCard
-from fpan.tensorrt.errors import EngineError
+from fpan.tensorrt.trtexec import EngineError
 
 GOLDEN_FILE = "golden.npz"
 """Pictures that a version carries: ``images``, uint8 (N, S, S, 3), RGB."""

@@ -16,8 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract.card import Tensor
-from fpan.tensorrt.errors import EngineError, NoTool
 from fpan.tensorrt.manifest import BatchProfile, Target
+
+
+class EngineError(Exception):
+    """No plan was made; ``str()`` says why and what to do. One that was there before is as it was."""
+
+
+class NoTool(EngineError):
+    """A program of NVIDIA's is not on this machine."""
+
 
 _PROGRAM = "trtexec"
 _IN_IMAGE = Path("/usr/src/tensorrt/bin/trtexec")

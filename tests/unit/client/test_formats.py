@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 from fpan.client import ApiError, AsyncClient, Client, UnexpectedAnswer
-from fpan.client._shapes import SoftMasks, read_arrays
+from fpan.client._decoding import SoftMasks, read_arrays
 from fpan.serve.transports.http.app import create_app
 from PIL import Image
 

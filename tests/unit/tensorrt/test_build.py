@@ -17,11 +17,10 @@ from fpan.contract import ModelRepository, sha256_of
 from fpan.tensorrt import build as build_module
 from fpan.tensorrt import trtexec
 from fpan.tensorrt.build import Wanted, build, speeds
-from fpan.tensorrt.errors import EngineError, NoTool
 from fpan.tensorrt.manifest import Manifest, Target
 from fpan.tensorrt.pictures import load_pictures
 from fpan.tensorrt.plans import Plans
-from fpan.tensorrt.trtexec import Trtexec, gpu, target_at_hand
+from fpan.tensorrt.trtexec import EngineError, NoTool, Trtexec, gpu, target_at_hand
 from PIL import Image
 from typer.testing import CliRunner
 

@@ -9,9 +9,8 @@ import onnxruntime
 import pytest
 from fpan.contract import ModelRepository
 from fpan.serve.inference.triton_server.profiles import MODEL_FILE
-from fpan.tensorrt.fold import fold
 from fpan.tensorrt.supported import findings
-from fpan.tensorrt.typed import typed
+from fpan.tensorrt.typed import fold, typed
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.networks import CLASSES, convolutions, pictures

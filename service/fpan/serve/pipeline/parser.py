@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from fpan.contract import Taxonomy
 from fpan.contract.face import Box
 from fpan.serve.api.context import RequestContext
 from fpan.serve.api.errors import BadRequest, GatewayError, Impossible
@@ -16,8 +15,8 @@ from fpan.serve.api.options import ParseOptions
 from fpan.serve.inference.batcher import Arrays, InferenceResult
 from fpan.serve.pipeline.align import crop as align
 from fpan.serve.pipeline.align.targets import SAME_FACE, Cutter, Target, overlap
+from fpan.serve.pipeline.classes import check_order, kept_classes
 from fpan.serve.pipeline.decode import read_header
-from fpan.serve.pipeline.encode.class_remap import check_order
 from fpan.serve.pipeline.memory_budget import MemoryBudget
 from fpan.serve.pipeline.paste.assembly import Assembled, Assembly
 from fpan.serve.pipeline.segment.drift import Bins
@@ -245,24 +244,3 @@ def _left_alone(boxes: Sequence[Box], found: Sequence[Detection]) -> tuple[str, 
     """Notes of faces that a caller's boxes do not name."""
     others = sum(all(overlap(face.box, box) < SAME_FACE for box in boxes) for face in found)
     return (f"{others} faces outside the boxes were found and left as they are",) if others else ()
-
-
-def kept_classes(options: ParseOptions, taxonomy: Taxonomy) -> frozenset[int] | None:
-    """Ids of the classes that ``classes`` and ``groups`` keep; None for all.
-
-    Raises:
-        BadRequest: an unknown name.
-    """
-    if not options.classes and not options.groups:
-        return None
-    names = {c.name for c in taxonomy.classes}
-    for name in options.classes:
-        if name not in names:
-            raise BadRequest(
-                f"unknown class {name[:40]!r}: the classes are {', '.join(c.name for c in taxonomy.classes)}"
-            )
-    for group in options.groups:
-        if group not in taxonomy.groups:
-            raise BadRequest(f"unknown group {group[:40]!r}: the groups are {', '.join(taxonomy.groups)}")
-    wanted = {*options.classes, *(name for group in options.groups for name in taxonomy.groups[group])}
-    return frozenset(taxonomy.id_of(name) for name in wanted)

@@ -5,15 +5,31 @@ cut. Floating point has no agreed range: 0 to 1 is taken as black to white, anyt
 profile is converted the plain way. An embedded colour profile other than sRGB is applied where it can be.
 """
 
+import contextlib
+import ctypes
 import io
+import logging
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, _imaging
 
 from fpan.serve.pipeline.decode.sniff import not_read
+
+
+def silence_decoders() -> None:
+    """Takes their voices from Pillow, and from libtiff, which Pillow lets write to this process's errors by itself."""
+    logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
+    # Of the library that Pillow has loaded, wherever it lies; where it is linked in out of reach, it goes on writing.
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        pillow = ctypes.CDLL(_imaging.__file__)
+        for name in ("TIFFSetErrorHandler", "TIFFSetErrorHandlerExt", "TIFFSetWarningHandler"):
+            set_handler = getattr(pillow, name)
+            set_handler.restype = ctypes.c_void_p
+            set_handler(None)
+
 
 _MAX_PROFILE_BYTES = 2**22
 """Profiles of presses have 2 MB or less."""

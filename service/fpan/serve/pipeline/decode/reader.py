@@ -13,8 +13,7 @@ from pi_heif import register_heif_opener
 from PIL import Image, UnidentifiedImageError
 
 from fpan.serve.api.errors import BadRequest, GatewayError, Impossible, TooLarge
-from fpan.serve.pipeline.decode.pixels import to_rgb
-from fpan.serve.pipeline.decode.silence import silence_decoders
+from fpan.serve.pipeline.decode.pixels import silence_decoders, to_rgb
 from fpan.serve.pipeline.decode.sniff import Format, sniff
 from fpan.serve.pipeline.decode.survey import check_pixels, survey
 from fpan.serve.pipeline.types import Photo

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.serve.pipeline.align.warp import prepared, warp
+from fpan.serve.pipeline.align.crop import prepared, warp
 from fpan.serve.pipeline.detect.candidates import Candidates, uncut
 from fpan.serve.pipeline.detect.views import PADDING, Matrix
 
@@ -137,7 +137,7 @@ class _Surroundings:
     """
 
     pixels: NDArray[np.uint8]
-    """As :func:`~fpan.serve.pipeline.align.warp.prepared` makes them; empty where the picture shows nothing of it."""
+    """As :func:`~fpan.serve.pipeline.align.crop.prepared` makes them; empty where the picture shows nothing of it."""
     corner: NDArray[np.float64]
     """Of the first pixel, x and y in the picture."""
     factor: int

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.serve.pipeline.align.warp import prepared, warp
+from fpan.serve.pipeline.align.crop import prepared, warp
 
 Matrix = NDArray[np.float64]
 """Affine map, float64 (2, 3), between pixel coordinates whose integers are pixel centres."""

@@ -10,8 +10,7 @@ from fpan.contract import AliasName, ModelCard, Taxonomy
 from fpan.serve.api.errors import Impossible
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.pipeline import encode
-from fpan.serve.pipeline.encode.class_remap import in_order
-from fpan.serve.pipeline.parser import kept_classes
+from fpan.serve.pipeline.classes import in_order, kept_classes
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, Photo
 
 UNKNOWN = "unknown"

@@ -1,4 +1,4 @@
-"""Results under the class ids of another order in use."""
+"""Which classes an answer tells, and by which ids: those that were chosen, in the order that was asked for."""
 
 from dataclasses import replace
 from functools import cache
@@ -9,6 +9,7 @@ import numpy as np
 from fpan.contract import Taxonomy
 from fpan.contract.face import FaceFacts
 from fpan.serve.api.errors import BadRequest
+from fpan.serve.api.options import ParseOptions
 from fpan.serve.pipeline.types import ParsedFace, ParseResult
 
 
@@ -49,3 +50,24 @@ def in_order(result: ParseResult, taxonomy: Taxonomy, order: str) -> tuple[Parse
     labels = np.asarray(cv2.LUT(result.labels, table), np.uint8) if result.labels.size else result.labels
     faces = tuple(moved(face) for face in result.faces)
     return replace(result, labels=labels, faces=faces), taxonomy.reordered(order)
+
+
+def kept_classes(options: ParseOptions, taxonomy: Taxonomy) -> frozenset[int] | None:
+    """Ids of the classes that ``classes`` and ``groups`` keep; None for all.
+
+    Raises:
+        BadRequest: an unknown name.
+    """
+    if not options.classes and not options.groups:
+        return None
+    names = {c.name for c in taxonomy.classes}
+    for name in options.classes:
+        if name not in names:
+            raise BadRequest(
+                f"unknown class {name[:40]!r}: the classes are {', '.join(c.name for c in taxonomy.classes)}"
+            )
+    for group in options.groups:
+        if group not in taxonomy.groups:
+            raise BadRequest(f"unknown group {group[:40]!r}: the groups are {', '.join(taxonomy.groups)}")
+    wanted = {*options.classes, *(name for group in options.groups for name in taxonomy.groups[group])}
+    return frozenset(taxonomy.id_of(name) for name in wanted)

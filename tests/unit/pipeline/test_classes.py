@@ -7,7 +7,7 @@ import pytest
 from fpan.contract import FaceClass, Taxonomy
 from fpan.contract.face import Part
 from fpan.serve.api.errors import BadRequest
-from fpan.serve.pipeline.encode.class_remap import check_order, in_order
+from fpan.serve.pipeline.classes import check_order, in_order
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, SoftMask
 from fpan_training.taxonomy import TAXONOMY
 
