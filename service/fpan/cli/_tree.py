@@ -1,6 +1,7 @@
 """`fpan tree`: the folder that a Triton server of one's own serves from."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -55,11 +56,17 @@ def tree(
         TRITON_URL=triton.internal:8001 fpan serve
     """
     with needs_server():
-        from fpan.serve.inference.triton_server.tree import UnknownChoice, find_plans, write_tree
+        from fpan.serve.config import Settings
+        from fpan.serve.inference.triton_server.tree import UnknownChoice, find_plans, put_together, serving_options
+        from fpan.serve.rollout.repository import WatchedRepository
         from fpan.tensorrt.errors import EngineError
     try:
         found = find_plans(plans, precision, tensorrt, gpu) if profile == "ngc-tensorrt" else None
-        names = write_tree(out, model_repository, profile, runtime, threads, instances, max_batch, found)
+        options = serving_options(profile, runtime, threads, instances, max_batch)
     except (UnknownChoice, EngineError) as error:
         raise typer.BadParameter(str(error)) from None
+    with TemporaryDirectory(prefix="fpan-") as fetched:
+        followed = WatchedRepository(Settings(model_repository=model_repository), Path(fetched) / "repository")
+        versions = [each.version for each in followed.wanted()]
+        names = put_together(followed.repository, versions, out, options, plans=found, copy=True)
     typer.echo(f"{out}: {', '.join(names)} for {profile}")

@@ -14,8 +14,9 @@ from fpan.contract import ModelCard, RepositoryError
 from fpan.registry import AliasMoved, FolderStore, Registry, VersionExists, fetch, open_store
 from fpan.registry import objects as s3
 from fpan.serve.app import open_gateway
-from fpan.serve.inference.triton_server.tree import write_tree
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
+from fpan.serve.inference.triton_server.tree import put_together, serving_options
+from fpan.serve.rollout.repository import WatchedRepository
 
 from tests.support.networks import echo, publish
 from tests.support.s3 import running as running_s3
@@ -250,7 +251,11 @@ def test_the_gateway_fetches_what_it_serves(client, network, tmp_path, monkeypat
 
     expected = ["segm", "segm:1", "segm:2", "segm@champion", "segm@shadow"]
     assert asyncio.run(serve()) == expected
-    assert write_tree(tmp_path / "tree", address, "ngc-cpu", "onnxruntime", 1, 1, 1) == ["detector", "segm"]
+    followed = WatchedRepository(Settings(model_repository=address), tmp_path / "fetched")
+    versions = [each.version for each in followed.wanted()]
+    options = serving_options("ngc-cpu", "onnxruntime", 1, 1, 1)
+    tree = tmp_path / "tree"
+    assert put_together(followed.repository, versions, tree, options, copy=True) == ["detector", "segm"]
     client.put_object(Bucket=BUCKET, Key="segm/2/model.onnx", Body=b"something else")
     with pytest.raises(RepositoryError, match="was changed"):
         asyncio.run(serve())

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast, get_args
 
 import onnx
@@ -22,8 +21,6 @@ from fpan.serve.inference.triton_server.profiles import (
     ServingOptions,
     config_of,
 )
-from fpan.serve.rollout.repository import WatchedRepository
-from fpan.serve.settings import Settings
 from fpan.tensorrt.manifest import Precision, Target
 from fpan.tensorrt.plans import NoPlan, Plans
 from fpan.tensorrt.trtexec import target_at_hand
@@ -33,35 +30,16 @@ class UnknownChoice(ValueError):
     """A profile or a runtime that does not exist; the message lists those that do."""
 
 
-def write_tree(
-    folder: Path,
-    model_repository: Path | str,
-    profile: str,
-    runtime: str,
-    threads: int,
-    instances: int,
-    max_batch: int,
-    plans: Plans | None = None,
-) -> list[str]:
-    """Copies the versions that the gateway would serve into ``folder``, with a configuration for ``profile``.
-
-    The profile ``ngc-tensorrt`` takes those of ``plans`` that fit; see :func:`put_together`.
-
-    Returns:
-        The names of the models.
+def serving_options(profile: str, runtime: str, threads: int, instances: int, max_batch: int) -> ServingOptions:
+    """The options of a serving tree.
 
     Raises:
         UnknownChoice: there is no such profile or runtime.
-        RepositoryError: the repository, or a file in it, is missing or was changed.
     """
     for word, known in ((profile, PROFILES), (runtime, get_args(RuntimeName))):
         if word not in known:
             raise UnknownChoice(f"{word!r} is none of {', '.join(known)}")
-    options = ServingOptions(cast(Profile, profile), cast(RuntimeName, runtime), threads, instances, max_batch)
-    with TemporaryDirectory(prefix="fpan-") as fetched:
-        followed = WatchedRepository(Settings(model_repository=model_repository), Path(fetched) / "repository")
-        versions = [each.version for each in followed.wanted()]
-        return put_together(followed.repository, versions, folder, options, plans=plans, copy=True)
+    return ServingOptions(cast(Profile, profile), cast(RuntimeName, runtime), threads, instances, max_batch)
 
 
 def find_plans(folder: Path, precision: Precision, tensorrt: str | None, gpu: str | None) -> Plans:

@@ -12,6 +12,7 @@ from fpan.serve.api.options import ParseOptions
 from fpan.serve.pipeline import encode
 from fpan.serve.pipeline.encode.class_remap import in_order
 from fpan.serve.pipeline.parser import kept_classes
+from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, Photo
 
 UNKNOWN = "unknown"
@@ -26,7 +27,7 @@ class AnswerEncoder:
     photo: Photo
     card: ModelCard
     options: ParseOptions
-    rules: encode.EncodeRules
+    rules: PipelineSettings
     alias: AliasName | None = None
     """What the model is, as it was asked for."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import Taxonomy
-from fpan.serve.pipeline.encode.rules import EncodeRules
+from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.pipeline.types import Box, ParsedFace, ParseResult, PartFigures, Window
 
 Style = Literal["blur", "pixelate", "fill"]
@@ -52,7 +52,7 @@ class Redactor:
     kept: Collection[int] | None
     """Ids of the classes to cover; None for the whole face."""
     style: Style
-    rules: EncodeRules
+    rules: PipelineSettings
 
     def __call__(self, pixels: NDArray[np.uint8], result: ParseResult) -> Redaction:
         """Covers every face of a result, in the picture's frame.
