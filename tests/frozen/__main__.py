@@ -1,7 +1,7 @@
 """Writes the files anew; read the difference before it is committed: nothing that others rely on may disappear."""
 
-from tests.frozen.surfaces import FOLDER, SURFACES
+from tests.frozen.surfaces import SURFACES
 
-for name, text in SURFACES.items():
-    (FOLDER / name).write_text(text())
-    print(FOLDER / name)
+for file, text in SURFACES.items():
+    file.write_text(text())
+    print(file)

@@ -19,6 +19,8 @@ from fpan.serve.transports.http.app import create_app
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 FOLDER = Path(__file__).parent
+PUBLISHED = FOLDER.parents[1] / "docs" / "reference"
+"""Holds the surfaces that readers of the documentation look up."""
 
 
 def settings(**values: Any) -> Settings:
@@ -112,14 +114,7 @@ def proto() -> str:
 def problems() -> str:
     """Every error that callers are told: type, HTTP status, gRPC code."""
 
-    def walk(kind: type[errors.GatewayError]) -> Iterator[type[errors.GatewayError]]:
-        yield kind
-        for each in kind.__subclasses__():
-            yield from walk(each)
-
-    return _lines(
-        f"{errors.PROBLEM_BASE}{kind.slug} {kind.status} {kind.grpc_code}" for kind in walk(errors.GatewayError)
-    )
+    return _lines(f"{errors.PROBLEM_BASE}{kind.slug} {kind.status} {kind.grpc_code}" for kind in errors.every_error())
 
 
 def answers() -> str:
@@ -144,15 +139,16 @@ def shape(value: Any, path: str) -> Iterator[str]:
         yield f"{path}: {kind}"
 
 
-SURFACES: Mapping[str, Callable[[], str]] = {
-    "openapi.json": openapi,
-    "settings.txt": settings_text,
-    "cli.txt": cli,
-    "metrics.txt": metrics,
-    "proto.txt": proto,
-    "problems.txt": problems,
-    "answers.txt": answers,
+SURFACES: Mapping[Path, Callable[[], str]] = {
+    PUBLISHED / "openapi.json": openapi,
+    FOLDER / "settings.txt": settings_text,
+    FOLDER / "cli.txt": cli,
+    FOLDER / "metrics.txt": metrics,
+    FOLDER / "proto.txt": proto,
+    FOLDER / "problems.txt": problems,
+    FOLDER / "answers.txt": answers,
 }
+"""What each file says."""
 
 
 def _example() -> Path:

@@ -4,7 +4,7 @@ import difflib
 
 import pytest
 
-from tests.frozen.surfaces import FOLDER, SURFACES
+from tests.frozen.surfaces import SURFACES
 
 HOW = "an addition is written down by `python -m tests.frozen`; what is gone or changed breaks those who rely on it"
 
@@ -15,10 +15,10 @@ def difference(before: str, now: str) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("name", SURFACES)
-def test_a_surface_is_what_is_written_down(name):
-    changed = difference((FOLDER / name).read_text(), SURFACES[name]())
-    assert not changed, f"{name}: {HOW}\n{changed}"
+@pytest.mark.parametrize("file", SURFACES, ids=lambda file: file.name)
+def test_a_surface_is_what_is_written_down(file):
+    changed = difference(file.read_text(), SURFACES[file]())
+    assert not changed, f"{file}: {HOW}\n{changed}"
 
 
 def test_a_difference_can_be_read():

@@ -9,7 +9,7 @@ HTTP, GRPC = "http://127.0.0.1:8000", "127.0.0.1:50051"
 
 
 def page(name: str) -> Path:
-    """A page of `docs/`."""
+    """A page of `docs/` by its path without the ending, such as ``how-to/clients``."""
     return ROOT / "docs" / f"{name}.md"
 
 

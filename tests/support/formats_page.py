@@ -1,4 +1,4 @@
-"""The requests of ``docs/formats.md``, and what comes back.
+"""The requests of ``docs/reference/formats.md``, and what comes back.
 
     python -m tests.support.formats_page
 
@@ -14,7 +14,7 @@ from typing import Any
 from tests.support import service as services
 from tests.support.readme import shortened
 
-PAGE = services.ROOT / "docs" / "formats.md"
+PAGE = services.ROOT / "docs" / "reference" / "formats.md"
 DOCUMENTED = "http://127.0.0.1:8000"
 LONGEST = 60
 """Characters of a text in a documented answer."""

@@ -11,16 +11,20 @@ import numpy as np
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.contract import FaceClass, ModelCard, Taxonomy
+from fpan.contract.face import Part
 from fpan.serve.admission.admission import Admission, Capacity
 from fpan.serve.config import Settings
+from fpan.serve.pipeline.align.pose import solve
 from fpan.serve.pipeline.parser import Parsed
-from fpan.serve.pipeline.types import FaceFigures, ParsedFace, ParseResult, PartFigures, Photo
+from fpan.serve.pipeline.types import ParsedFace, ParseResult, Photo
 from fpan.serve.service import ParseService
 from fpan.serve.telemetry.metrics import Metrics
 from fpan.serve.transports.grpc import start_grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from PIL import Image
+
+from tests.support.parsed import face_facts
 
 MAX_BODY_BYTES = 8 * 2**20
 TAXONOMY = Taxonomy(
@@ -71,17 +75,21 @@ class SquareParser:
         face[0, :2] = 2
         labels = np.zeros((height, width), np.uint8)
         labels[window[1] : window[3], window[0] : window[2]] = face
-        part = PartFigures(2, "l_eye", 2, (window[0], window[1], window[0] + 2, window[1] + 1), 0.75)
-        found = ParsedFace(
-            id=0,
+        part = Part(2, "l_eye", 2, (window[0], window[1], window[0] + 2, window[1] + 1), 0.75)
+        points = np.arange(10, dtype=np.float32).reshape(5, 2) if options.faces == "auto" else None
+        facts = face_facts(
             box=(1.5, 2.5, 30.0, 31.0),
-            score=0.9 if options.faces == "auto" else None,
-            landmarks=np.arange(10, dtype=np.float32).reshape(5, 2) if options.faces == "auto" else None,
-            window=window,
-            labels=face,
-            confidence=np.full(face.shape, 200, np.uint8),
-            measure=lambda: FaceFigures((part,), 0.125, ("skin",), cut_by_image=True),
+            score=None if points is None else 0.9,
+            landmarks=points,
+            pose=None if points is None else solve(points),
+            occluded=0.125,
+            sharpness=0.625,
+            cut_by_crop=("skin",),
+            cut_by_image=True,
+            parts=(part,),
         )
+        sure = np.full(face.shape, 200, np.uint8)
+        found = ParsedFace(0, facts.box, facts.score, points, window, face, sure, lambda: facts)
         sure = np.full((height, width), 7, np.uint8)
         result = ParseResult(width, height, labels, sure, (found,), None, ("a note",), {"decode": 1.5})
         segmenter = SimpleNamespace(card=CARD, taxonomy=TAXONOMY, alias="champion")

@@ -1,4 +1,4 @@
-"""The requests of ``docs/jobs.md``, and what comes back.
+"""The requests of ``docs/how-to/jobs.md``, and what comes back.
 
     python -m tests.support.jobs_page
 
@@ -19,7 +19,7 @@ from tests.support.formats_page import DOCUMENTED, cut, marks
 from tests.support.jobs import SECRET
 from tests.support.readme import shortened
 
-PAGE = services.ROOT / "docs" / "jobs.md"
+PAGE = services.ROOT / "docs" / "how-to" / "jobs.md"
 DOCUMENTED_ID = "5f0c6a0e2b7d4f64a1f29c8e31d07b95"
 _TIMES = re.compile(r'"(\w+_at)": "[^"]+"')
 _STAGES = re.compile(r'"timing_ms": \{[^}]*\}')

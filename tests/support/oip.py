@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from fpan.serve.transports.http.app import create_app
-from fpan.serve.transports.http.oip.routes import HEADER_LENGTH
+from fpan.serve.transports.http.openapi.oip import HEADER_LENGTH
 
 from tests.support.networks import pictures
 from tests.support.traffic import NAME, repository, serving

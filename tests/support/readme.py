@@ -1,4 +1,4 @@
-"""The parts of the README that are made from the running service and the model's card.
+"""The parts of the README and of other pages that are made from the running service and the model's card.
 
     python -m tests.support.readme
 
@@ -16,14 +16,23 @@ from fpan.contract import ModelCard, ModelRepository
 from tests.support import service as services
 
 README = services.ROOT / "README.md"
-EXAMPLE = services.ROOT / "service" / "fpan" / "serve" / "http" / "examples" / "astronaut.json"
+EXAMPLE = services.ROOT / "service/fpan/serve/transports/http/openapi/examples/astronaut.json"
+PAGES = {
+    "request": README,
+    "answer": README,
+    "taxonomy": services.ROOT / "docs/reference/classes.md",
+    "figures": services.ROOT / "docs/results/index.md",
+}
+"""Where each part stands."""
+WIDTH = 118
+"""Columns of a documented answer."""
 _DOCUMENTED = "http://127.0.0.1:8000"
 
 
 def block(name: str) -> str:
     """What stands between the marks ``begin: name`` and ``end: name``."""
-    found = re.search(rf"<!-- begin: {name} -->\n(.*?)\n<!-- end: {name} -->", README.read_text(), re.DOTALL)
-    assert found is not None, f"the README has no part {name}"
+    found = re.search(rf"<!-- begin: {name} -->\n(.*?)\n<!-- end: {name} -->", PAGES[name].read_text(), re.DOTALL)
+    assert found is not None, f"{PAGES[name].name} has no part {name}"
     return found.group(1)
 
 
@@ -73,19 +82,30 @@ def figures_table() -> str:
     return "\n".join(rows)
 
 
-def shortened(answer: dict[str, Any]) -> str:
-    """JSON as people read it: one line for what is short."""
-    text = json.dumps(answer, indent=2)
-    pattern = re.compile(r"([\[{])\s+([^\[\]{}]*?)\s+([\]}])")
-    for _ in range(2):
-        text = pattern.sub(lambda m: m[1] + re.sub(r"\s*\n\s*", " ", m[2]) + m[3] if len(m[2]) < 400 else m[0], text)
-    return text
+def shortened(value: Any, room: int = WIDTH, name: str = "") -> str:
+    """JSON as people read it: one line for what fits.
+
+    Args:
+        value: an answer, or a part of it.
+        room: columns of a line.
+        name: what stands before it on its line.
+    """
+    line = name + json.dumps(value)
+    if len(line) <= room or not isinstance(value, dict | list):
+        return line
+    begin, end = "{}" if isinstance(value, dict) else "[]"
+    members = value.items() if isinstance(value, dict) else ((None, part) for part in value)
+    inside = room - len("  ,")
+    inner = [shortened(part, inside, "" if key is None else f"{json.dumps(key)}: ") for key, part in members]
+    indented = ",\n".join(inner).replace("\n", "\n  ")
+    return f"{name}{begin}\n  {indented}\n{end}"
 
 
 def replace(name: str, text: str) -> None:
     """Writes a part anew."""
     begin, end = f"<!-- begin: {name} -->\n", f"\n<!-- end: {name} -->"
-    README.write_text(README.read_text().replace(begin + block(name) + end, begin + text + end))
+    page = PAGES[name]
+    page.write_text(page.read_text().replace(begin + block(name) + end, begin + text + end))
 
 
 def main() -> None:

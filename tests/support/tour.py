@@ -14,7 +14,7 @@ import numpy as np
 import tritonclient.http as triton
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
-from fpan.serve.transports.http.oip.routes import HEADER_LENGTH
+from fpan.serve.transports.http.openapi.oip import HEADER_LENGTH
 
 from tests.support.helpers_images import file_of
 from tests.support.marker import CROP, Marker

@@ -17,7 +17,17 @@ from fpan.bulk.errors import GatewayGone, Interrupted
 from fpan.bulk.place import Place
 from fpan.bulk.plan import Picture
 from fpan.bulk.spec import LabelSpec, Model
-from fpan.client import ApiError, Client, FpanError, Result, Retry, ServerUnreachable, TryAgain, UnexpectedAnswer
+from fpan.client import (
+    ApiError,
+    Client,
+    FpanError,
+    Output,
+    Result,
+    Retry,
+    ServerUnreachable,
+    TryAgain,
+    UnexpectedAnswer,
+)
 from fpan.client.errors import OF_THE_CALLER
 from fpan.contract.taxonomy import Taxonomy
 from fpan.serve.api.context import BACKGROUND, PRIORITY
@@ -214,7 +224,7 @@ class Labeller:
         return last
 
     def _parse(self, data: bytes, order: LabelSpec) -> Result | Problem:
-        pictures: list[Any] = ["png", "confidence"] if order.confidence else ["png"]
+        output: list[Output] = ["png", "confidence"] if order.confidence else ["png"]
         options = order.options
         options["deadline_ms"] = self._effort.deadline_ms
         until, tries = time.monotonic() + self._effort.patience_s, 0
@@ -223,7 +233,7 @@ class Labeller:
             away: TryAgain | ServerUnreachable | None = None
             for client in self._in_turn():
                 try:
-                    return client.parse(data, pictures=pictures, **options)
+                    return client.parse(data, output=output, **options)
                 except (TryAgain, ServerUnreachable) as error:
                     away = error
                     asked_s.append(getattr(error, "retry_after_s", None) or 0.0)

@@ -1,7 +1,7 @@
 """A shard as Parquet: one row a picture, failed ones too."""
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,34 +10,45 @@ from fpan import __version__
 from fpan.bulk.labeller import Labelled
 from fpan.bulk.spec import LabelSpec
 from fpan.client import Face, Result
+from fpan.contract.face import FaceFacts, Part
 
 SUFFIX = ".parquet"
 
-_BOX = pa.struct([(name, pa.float32()) for name in ("x0", "y0", "x1", "y1")])
-_PART = pa.struct(
-    [
-        ("id", pa.uint8()),
-        ("name", pa.string()),
-        ("area", pa.int64()),
-        ("box", pa.struct([(name, pa.int32()) for name in ("x0", "y0", "x1", "y1")])),
-        ("confidence", pa.float32()),
-    ]
-)
-_FACE = pa.struct(
-    [
-        ("id", pa.int32()),
-        ("box", _BOX),
-        ("score", pa.float32()),
-        ("landmarks", pa.list_(pa.struct([("x", pa.float32()), ("y", pa.float32())]))),
-        ("yaw", pa.float32()),
-        ("pitch", pa.float32()),
-        ("roll", pa.float32()),
-        ("occluded", pa.float32()),
-        ("cut_by_crop", pa.list_(pa.string())),
-        ("cut_by_image", pa.bool_()),
-        ("parts", pa.list_(_PART)),
-    ]
-)
+_DESCRIBED: dict[Any, type[Any]] = {Face: FaceFacts, Part: Part}
+"""What is written of a dataclass: the members of which one."""
+_CORNERS, _AXES = ("x0", "y0", "x1", "y1"), ("yaw", "pitch", "roll")
+
+
+def _struct(kind: type[Any]) -> pa.StructType:
+    """The struct that holds what a dataclass of the contract does: a column a member, a pose as its three angles."""
+    columns: list[tuple[str, pa.DataType]] = []
+    hints = get_type_hints(kind)
+    for each in fields(kind):
+        if each.name == "pose":
+            columns += [(axis, pa.float32()) for axis in _AXES]
+        else:
+            columns.append((each.name, _TYPES.get((kind, each.name)) or _type(hints[each.name])))
+    return pa.struct(columns)
+
+
+def _type(hint: Any) -> pa.DataType:
+    """Of a member, None aside: Parquet has null in every column."""
+    [kind] = [one for one in get_args(hint) if one is not type(None)] if type(None) in get_args(hint) else [hint]
+    if isinstance(kind, type):
+        return _PLAIN_TYPES[kind]
+    item = get_args(kind)[0]
+    if len(get_args(kind)) == len(_CORNERS):
+        return pa.struct([(name, {int: pa.int32(), float: pa.float32()}[item]) for name in _CORNERS])
+    return pa.list_(_struct(item) if item in _DESCRIBED else _PLAIN_TYPES[item])
+
+
+_PLAIN_TYPES: dict[Any, pa.DataType] = {str: pa.string(), int: pa.int32(), float: pa.float32(), bool: pa.bool_()}
+_TYPES: dict[tuple[Any, str], pa.DataType] = {
+    (Part, "id"): pa.uint8(),
+    (Part, "area"): pa.int64(),
+    (FaceFacts, "landmarks"): pa.list_(pa.struct([("x", pa.float32()), ("y", pa.float32())])),
+}
+"""Of members that their Python types say too little of."""
 COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("key", pa.string()),
     ("path", pa.string()),
@@ -45,14 +56,14 @@ COLUMNS: tuple[tuple[str, pa.DataType], ...] = (
     ("width", pa.int32()),
     ("height", pa.int32()),
     ("model", pa.struct([("name", pa.string()), ("version", pa.int32()), ("sha256", pa.string())])),
-    ("faces", pa.list_(_FACE)),
+    ("faces", pa.list_(_struct(FaceFacts))),
     ("reason", pa.string()),
     ("notes", pa.list_(pa.string())),
     ("labels", pa.binary()),
     ("confidence", pa.binary()),
     ("error", pa.struct([("problem", pa.string()), ("detail", pa.string())])),
 )
-"""Name and type of each column; docs/bulk.md says what they hold."""
+"""Name and type of each column; docs/how-to/bulk.md says what they hold."""
 _PLAIN = ("labels", "confidence", "sha256")
 """Columns in which nothing comes twice, so that a dictionary would only cost."""
 _ROWS = 1024
@@ -105,7 +116,7 @@ def _answer(result: Result) -> dict[str, Any]:
         "width": result.width,
         "height": result.height,
         "model": {"name": result.model.name, "version": result.model.version, "sha256": result.model.sha256},
-        "faces": [_face(face) for face in result.faces],
+        "faces": [_columns(face) for face in result.faces],
         "reason": result.reason,
         "notes": list(result.notes),
         "labels": result.pictures["png"],
@@ -113,28 +124,22 @@ def _answer(result: Result) -> dict[str, Any]:
     }
 
 
-def _face(face: Face) -> dict[str, Any]:
-    pose, points = face.pose, face.landmarks
-    return {
-        "id": face.id,
-        "box": _box(face.box, float),
-        "score": face.score,
-        "landmarks": None if points is None else [{"x": float(x), "y": float(y)} for x, y in points],
-        "yaw": pose and pose.yaw,
-        "pitch": pose and pose.pitch,
-        "roll": pose and pose.roll,
-        "occluded": face.occluded,
-        "cut_by_crop": list(face.cut_by_crop),
-        "cut_by_image": face.cut_by_image,
-        "parts": [
-            {"id": p.id, "name": p.name, "area": p.area, "box": _box(p.box, int), "confidence": p.confidence}
-            for p in face.parts
-        ],
-    }
-
-
-def _box(box: tuple[float, float, float, float], number: Callable[[float], float]) -> dict[str, float]:
-    return {name: number(value) for name, value in zip(("x0", "y0", "x1", "y1"), box, strict=True)}
+def _columns(described: Any) -> dict[str, Any]:
+    """A dataclass of the contract as the struct that :func:`_struct` made of it."""
+    row: dict[str, Any] = {}
+    for each in fields(_DESCRIBED[type(described)]):
+        value = getattr(described, each.name)
+        if each.name == "pose":
+            row |= {axis: value and getattr(value, axis) for axis in _AXES}
+        elif each.name == "landmarks":
+            row[each.name] = None if value is None else [{"x": float(x), "y": float(y)} for x, y in value]
+        elif each.name == "box":
+            row[each.name] = dict(zip(_CORNERS, value, strict=True))
+        else:
+            row[each.name] = (
+                [_columns(v) if is_dataclass(v) else v for v in value] if isinstance(value, tuple) else value
+            )
+    return row
 
 
 def _leaves(schema: pa.Schema) -> list[str]:

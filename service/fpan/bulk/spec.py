@@ -8,7 +8,7 @@ from fpan.client import Options
 from fpan.contract.taxonomy import Taxonomy
 
 Form = Literal["parquet", "webdataset"]
-SCHEMA = 1
+SCHEMA = 2
 """Version of what shards hold; a change that a reader could notice raises it."""
 
 

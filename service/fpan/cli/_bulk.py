@@ -138,7 +138,7 @@ def batch(
 
     A run that was stopped, by Ctrl-C or a power cut, goes on when the same command is given again: shards that are
     there stay as they are. A picture that fails stops no other: it is listed in DST/_failed.jsonl, its row has the
-    reason, and the exit status is 1. What the shards hold: docs/bulk.md.
+    reason, and the exit status is 1. What the shards hold: docs/how-to/bulk.md.
     """
     if with_pictures and form == "parquet":
         message = "pictures go into shards of WebDataset: --format webdataset"

@@ -50,7 +50,8 @@ def engine(
         fpan engine segm --precision int8 --pictures crops/
 
     The plan is compared with ONNX Runtime on the pictures; if the labels of fewer than 99.5 % of the pixels agree it is
-    not kept. `fpan tree FOLDER --profile ngc-tensorrt` uses it where its manifest fits. docs/tensorrt.md has it all.
+    not kept. `fpan tree FOLDER --profile ngc-tensorrt` uses it where its manifest fits.
+    docs/how-to/tensorrt.md has all of it.
 
     Without a GPU, what can be told without one: operators, types, shapes, and, with pictures, what the precision costs:
 

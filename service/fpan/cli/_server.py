@@ -17,6 +17,7 @@ from typing import IO
 import httpx
 
 from fpan.client import Client, FpanError
+from fpan.extras import how_to_install
 
 READY_TIMEOUT_S = 120.0
 """How long a server of one's own may take to become ready; the models load meanwhile."""
@@ -70,8 +71,8 @@ def needs(extra: str, what: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "fpan":
             raise
-        install = f"pip install 'mask-fpan-serve[{extra}]'"
-        raise ServerFailed(f"{what} is not installed here ({error.name} is missing): {install}") from error
+        missing = f"{what} is not installed here ({error.name} is missing)"
+        raise ServerFailed(f"{missing}: {how_to_install(extra)}") from error
 
 
 def needs_server() -> AbstractContextManager[None]:

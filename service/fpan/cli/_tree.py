@@ -1,7 +1,6 @@
 """`fpan tree`: the folder that a Triton server of one's own serves from."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -57,16 +56,12 @@ def tree(
     """
     with needs_server():
         from fpan.serve.config import Settings
-        from fpan.serve.inference.triton_server.tree import UnknownChoice, find_plans, put_together, serving_options
-        from fpan.serve.rollout.repository import WatchedRepository
         from fpan.tensorrt.errors import EngineError
+        from fpan.tensorrt.tree import UnknownChoice, find_plans, write_tree
+    settings = Settings(model_repository=model_repository)
     try:
         found = find_plans(plans, precision, tensorrt, gpu) if profile == "ngc-tensorrt" else None
-        options = serving_options(profile, runtime, threads, instances, max_batch)
+        names = write_tree(out, settings, profile, runtime, threads, instances, max_batch, found)
     except (UnknownChoice, EngineError) as error:
         raise typer.BadParameter(str(error)) from None
-    with TemporaryDirectory(prefix="fpan-") as fetched:
-        followed = WatchedRepository(Settings(model_repository=model_repository), Path(fetched) / "repository")
-        versions = [each.version for each in followed.wanted()]
-        names = put_together(followed.repository, versions, out, options, plans=found, copy=True)
     typer.echo(f"{out}: {', '.join(names)} for {profile}")

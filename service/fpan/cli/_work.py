@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from fpan.cli._annotations import Annotations
 from fpan.cli._photos import Photo
-from fpan.client import Client, Drawing, FpanError, Options, Shape
+from fpan.client import Client, Drawing, FpanError, Options, Output
 
 Kind = Literal["labels", "overlay", "json", "cutout", "redact", "alpha", "npz"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -52,8 +52,10 @@ class Work:
 
     def _do(self, photo: Photo) -> int:
         drawings = {kind: _DRAWN[kind] for kind in self.kinds if kind in _DRAWN}
-        shapes: list[Shape] = ["npz"] if "npz" in self.kinds else []
-        result = self.client.parse(photo.path, pictures=list(drawings.values()), shapes=shapes, **self.options)
+        output: list[Output] = [*drawings.values()]
+        if "npz" in self.kinds:
+            output.append("npz")
+        result = self.client.parse(photo.path, output=output, **self.options)
         for kind, drawing in drawings.items():
             write_whole(self.out / f"{photo.stem}.{kind}.png", result.pictures[drawing])
         if result.npz is not None:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from fpan.client._asynchronous import AsyncClient
 from fpan.client._blocking import Client
 from fpan.client._masks import Mask
-from fpan.client._options import Drawing, Options, Shape
+from fpan.client._options import Drawing, Options, Output, Shape
 from fpan.client._patience import Retry
 from fpan.client._shapes import Polygon, SoftMasks
 from fpan.client.errors import ApiError, DeadlinePassed, FpanError, ServerUnreachable, TryAgain, UnexpectedAnswer
 from fpan.client.types import CoveredFace, CropFrame, Face, Health, Job, ModelVersion, Part, Pose, Result
+from fpan.extras import how_to_install
 
 if TYPE_CHECKING:
     from fpan.client._grpc_clients import AsyncGrpcClient, GrpcClient
@@ -39,6 +40,7 @@ __all__ = [
     "Mask",
     "ModelVersion",
     "Options",
+    "Output",
     "Part",
     "Polygon",
     "Pose",
@@ -62,6 +64,6 @@ def __getattr__(name: str) -> Any:
         if error.name is None or error.name.partition(".")[0] == "fpan":
             raise
         raise ImportError(
-            f"{name} needs the extra [grpc] ({error.name} is missing): pip install 'mask-fpan-serve[grpc]'"
+            f"{name} needs the extra [grpc] ({error.name} is missing): {how_to_install('grpc')}"
         ) from error
     return getattr(_grpc_clients, name)

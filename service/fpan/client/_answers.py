@@ -14,7 +14,8 @@ from fpan.client._options import DRAWINGS
 from fpan.client._patience import retry_after_s
 from fpan.client._shapes import read_arrays, read_polygons, read_soft
 from fpan.client.errors import ApiError, FpanError, ServerUnreachable, UnexpectedAnswer, api_error
-from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Part, Pose, Result
+from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Result
+from fpan.contract.face import FACTS
 from fpan.contract.taxonomy import Taxonomy
 
 PNG = "image/png"
@@ -22,7 +23,6 @@ NPZ = "application/x-npz"
 JSON = "application/json"
 _PROBLEM_JSON = "application/problem+json"
 _REQUEST_ID = "x-request-id"
-_AXES = ("yaw", "pitch", "roll")
 
 
 def unreachable(url: str, error: Exception) -> FpanError:
@@ -159,7 +159,7 @@ def _result(body: Mapping[str, Any]) -> Result:
         pictures=_pictures(body),
         polygons=read_polygons(body.get("polygons")),
         npz=base64.b64decode(body["npz"]["data"], validate=True) if body.get("npz") else None,
-        covered=tuple(
+        redact=tuple(
             CoveredFace(int(face["id"]), bool(face["whole"]), face["why"])
             for face in body.get("redact", {}).get("faces", ())
         ),
@@ -171,33 +171,18 @@ def _pictures(body: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def _face(body: Mapping[str, Any], height: int, width: int) -> Face:
-    x0, y0, x1, y1 = (float(number) for number in body["box"])
-    landmarks = body["landmarks"]
     crop = None if body.get("crop") is None else _crop(body["crop"])
     if crop is not None:
         height = width = crop.size
     return Face(
-        id=int(body["id"]),
-        box=(x0, y0, x1, y1),
-        score=None if body["score"] is None else float(body["score"]),
-        landmarks=None if landmarks is None else np.asarray(landmarks, np.float32).reshape(5, 2),
-        occluded=float(body["occluded"]),
-        cut_by_crop=tuple(body["cut_by_crop"]),
-        cut_by_image=bool(body["cut_by_image"]),
-        parts=tuple(_part(part) for part in body["parts"]),
+        **vars(FACTS.validate_python(body)),
         mask=read_mask(body["mask"], height, width),
         polygons=read_polygons(body.get("polygons")),
-        soft=read_soft(body.get("alpha")),
+        alpha_masks=read_soft(body.get("alpha")),
         crop=crop,
         pictures=_pictures(body),
-        pose=None if body.get("pose") is None else Pose(*(float(body["pose"][axis]) for axis in _AXES)),
     )
 
 
 def _crop(body: Mapping[str, Any]) -> CropFrame:
     return CropFrame(int(body["size"]), np.asarray(body["matrix"], np.float64).reshape(2, 3))
-
-
-def _part(body: Mapping[str, Any]) -> Part:
-    x0, y0, x1, y1 = (int(number) for number in body["box"])
-    return Part(int(body["id"]), str(body["name"]), int(body["area"]), (x0, y0, x1, y1), float(body["confidence"]))

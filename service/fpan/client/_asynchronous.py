@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fpan.client import _answers, _calls
 from fpan.client._access import Verify, verifying
 from fpan.client._asynchronous_jobs import AsyncJobs
-from fpan.client._options import Drawing, Options, Shape
+from fpan.client._options import Drawing, Options, Output, Shape, outputs
 from fpan.client._patience import Patience, Retry
 from fpan.client._pictures import Picture, picture_bytes
 from fpan.client._wire import A, Call, Q, T, Wire
@@ -35,6 +35,7 @@ class Asynchronous(ABC, Generic[Q, A]):
         self,
         picture: Picture,
         *,
+        output: Sequence[Output] = (),
         pictures: Sequence[Drawing] = (),
         shapes: Sequence[Shape] = (),
         **options: Unpack[Options],
@@ -43,12 +44,14 @@ class Asynchronous(ABC, Generic[Q, A]):
 
         Args:
             picture: what to parse.
-            pictures: drawn in the same go, e.g. ``["confidence"]``.
-            shapes: outlines, soft masks and arrays that come with the label maps, e.g. ``["polygons"]``.
+            output: what the answer has beside the masks: pictures, outlines, soft masks, arrays; e.g. ``["polygons"]``.
+            pictures: former name of ``output``, which warns.
+            shapes: likewise.
             options: see :class:`Options`.
         """
+        wanted = outputs(output, pictures=pictures, shapes=shapes)
         data = await asyncio.to_thread(picture_bytes, picture)
-        return await self._ask(self._wire.parse_call(data, options, pictures, shapes))
+        return await self._ask(self._wire.parse_call(data, options, wanted))
 
     async def draw(
         self, picture: Picture, drawing: Drawing | Literal["alpha"] = "overlay", **options: Unpack[Options]
@@ -156,6 +159,7 @@ class AsyncClient(Asynchronous[_calls.Request, httpx.Response]):
         self,
         pictures: Iterable[Picture],
         *,
+        output: Sequence[Output] = (),
         drawings: Sequence[Drawing] = (),
         shapes: Sequence[Shape] = (),
         **options: Unpack[Options],
@@ -164,12 +168,14 @@ class AsyncClient(Asynchronous[_calls.Request, httpx.Response]):
 
         Args:
             pictures: what to parse.
-            drawings: as ``pictures`` of :meth:`parse`.
-            shapes: as there.
+            output: as for :meth:`parse`.
+            drawings: former name of ``output``, which warns.
+            shapes: likewise.
             options: for all pictures; ``deadline_ms`` is for each.
         """
+        wanted = outputs(output, drawings=drawings, shapes=shapes)
         data = [await asyncio.to_thread(picture_bytes, picture) for picture in pictures]
-        call = _calls.several_call("/v1/parse/batch", data, options, drawings, shapes)
+        call = _calls.several_call("/v1/parse/batch", data, options, wanted)
         return await self._ask(Call(call, _answers.read_results))
 
     async def labels(self, model: str | None = None) -> Taxonomy:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fpan.client import _answers, _calls
 from fpan.client._access import Verify, verifying
 from fpan.client._blocking_jobs import Jobs
-from fpan.client._options import Drawing, Options, Shape
+from fpan.client._options import Drawing, Options, Output, Shape, outputs
 from fpan.client._patience import Patience, Retry
 from fpan.client._pictures import Picture, picture_bytes
 from fpan.client._wire import A, Call, Q, T, Wire
@@ -33,6 +33,7 @@ class Blocking(ABC, Generic[Q, A]):
         self,
         picture: Picture,
         *,
+        output: Sequence[Output] = (),
         pictures: Sequence[Drawing] = (),
         shapes: Sequence[Shape] = (),
         **options: Unpack[Options],
@@ -41,11 +42,13 @@ class Blocking(ABC, Generic[Q, A]):
 
         Args:
             picture: what to parse.
-            pictures: drawn in the same go, e.g. ``["confidence"]``.
-            shapes: outlines, soft masks and arrays that come with the label maps, e.g. ``["polygons"]``.
+            output: what the answer has beside the masks: pictures, outlines, soft masks, arrays; e.g. ``["polygons"]``.
+            pictures: former name of ``output``, which warns.
+            shapes: likewise.
             options: see :class:`Options`.
         """
-        return self._ask(self._wire.parse_call(picture_bytes(picture), options, pictures, shapes))
+        wanted = outputs(output, pictures=pictures, shapes=shapes)
+        return self._ask(self._wire.parse_call(picture_bytes(picture), options, wanted))
 
     def draw(
         self, picture: Picture, drawing: Drawing | Literal["alpha"] = "overlay", **options: Unpack[Options]
@@ -148,6 +151,7 @@ class Client(Blocking[_calls.Request, httpx.Response]):
         self,
         pictures: Iterable[Picture],
         *,
+        output: Sequence[Output] = (),
         drawings: Sequence[Drawing] = (),
         shapes: Sequence[Shape] = (),
         **options: Unpack[Options],
@@ -156,12 +160,14 @@ class Client(Blocking[_calls.Request, httpx.Response]):
 
         Args:
             pictures: what to parse.
-            drawings: as ``pictures`` of :meth:`parse`.
-            shapes: as there.
+            output: as for :meth:`parse`.
+            drawings: former name of ``output``, which warns.
+            shapes: likewise.
             options: for all pictures; ``deadline_ms`` is for each.
         """
+        wanted = outputs(output, drawings=drawings, shapes=shapes)
         data = [picture_bytes(picture) for picture in pictures]
-        call = _calls.several_call("/v1/parse/batch", data, options, drawings, shapes)
+        call = _calls.several_call("/v1/parse/batch", data, options, wanted)
         return self._ask(Call(call, _answers.read_results))
 
     def labels(self, model: str | None = None) -> Taxonomy:

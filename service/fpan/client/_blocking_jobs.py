@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 import httpx
 
 from fpan.client import _answers, _job_calls
-from fpan.client._options import Drawing, Options, Shape
+from fpan.client._options import Drawing, Options, Output, Shape, outputs
 from fpan.client._pictures import Picture, picture_bytes
 from fpan.client._wire import Call
 from fpan.client.errors import ApiError, ServerUnreachable, TryAgain
@@ -31,6 +31,7 @@ class Jobs:
         self,
         pictures: Iterable[Picture],
         *,
+        output: Sequence[Output] = (),
         drawings: Sequence[Drawing] = (),
         shapes: Sequence[Shape] = (),
         webhook: str | None = None,
@@ -41,14 +42,16 @@ class Jobs:
 
         Args:
             pictures: what to parse.
-            drawings: as ``pictures`` of :meth:`Client.parse`.
-            shapes: as there.
+            output: as for :meth:`Client.parse`.
+            drawings: former name of ``output``, which warns.
+            shapes: likewise.
             webhook: address that is told of the job's end, where the server allows it.
             key: the same request with the same key is the same job; None makes one for this call alone.
             options: for all pictures; ``deadline_ms`` is for each.
         """
+        wanted = outputs(output, drawings=drawings, shapes=shapes)
         data = [picture_bytes(picture) for picture in pictures]
-        call = _job_calls.submit_call(data, options, drawings, shapes, webhook, key)
+        call = _job_calls.submit_call(data, options, wanted, webhook, key)
         return self._client._ask(Call(call, _job_calls.read_job))
 
     def get(self, job: Job | str) -> Job:

@@ -1,7 +1,7 @@
 """The calls of HTTP as data, so that the blocking and the asynchronous client differ in how they send only."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fpan.client._access import key_headers
 from fpan.client._answers import JSON, NPZ, PNG, expect, read_npz, read_result
-from fpan.client._options import Drawing, Options, Shape, query
+from fpan.client._options import Drawing, Options, Output, query
 from fpan.client._wire import CLIENT_ID, Call
 from fpan.client.types import Result
 
@@ -62,11 +62,9 @@ def headers(given: Mapping[str, str] | None, client_id: str | None, api_key: str
     return {**key_headers(api_key), **told, **(given or {})}
 
 
-def parse_call(
-    data: bytes, options: Options, pictures: Iterable[Drawing], shapes: Iterable[Shape]
-) -> Call[Request, httpx.Response, Result]:
-    """A parse that answers JSON, with the pictures and shapes in it."""
-    return _post(data, options, ",".join(("rle", *pictures, *shapes)), JSON, read_result)
+def parse_call(data: bytes, options: Options, outputs: Sequence[Output]) -> Call[Request, httpx.Response, Result]:
+    """A parse that answers JSON, with the outputs in it."""
+    return _post(data, options, ",".join(("rle", *outputs)), JSON, read_result)
 
 
 def arrays_call(data: bytes, options: Options, alpha: bool) -> Call[Request, httpx.Response, dict[str, NDArray[Any]]]:
@@ -85,12 +83,11 @@ def several_call(
     path: str,
     pictures: Iterable[bytes],
     options: Options,
-    drawings: Iterable[Drawing],
-    shapes: Iterable[Shape],
+    outputs: Sequence[Output],
     **headers: str,
 ) -> Request:
     """A request with several pictures, of which each may take the deadline of the options."""
-    params = {**query(options), "output": ",".join(("rle", *drawings, *shapes))}
+    params = {**query(options), "output": ",".join(("rle", *outputs))}
     if (deadline_ms := options.get("deadline_ms")) is not None:
         params["deadline_ms"] = str(deadline_ms)
     named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan.client._masks import NO_MASK, IndexedMask
-from fpan.client._options import Drawing, Shape
+from fpan.client._options import Drawing, Output
 from fpan.client._shapes import Polygon, SoftMasks, read_arrays
 from fpan.client.errors import DeadlinePassed, FpanError, ServerUnreachable, UnexpectedAnswer, api_error
-from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Part, Pose, Result
+from fpan.client.types import CoveredFace, CropFrame, Face, Health, ModelVersion, Result
+from fpan.contract.face import FACTS, FaceFacts
+from fpan.contract.messages import read_fields
 
 DOMAIN = "mask-fpan"
 """Of the server's own ``google.rpc.ErrorInfo``."""
@@ -118,19 +120,19 @@ def read_drawing(answer: pb.ParseResponse, drawing: Drawing) -> bytes:
     return pictures[drawing]
 
 
-def read_result(answer: pb.ParseResponse, pictures: Collection[Drawing], shapes: Collection[Shape]) -> Result:
-    """The answer to a parse that asked for those pictures and shapes.
+def read_result(answer: pb.ParseResponse, outputs: Collection[Output]) -> Result:
+    """The answer to a parse that asked for those outputs.
 
     Raises:
         UnexpectedAnswer: it does not hang together.
     """
     try:
-        return _result(answer, pictures, shapes)
+        return _result(answer, outputs)
     except (TypeError, ValueError) as error:
         raise UnexpectedAnswer(f"the server answered with a message of another kind: {error!r}") from error
 
 
-def _result(answer: pb.ParseResponse, pictures: Collection[Drawing], shapes: Collection[Shape]) -> Result:
+def _result(answer: pb.ParseResponse, outputs: Collection[Output]) -> Result:
     width, height = answer.image.width, answer.image.height
     model, in_image = answer.model, answer.HasField("labels")
     return Result(
@@ -139,41 +141,31 @@ def _result(answer: pb.ParseResponse, pictures: Collection[Drawing], shapes: Col
         height=height,
         taxonomy=answer.taxonomy,
         model=ModelVersion(model.name, model.version, model.sha256, model.alias or None, model.precision or None),
-        faces=tuple(_face(face, height, width, pictures, shapes) for face in answer.faces),
+        faces=tuple(_face(face, height, width, outputs) for face in answer.faces),
         reason=answer.reason or None,
         notes=tuple(answer.notes),
         timing_ms=dict(answer.timing_ms),
         mask=_mask(answer.labels, height, width) if in_image else NO_MASK,
         raw=answer,
-        pictures=_pictures(answer, pictures, answer) if in_image else {},
-        polygons=_polygons(answer.polygons) if in_image and "polygons" in shapes else None,
+        pictures=_pictures(answer, outputs, answer) if in_image else {},
+        polygons=_polygons(answer.polygons) if in_image and "polygons" in outputs else None,
         npz=answer.npz or None,
-        covered=tuple(CoveredFace(face.id, face.whole, face.why or None) for face in answer.redaction.faces),
+        redact=tuple(CoveredFace(face.id, face.whole, face.why or None) for face in answer.redaction.faces),
     )
 
 
-def _face(face: pb.Face, height: int, width: int, pictures: Collection[Drawing], shapes: Collection[Shape]) -> Face:
+def _face(face: pb.Face, height: int, width: int, outputs: Collection[Output]) -> Face:
     crop = None
     if face.HasField("crop"):
         crop = CropFrame(face.crop.size, np.array(face.crop.matrix, np.float64).reshape(2, 3))
         height = width = crop.size
-    points = np.array([(point.x, point.y) for point in face.landmarks], np.float32)
-    pose = face.pose
     return Face(
-        id=face.id,
-        box=(face.box.x0, face.box.y0, face.box.x1, face.box.y1),
-        score=face.score if face.HasField("score") else None,
-        landmarks=points.reshape(5, 2) if len(points) else None,
-        occluded=face.occluded,
-        cut_by_crop=tuple(face.cut_by_crop),
-        cut_by_image=face.cut_by_image,
-        parts=tuple(Part(p.id, p.name, p.area, _corners(p.box), p.confidence) for p in face.parts),
+        **vars(FACTS.validate_python(read_fields(face, FaceFacts))),
         mask=_mask(face.labels, height, width),
-        polygons=_polygons(face.polygons) if "polygons" in shapes else None,
-        soft=_soft(face.alpha, height, width) if "alpha" in shapes else None,
+        polygons=_polygons(face.polygons) if "polygons" in outputs else None,
+        alpha_masks=_soft(face.alpha, height, width) if "alpha" in outputs else None,
         crop=crop,
-        pictures=_pictures(face, pictures) if crop else {},
-        pose=Pose(pose.yaw, pose.pitch, pose.roll) if face.HasField("pose") else None,
+        pictures=_pictures(face, outputs) if crop else {},
     )
 
 
@@ -204,14 +196,14 @@ def _soft(masks: Iterable[pb.SoftMask], height: int, width: int) -> SoftMasks:
 
 
 def _pictures(
-    of: pb.ParseResponse | pb.Face, wanted: Collection[Drawing], whole: pb.ParseResponse | None = None
+    of: pb.ParseResponse | pb.Face, wanted: Collection[Output], whole: pb.ParseResponse | None = None
 ) -> dict[str, bytes]:
     """The PNGs that were asked for; ``redact`` is of the whole picture alone."""
-    found: dict[Drawing, bytes] = {
+    found: dict[Output, bytes] = {
         "png": of.labels.png,
         "overlay": of.overlay_png,
         "cutout": of.cutout_png,
         "confidence": of.confidence_png,
         "redact": whole.redaction.png if whole else b"",
     }
-    return {name: found[name] for name in wanted if found[name]}
+    return {name: found[name] for name in wanted if found.get(name)}

@@ -1,7 +1,7 @@
 """The calls of gRPC as messages: the twin of :mod:`fpan.client._calls`."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,7 +20,7 @@ from fpan.client._access import (
     named_pem,
 )
 from fpan.client._grpc_answers import read_drawing, read_npz, read_result
-from fpan.client._options import Drawing, Options, Shape, known
+from fpan.client._options import Drawing, Options, Output, known
 from fpan.client._wire import CLIENT_ID, Call
 from fpan.client.types import Result
 
@@ -101,11 +101,10 @@ def metadata(api_key: str | None, client_id: str | None) -> Metadata:
 
 
 def parse_call(
-    data: bytes, options: Options, pictures: Iterable[Drawing], shapes: Iterable[Shape]
+    data: bytes, options: Options, outputs: Sequence[Output]
 ) -> Call[pb.ParseRequest, pb.ParseResponse, Result]:
-    """A parse that answers with label maps, the pictures and shapes beside them."""
-    wanted, shaped = tuple(pictures), tuple(shapes)
-    return _call(data, options, (*wanted, *shaped), partial(read_result, pictures=wanted, shapes=shaped))
+    """A parse that answers with label maps, the outputs beside them."""
+    return _call(data, options, outputs, partial(read_result, outputs=outputs))
 
 
 def draw_call(
@@ -117,7 +116,7 @@ def draw_call(
         ValueError: the soft mask of all classes together, which only HTTP has.
     """
     if drawing == "alpha":
-        raise ValueError('over gRPC soft masks come by face and class: parse(..., shapes=["alpha"])')
+        raise ValueError('over gRPC soft masks come by face and class: parse(..., output=["alpha"])')
     return _call(data, options, (drawing,), partial(read_drawing, drawing=drawing))
 
 

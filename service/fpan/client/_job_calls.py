@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, cast
@@ -10,7 +10,7 @@ from typing import Any, cast
 import httpx
 
 from fpan.client import _answers, _calls
-from fpan.client._options import Drawing, Options, Shape
+from fpan.client._options import Options, Output
 from fpan.client._patience import Patience, Retry
 from fpan.client.errors import ServerUnreachable, TryAgain, UnexpectedAnswer
 from fpan.client.types import Job
@@ -56,13 +56,12 @@ class Line:
 def submit_call(
     pictures: Iterable[bytes],
     options: Options,
-    drawings: Iterable[Drawing],
-    shapes: Iterable[Shape],
+    outputs: Sequence[Output],
     webhook: str | None,
     key: str | None,
 ) -> _calls.Request:
     """Hands in pictures. It always has a key, so that it can be sent again when no answer comes."""
-    call = _calls.several_call(_PATH, pictures, options, drawings, shapes, idempotency_key=key or uuid.uuid4().hex)
+    call = _calls.several_call(_PATH, pictures, options, outputs, idempotency_key=key or uuid.uuid4().hex)
     return call if webhook is None else replace(call, params={**call.params, "webhook": webhook})
 
 

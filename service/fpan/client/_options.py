@@ -1,6 +1,7 @@
 """Options of a parse, and how they are written as query parameters."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict, get_args
 
@@ -10,7 +11,17 @@ Drawing = Literal["png", "overlay", "cutout", "confidence", "redact"]
 covered."""
 Shape = Literal["polygons", "alpha", "npz"]
 """What a result holds beside label maps when it is asked for: outlines, soft masks, a file of arrays."""
+Output = Drawing | Shape
+"""What an answer may hold beside its masks, under the names of HTTP's option ``output``."""
 DRAWINGS: tuple[Drawing, ...] = get_args(Drawing)
+
+
+def outputs(output: Sequence[Output], **former: Sequence[Any]) -> tuple[Output, ...]:
+    """The outputs that are asked for, each once, also where they are given under a former name, which warns."""
+    for name, wanted in former.items():
+        if wanted:
+            warnings.warn(f"{name} is called output: parse(..., output={[*wanted]})", DeprecationWarning, stacklevel=4)
+    return tuple(dict.fromkeys((*output, *(each for wanted in former.values() for each in wanted))))
 
 
 class Options(TypedDict, total=False):

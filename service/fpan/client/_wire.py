@@ -1,12 +1,12 @@
 """What the four clients share: a call is a request of some protocol, and how its answer is read."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
-from fpan.client._options import Drawing, Options, Shape
+from fpan.client._options import Drawing, Options, Output
 from fpan.client.types import Result
 
 Q = TypeVar("Q")
@@ -32,10 +32,8 @@ class Call(Generic[Q, A, T]):
 class Wire(Protocol[Q, A]):
     """The calls of one protocol. Modules are such: :mod:`fpan.client._calls`, :mod:`fpan.client._grpc_calls`."""
 
-    def parse_call(
-        self, data: bytes, options: Options, pictures: Iterable[Drawing], shapes: Iterable[Shape]
-    ) -> Call[Q, A, Result]:
-        """A parse that answers with a result, the pictures and shapes in it."""
+    def parse_call(self, data: bytes, options: Options, outputs: Sequence[Output]) -> Call[Q, A, Result]:
+        """A parse that answers with a result, the outputs in it."""
         ...
 
     def draw_call(self, data: bytes, options: Options, drawing: Drawing | Literal["alpha"]) -> Call[Q, A, bytes]:

@@ -1,5 +1,6 @@
 """What the client answers with. Coordinates are pixels of the picture, x to the right, y down; x1, y1 exclusive."""
 
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from fpan.client._masks import Mask
 from fpan.client._pictures import grey_png
 from fpan.client._shapes import Polygon, SoftMasks
+from fpan.contract.face import FaceFacts, Part, Pose
+
+__all__ = ["CoveredFace", "CropFrame", "Face", "Health", "Job", "ModelVersion", "Part", "Pose", "Result"]
 
 
 @dataclass(frozen=True)
@@ -23,32 +27,6 @@ class ModelVersion:
     """champion, challenger or shadow, as it was asked for; None where it has no alias."""
     precision: str | None = None
     """What it is computed in: fp32, int8 or bf16; None where the server is older than that."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of one face."""
-
-    id: int
-    """Class id, the value in label maps."""
-    name: str
-    area: int
-    """In pixels."""
-    box: tuple[int, int, int, int]
-    confidence: float
-    """Mean over the part's pixels, 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Pose:
-    """How a head is turned, in degrees; all 0: the face looks straight into the camera."""
-
-    yaw: float
-    """Above 0 the nose points to the right of the picture."""
-    pitch: float
-    """Above 0 the nose points up."""
-    roll: float
-    """Above 0 the head leans clockwise as seen in the picture."""
 
 
 @dataclass(frozen=True)
@@ -71,33 +49,19 @@ class CoveredFace:
     why: str | None
 
 
-@dataclass(frozen=True)
-class Face:
-    """One face."""
+@dataclass(frozen=True, kw_only=True)
+class Face(FaceFacts):
+    """One face: what is told of it, and its masks."""
 
-    id: int
-    box: tuple[float, float, float, float]
-    score: float | None
-    """Of the detector, 0 to 1; None where it was not asked."""
-    landmarks: NDArray[np.float32] | None
-    """float (5, 2): right eye, left eye, nose, right and left corner of the mouth (the person's own right and left)."""
-    occluded: float
-    """Share of the face that something covers, 0 to 1."""
-    cut_by_crop: tuple[str, ...]
-    """Names of parts that the crop's border cuts although the picture goes on."""
-    cut_by_image: bool
-    parts: tuple[Part, ...]
     mask: Mask = field(repr=False)
     polygons: dict[str, tuple[Polygon, ...]] | None = field(default=None, repr=False)
-    """Outlines of this face alone by class; None unless among ``shapes``."""
-    soft: SoftMasks | None = field(default=None, repr=False)
-    """See :meth:`alpha`; None unless among ``shapes``."""
+    """Outlines of this face alone by class; None unless among the outputs."""
+    alpha_masks: SoftMasks | None = field(default=None, repr=False)
+    """See :meth:`alpha`; None unless ``alpha`` is among the outputs."""
     crop: CropFrame | None = None
-    """Whose pixels masks, parts and shapes count, with ``frame="crop"``; box and landmarks count the picture's."""
+    """Whose pixels masks, parts and outlines count, with ``frame="crop"``; box and landmarks count the picture's."""
     pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
     """PNG files of the crop by name, with ``frame="crop"``."""
-    pose: Pose | None = None
-    """Solved from the landmarks; None without them."""
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -111,9 +75,15 @@ class Face:
             ValueError: soft masks were not asked for.
             UnexpectedAnswer: the server's cannot be decoded.
         """
-        if self.soft is None:
-            raise ValueError('soft masks come when they are asked for: parse(..., shapes=["alpha"])')
-        return self.soft.of(name)
+        if self.alpha_masks is None:
+            raise ValueError('soft masks come when they are asked for: parse(..., output=["alpha"])')
+        return self.alpha_masks.of(name)
+
+    @property
+    def soft(self) -> SoftMasks | None:
+        """Former name of :attr:`alpha_masks`, which warns."""
+        _renamed("soft", "alpha_masks")
+        return self.alpha_masks
 
     def part(self, name: str) -> NDArray[np.bool_]:
         """Where one part of this face is, bool (H, W); all False where the face has no such part."""
@@ -143,11 +113,17 @@ class Result:
     pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
     """PNG files by name, those that were asked for; with ``frame="crop"`` each face has its own."""
     polygons: dict[str, tuple[Polygon, ...]] | None = field(default=None, repr=False)
-    """Outlines of all faces by class; None unless among ``shapes``."""
+    """Outlines of all faces by class; None unless among the outputs."""
     npz: bytes | None = field(default=None, repr=False)
-    """The file that ``numpy.load`` reads (see :meth:`Client.arrays`); None unless among ``shapes``."""
-    covered: tuple[CoveredFace, ...] = ()
-    """How each face was covered, where ``redact`` is among ``pictures``."""
+    """The file that ``numpy.load`` reads (see :meth:`Client.arrays`); None unless among the outputs."""
+    redact: tuple[CoveredFace, ...] = ()
+    """How each face was covered, where ``redact`` is among the outputs."""
+
+    @property
+    def covered(self) -> tuple[CoveredFace, ...]:
+        """Former name of :attr:`redact`, which warns."""
+        _renamed("covered", "redact")
+        return self.redact
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -170,7 +146,7 @@ class Result:
 
     @cached_property
     def confidence(self) -> NDArray[np.uint8] | None:
-        """Largest probability of each pixel, uint8 (H, W), 255 = certain; None unless among ``pictures``."""
+        """Largest probability of each pixel, uint8 (H, W), 255 = certain; None unless among the outputs."""
         data = self.pictures.get("confidence")
         return None if data is None else grey_png(data)
 
@@ -205,3 +181,7 @@ class Health:
     ready: bool
     detail: str
     """Why it is not ready, in the server's words; empty when it is."""
+
+
+def _renamed(former: str, name: str) -> None:
+    warnings.warn(f"{former} is called {name}", DeprecationWarning, stacklevel=3)

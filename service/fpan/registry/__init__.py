@@ -4,9 +4,10 @@ Training publishes with it, ``fpan models`` promotes, takes back and clears up. 
 """
 
 from fpan.registry.folder import FolderStore
-from fpan.registry.places import fetch, is_remote, open_store
+from fpan.registry.places import fetch, open_store
 from fpan.registry.registry import DEFAULT_KEEP, Cleaning, Registry, Version
 from fpan.registry.store import AliasMoved, Store, VersionExists, Writer
+from fpan.storage.objects import is_remote
 
 __all__ = [
     "DEFAULT_KEEP",

@@ -6,14 +6,10 @@ from pathlib import Path
 from fpan.contract.aliases import ALIASES_FILE, CHAMPION, HISTORY_FILE, Reference
 from fpan.contract.card import CARD_FILE
 from fpan.registry.folder import FolderStore
-from fpan.registry.objects import SCHEME, ObjectStore
+from fpan.registry.objects import ObjectStore
 from fpan.registry.store import Store
 from fpan.storage.files import write_whole
-
-
-def is_remote(address: Path | str) -> bool:
-    """Whether an address is that of an object store."""
-    return str(address).startswith(SCHEME)
+from fpan.storage.objects import is_remote
 
 
 def open_store(address: Path | str, *, create: bool = False) -> Store:

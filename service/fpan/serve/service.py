@@ -12,9 +12,9 @@ from fpan.serve.api.batch import Upload, check_size, read_options
 from fpan.serve.api.context import RequestContext
 from fpan.serve.api.deadline import Deadline
 from fpan.serve.api.options import ParseOptions
-from fpan.serve.api.parse import EncodedAnswer, Make, ParseRequest, ResponseEncoder
+from fpan.serve.api.parse import JSON, EncodedAnswer, Make, ParseRequest, ResponseEncoder
 from fpan.serve.pipeline.encode.answer import AnswerEncoder
-from fpan.serve.pipeline.encode.json_answer import JSON, json_answer, with_request
+from fpan.serve.pipeline.encode.json_answer import json_answer, with_request
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.telemetry.metrics import Metrics

@@ -11,7 +11,7 @@ from pydantic_core import InitErrorDetails
 from pydantic_settings import NoDecode
 from redis.asyncio.connection import parse_url
 
-from fpan.registry import is_remote
+from fpan.storage.objects import is_remote
 
 ANY_ORIGIN = "*"
 

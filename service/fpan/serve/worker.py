@@ -35,9 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Reads the settings from flags and environment, and runs jobs until SIGINT or SIGTERM."""
     settings = read_settings(argv, _COMMAND)
     if not settings.redis_jobs_url.get_secret_value():
-        sys.exit(
-            f"{_COMMAND}: REDIS_JOBS_URL: there is no Redis to take jobs from; docs/jobs.md tells how to set one up"
-        )
+        sys.exit(f"{_COMMAND}: REDIS_JOBS_URL: no Redis to take jobs from; docs/how-to/jobs.md tells how to set one up")
     leave_no_core()
     return_large_blocks()
     logs.set_up(settings)

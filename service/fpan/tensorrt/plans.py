@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fpan.contract import ModelCard, sha256_of
 from fpan.serve.inference.triton_server.profiles import PLAN_FILE
+from fpan.serve.inference.triton_server.tree import NoPlan
 from fpan.tensorrt.manifest import (
     MANIFEST_FILE,
     ManifestError,
@@ -18,10 +19,6 @@ from fpan.tensorrt.manifest import (
     misfits,
     read_manifest,
 )
-
-
-class NoPlan(Exception):
-    """No plan fits; ``str()`` says why: which there is, and what of it does not fit."""
 
 
 def plan_folder(plans: Path, card: ModelCard, target: Target, precision: Precision) -> Path:

@@ -76,7 +76,7 @@ def test_rows_hold_what_the_service_answers_and_why_a_picture_failed(batch, tmp_
         "deep/a.jpg": "deep/a",
     }
     with Client(gateway_url) as client:
-        result, taxonomy = client.parse(astronaut_jpeg, pictures=["png", "confidence"]), client.labels()
+        result, taxonomy = client.parse(astronaut_jpeg, output=["png", "confidence"]), client.labels()
     row = found["deep/a.jpg"]
     assert (row["width"], row["height"], row["error"]) == (512, 512, None)
     assert row["sha256"] == hashlib.sha256(astronaut_jpeg).hexdigest()
@@ -99,13 +99,13 @@ def test_rows_hold_what_the_service_answers_and_why_a_picture_failed(batch, tmp_
     assert bulk.failed(out) == {"a.jpg": "unsupported-image"}
 
     file = pq.ParquetFile(out / "shard-000000.parquet")
-    assert file.schema_arrow.metadata[b"fpan.schema"] == b"1"
+    assert file.schema_arrow.metadata[b"fpan.schema"] == b"2"
     assert Taxonomy.model_validate_json(file.schema_arrow.metadata[b"fpan.taxonomy"]) == taxonomy
     assert {file.metadata.row_group(0).column(n).compression for n in range(file.metadata.num_columns)} == {"ZSTD"}
 
 
 def test_the_documentation_names_every_column_and_reads_them(batch, portraits, tmp_path, monkeypatch, capsys):
-    text = (ROOT / "docs/bulk.md").read_text()
+    text = (ROOT / "docs/how-to/bulk.md").read_text()
     named = {name for line in text.splitlines() if line.startswith("| `") for name in re.findall("`(\\w+)`", line)}
     assert set(_names(pa.struct(list(parquet.COLUMNS)))) <= named
     bulk.album(tmp_path / "photos", portraits[:2])

@@ -1,4 +1,4 @@
-"""`docs/clients.md` and `docs/oip.md` say what is true: every example is run against the real service."""
+"""The pages of clients and of `/v2` say what is true: every example is run against the real service."""
 
 import base64
 import http.server
@@ -21,11 +21,12 @@ from google.protobuf import json_format
 from PIL import Image
 
 from tests.e2e.conftest import PATIENCE_MS
-from tests.support.documented import aimed, example, page
+from tests.support.documented import aimed, example
 from tests.support.service import ROOT, Service
 
 ASTRONAUT = ROOT / "docs" / "astronaut.jpg"
 EYES = {"l_eye", "r_eye"}
+CLIENTS, OIP = "how-to/clients", "reference/oip"
 
 
 def needed(tool: str, how: str) -> str:
@@ -46,7 +47,7 @@ def folder(tmp_path):
 def shell(service, folder):
     """Runs a shell example of a page."""
 
-    def run(which: str, name: str = "clients", status: int = 0) -> str:
+    def run(which: str, name: str = CLIENTS, status: int = 0) -> str:
         needed("curl", "get it with 'apt-get install curl'")
         command = aimed(example(name, which), service)
         done = subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, timeout=60, check=False)
@@ -60,7 +61,7 @@ def shell(service, folder):
 def python(service, folder, monkeypatch, capsys):
     """Runs a Python example of a page; what it printed, by line."""
 
-    def run(which: str, name: str = "clients") -> list[str]:
+    def run(which: str, name: str = CLIENTS) -> list[str]:
         monkeypatch.chdir(folder)
         exec(aimed(example(name, which), service), {"__name__": "__main__"})
         return capsys.readouterr().out.splitlines()
@@ -113,7 +114,7 @@ def test_curl_tells_errors(shell):
 
 def test_node(service, folder):
     node = needed("node", "get it with 'apt-get install nodejs'")
-    (folder / "example.mjs").write_text(aimed(example("clients", "node"), service))
+    (folder / "example.mjs").write_text(aimed(example(CLIENTS, "node"), service))
     done = subprocess.run([node, "example.mjs"], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert {line.split()[0] for line in done.stdout.splitlines() if line[0].isalpha()} == EYES
@@ -124,7 +125,7 @@ def test_node(service, folder):
 @pytest.fixture
 def other_origin(service: Service) -> Iterator[str]:
     """The page of the example, served by somebody else."""
-    content = aimed(example("clients", "browser"), service).encode()
+    content = aimed(example(CLIENTS, "browser"), service).encode()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -179,7 +180,7 @@ def test_grpcurl(service, shell):
 
 def test_what_grpcurl_is_given_is_a_request(service, folder):
     """The same without it: the JSON of the example, read as protobuf's own mapping reads it."""
-    made = example("clients", "grpcurl").split(" |\n")[0]
+    made = example(CLIENTS, "grpcurl").split(" |\n")[0]
     text = subprocess.run(["bash", "-c", made], cwd=folder, capture_output=True, check=True).stdout
     request = json_format.Parse(text, pb.ParseRequest())
     with grpc.insecure_channel(f"127.0.0.1:{service.grpc_port}") as channel:
@@ -188,17 +189,11 @@ def test_what_grpcurl_is_given_is_a_request(service, folder):
 
 
 def test_metadata_of_the_inference_protocol(shell):
-    assert json.loads(shell("metadata", "oip")) == json.loads(example("oip", "metadata answer"))
+    assert json.loads(shell("metadata", OIP)) == json.loads(example(OIP, "metadata answer"))
 
 
 def test_tritonclient(python):
-    [line] = python("tritonclient", "oip")
+    [line] = python("tritonclient", OIP)
     shape, classes = line.rsplit(" ", 1)
     assert shape == "(1, 256, 256)"
     assert int(classes) > 3
-
-
-@pytest.mark.parametrize("name", ["clients", "oip"])
-def test_links_of_the_pages_are_there(name):
-    for target in re.findall(r"\]\(([^)#]+)", page(name).read_text()):
-        assert (page(name).parent / target).exists(), target

@@ -1,4 +1,4 @@
-"""`docs/jobs.md` says what the service does: its requests are made, its settings are there."""
+"""`docs/how-to/jobs.md` says what the service does: its requests are made, its settings are there."""
 
 import json
 import re

@@ -105,7 +105,7 @@ def test_results_are_equal(both, astronaut_jpeg):
 
 def test_pictures_and_shapes_are_equal(both, portrait):
     wanted = ["png", "overlay", "cutout", "confidence"]
-    options = {"pictures": wanted, "shapes": ["polygons", "alpha"], "classes": ["hair"], "tolerance": 0.5}
+    options = {"output": [*wanted, "polygons", "alpha"], "classes": ["hair"], "tolerance": 0.5}
     results = both("parse", portrait, **options)
     here = same_result(results)
     assert {*here.pictures} == {*wanted}
@@ -116,7 +116,7 @@ def test_pictures_and_shapes_are_equal(both, portrait):
 
 def test_crops_are_equal(both, portrait):
     """Of pixels, which go as PNG."""
-    here = same_result(both("parse", portrait, frame="crop", pictures=["overlay"], shapes=["polygons"]))
+    here = same_result(both("parse", portrait, frame="crop", output=["overlay", "polygons"]))
     assert here.labels.shape == (0, 0)
     assert here.faces[0].labels.shape == (256, 256)
     assert here.faces[0].pictures["overlay"].startswith(b"\x89PNG")
@@ -144,8 +144,8 @@ def test_boxes_mean_the_same(both, portrait):
 
 
 def test_redacted_pictures_are_equal(both, portrait):
-    here = same_result(both("parse", portrait, pictures=["redact"], redact="fill"))
-    assert [face.id for face in here.covered] == [0]
+    here = same_result(both("parse", portrait, output=["redact"], redact="fill"))
+    assert [face.id for face in here.redact] == [0]
     assert here.pictures["redact"]
 
 

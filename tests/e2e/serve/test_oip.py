@@ -65,7 +65,7 @@ def test_health_and_metadata(client):
 
 def test_label_map_is_that_of_a_parse_pixel_by_pixel(service, client, crop):
     with Client(service.url) as own:
-        expected = own.parse(crop, faces="full", pictures=["confidence"])
+        expected = own.parse(crop, faces="full", output=["confidence"])
     assert expected.labels.any()
     for binary in (True, False):
         outputs = wanted("labels", "confidence", binary=binary)

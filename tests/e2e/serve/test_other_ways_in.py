@@ -57,7 +57,7 @@ def test_the_command_writes_covered_photos_soft_masks_and_arrays(gateway_url, tm
     names = ("alpha.png", "json", "npz", "redact.png")
     assert sorted(path.name for path in out.iterdir()) == [f"photo.{name}" for name in names]
     with Client(gateway_url) as client:
-        asked = client.parse(photo, pictures=["redact"], shapes=["npz"], redact="fill", classes=["hair"])
+        asked = client.parse(photo, output=["redact", "npz"], redact="fill", classes=["hair"])
         soft, arrays = client.draw(photo, "alpha", classes=["hair"]), client.arrays(photo, classes=["hair"])
     assert (out / "photo.redact.png").read_bytes() == asked.pictures["redact"]
     assert (out / "photo.alpha.png").read_bytes() == soft

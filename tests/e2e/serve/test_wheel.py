@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, distribution, packages_dist
 from pathlib import Path
 
 import pytest
+from fpan.extras import how_to_install
 from packaging.requirements import Requirement
 
 from tests.support.service import ROOT
@@ -32,7 +32,7 @@ assert fpan.__file__.startswith(place), fpan.__file__
 EVERY_MODULE = """
 import importlib, pkgutil
 names = [m.name for m in pkgutil.walk_packages(fpan.__path__, "fpan.", onerror=lambda name: None)]
-others = ("fpan.serve", "fpan._proto", "fpan.client._grpc", "fpan.bulk", "fpan.contract.network")
+others = ("fpan.serve", "fpan._proto", "fpan.client._grpc", "fpan.bulk", "fpan.contract.network", "fpan.tensorrt")
 mine = [name for name in names if not name.startswith(others) and not name.endswith("__main__")]
 for name in mine:
     importlib.import_module(name)
@@ -46,15 +46,19 @@ with fpan.{kind}({url}) as client:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `pip install ./service` makes it, without the network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    unwanted = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")  # nothing of earlier builds
-    shutil.copytree(ROOT / "service", folder / "service", ignore=unwanted)
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "-w", folder / "out", folder / "service"], check=True, timeout=120)
-    [made] = (folder / "out").glob("*.whl")
-    return made
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What `make wheel` names, in its order: the wheels of the service and of training."""
+    place = tmp_path_factory.mktemp("wheel")
+    command = ["make", "--no-print-directory", "wheel", f"DIST={place}", f"BUILD_PYTHON={sys.executable}"]
+    made = subprocess.run(command, cwd=ROOT, check=True, timeout=240, capture_output=True, text=True)
+    return [Path(line) for line in made.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def wheel(wheels: list[Path]) -> Path:
+    """The service's, as `make wheel` builds it, without the network."""
+    service, _ = wheels
+    return service
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +122,14 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout.strip()
 
 
+def test_make_wheel_names_what_it_made(wheels):
+    assert [wheel.name.split("-")[0] for wheel in wheels] == ["mask_fpan_serve", "mask_fpan_training"]
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            assert any(name.endswith("dist-info/licenses/LICENSE") for name in archive.namelist())
+            assert not [name for name in archive.namelist() if "__pycache__" in name]
+
+
 def test_every_file_of_the_package_is_in_it(installed):
     """Generated code, types, the page: all that a checkout runs with."""
     tracked = subprocess.run(
@@ -159,7 +171,7 @@ def test_without_grpc_its_clients_say_what_to_install(run):
     for kind in ("GrpcClient", "AsyncGrpcClient"):
         done = run(f"from fpan.client import {kind}")
         assert done.stderr.splitlines()[-1] == (
-            f"ImportError: {kind} needs the extra [grpc] (grpc is missing): pip install 'mask-fpan-serve[grpc]'"
+            f"ImportError: {kind} needs the extra [grpc] (grpc is missing): {how_to_install('grpc')}"
         )
 
 

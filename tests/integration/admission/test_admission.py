@@ -84,7 +84,7 @@ async def test_refusals_tell_what_is_missing(gateway):
 
 
 async def test_health_the_page_and_the_contract_are_open_and_all_else_is_not(gateway):
-    for path in ("/", "/web/js/api.js", "/openapi.json", "/v1/health/live", "/v1/health/ready"):
+    for path in ("/", "/web/js/api.js", "/openapi.json", "/docs", "/v1/health/live", "/v1/health/ready"):
         assert (await gateway.http.get(path)).status_code == 200, path
     for path in (
         "/v1/models",

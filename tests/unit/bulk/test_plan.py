@@ -111,7 +111,7 @@ def test_keys_have_no_dot_and_are_none_of_webdatasets_own():
 
 @pytest.mark.parametrize(
     ("missing", "words", "says"),
-    [("pyarrow", (), "mask-fpan-serve[batch]"), ("ray", ("--ray", "local"), "mask-fpan-serve[ray]")],
+    [("pyarrow", (), "./service[batch]"), ("ray", ("--ray", "local"), "./service[ray]")],
 )
 def test_what_is_not_installed_is_told_with_the_way_out(tmp_path, missing, words, says):
     (tmp_path / "in").mkdir()

@@ -292,7 +292,7 @@ def test_missing_extra_is_told_with_the_way_out(fpan, album, tmp_path, monkeypat
     for arguments in (("serve",), ("parse", album, "--out", tmp_path / "out")):
         code, _, err = fpan(*arguments)
         assert code == 1
-        assert "pip install 'mask-fpan-serve[serve]'" in err
+        assert "pip install './service[serve]'" in err
         assert "uvicorn" in err
 
 

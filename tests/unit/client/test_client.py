@@ -83,7 +83,7 @@ def test_options_become_query_parameters(call, scripted):
         orientation="raw",
         model="segm:2",
         deadline_ms=5000,
-        pictures=["confidence"],
+        output=["confidence"],
     )
     query = scripted.query
     assert 4000 < int(query.pop("deadline_ms")) <= 5000
@@ -101,7 +101,7 @@ def test_options_become_query_parameters(call, scripted):
 def test_options_are_read_by_the_gateway_as_they_were_meant(call, scripted):
     from fpan.serve.api.options import ParseOptions
 
-    call("parse", b"p", faces=[(1, 2, 30, 40)], classes=["hair"], max_faces=3, deadline_ms=900, pictures=["overlay"])
+    call("parse", b"p", faces=[(1, 2, 30, 40)], classes=["hair"], max_faces=3, deadline_ms=900, output=["overlay"])
     read = ParseOptions.read(scripted.query)
     assert (read.faces, read.classes, read.max_faces) == (((1, 2, 30, 40),), ("hair",), 3)
     assert read.output == ("rle", "overlay")
@@ -117,7 +117,7 @@ def test_pictures_come_with_the_answer(call, scripted):
     sure = np.full((HEIGHT, WIDTH), 200, np.uint8)
     data = {"encoding": "png", "data": base64.b64encode(png(sure)).decode()}
     scripted.answers(answer(confidence=data, overlay=data))
-    result = call("parse", b"picture", pictures=["confidence", "overlay"])
+    result = call("parse", b"picture", output=["confidence", "overlay"])
     np.testing.assert_array_equal(result.confidence, sure)
     assert result.pictures == {"confidence": png(sure), "overlay": png(sure)}
 

@@ -8,18 +8,22 @@ import numpy as np
 import pytest
 from fpan.client import ApiError, AsyncClient, Retry, TryAgain
 from fpan.contract import FaceClass, ModelCard, Taxonomy
+from fpan.contract.face import Part
 from fpan.serve.admission.admission import Admission, Capacity
 from fpan.serve.admission.rate_limits import RateLimiter
 from fpan.serve.api.errors import Impossible, Overloaded
 from fpan.serve.cache.secret import Secret
 from fpan.serve.config import Settings
+from fpan.serve.pipeline.align.pose import solve
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.segment.routing import RoutingTable
-from fpan.serve.pipeline.types import FaceFigures, ParsedFace, ParseResult, PartFigures, Photo
+from fpan.serve.pipeline.types import ParsedFace, ParseResult, Photo
 from fpan.serve.rollout.served import ServedVersion
 from fpan.serve.service import ParseService
 from fpan.serve.telemetry.metrics import Metrics
 from fpan.serve.transports.http.app import create_app
+
+from tests.support.parsed import face_facts
 
 WIDTH, HEIGHT = 12, 10
 WINDOW = (2, 1, 8, 9)
@@ -65,10 +69,14 @@ class Parser:
         alone[1:3, 0:2], alone[1:3, 4:6] = 2, 1
         labels = np.zeros((HEIGHT, WIDTH), np.uint8)
         labels[y0:y1, x0:x1] = alone
-        part = PartFigures(2, "r_eye", 4, (2, 2, 4, 4), 0.5)
+        part = Part(2, "r_eye", 4, (2, 2, 4, 4), 0.5)
         points = np.arange(10, dtype=np.float32).reshape(5, 2)
-        figures = FaceFigures((part,), 0.0, ("r_eye",), cut_by_image=False)
-        face = ParsedFace(0, (2.0, 1.0, 8.0, 9.0), 0.8, points, WINDOW, alone, alone, lambda: figures)
+        box = (2.0, 1.0, 8.0, 9.0)
+        pose = solve(points)
+        facts = face_facts(
+            box=box, score=0.8, landmarks=points, pose=pose, sharpness=0.7, cut_by_crop=("r_eye",), parts=(part,)
+        )
+        face = ParsedFace(0, box, 0.8, points, WINDOW, alone, alone, lambda: facts)
         sure = np.full_like(labels, 99)
         result = ParseResult(WIDTH, HEIGHT, labels, sure, (face,), None, ("a note",), {"decode": 1.0})
         return Parsed(result, Photo(np.zeros((HEIGHT, WIDTH, 3), np.uint8), "png"), SEGMENTER)
@@ -108,7 +116,7 @@ async def client(gateway):
 
 
 async def test_result_is_what_the_pipeline_found(client, gateway):
-    result = await client.parse(b"picture", pictures=["confidence", "overlay"])
+    result = await client.parse(b"picture", output=["confidence", "overlay"])
     assert (result.width, result.height, result.taxonomy, result.notes) == (WIDTH, HEIGHT, "eyes", ("a note",))
     assert (result.model.name, result.model.version, result.model.sha256) == ("segm", 4, "ef" * 32)
     expected, *_ = await gateway.parser.parse(b"", None)

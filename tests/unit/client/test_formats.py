@@ -27,7 +27,7 @@ async def client(gateway):
 
 
 async def test_polygons_are_rings_by_class(client):
-    result = await client.parse(photo(), shapes=["polygons"], tolerance=0)
+    result = await client.parse(photo(), output=["polygons"], tolerance=0)
     for polygons in (result.polygons, result.faces[0].polygons):
         assert set(polygons) == {"skin", "hair", "nose"}
         [skin] = polygons["skin"]
@@ -40,7 +40,7 @@ async def test_polygons_are_rings_by_class(client):
 
 async def test_soft_masks_are_arrays_of_the_picture(client, gateway):
     gateway.eyes.faces = [FACE, FACE]
-    result = await client.parse(photo(), shapes=["alpha"], classes=["hair"])
+    result = await client.parse(photo(), output=["alpha"], classes=["hair"])
     values = result.faces[0].alpha("hair")
     assert (values.dtype, values.shape) == (np.uint8, (HEIGHT, WIDTH))
     assert np.abs(values / 255 - result.faces[0].part("hair")).mean() < 0.02
@@ -50,14 +50,14 @@ async def test_soft_masks_are_arrays_of_the_picture(client, gateway):
 
 async def test_soft_masks_that_were_not_asked_for_are_not_taken_for_empty(client):
     result = await client.parse(photo())
-    with pytest.raises(ValueError, match="shapes"):
+    with pytest.raises(ValueError, match="output"):
         result.alpha("hair")
 
 
 async def test_redacted_pictures_tell_how_faces_were_covered(client, gateway):
     gateway.network.confidence[:] = 100
-    result = await client.parse(photo(), pictures=["redact"], redact="fill")
-    [face] = result.covered
+    result = await client.parse(photo(), output=["redact"], redact="fill")
+    [face] = result.redact
     assert (face.id, face.whole, "uncertain" in face.why) == (0, True, True)
     with Image.open(io.BytesIO(result.pictures["redact"])) as image:
         assert (np.asarray(image)[result.labels == SKIN] == 0).all()
@@ -81,7 +81,7 @@ async def test_arrays_are_arrays(client):
 
 
 async def test_arrays_come_with_a_result(client):
-    with np.load(io.BytesIO((await client.parse(photo(), shapes=["npz"])).npz)) as file:
+    with np.load(io.BytesIO((await client.parse(photo(), output=["npz"])).npz)) as file:
         assert file["labels"].shape == (HEIGHT, WIDTH)
     assert (await client.parse(photo())).npz is None
 
@@ -93,7 +93,7 @@ async def test_a_matte_is_drawn(client):
 
 async def test_in_the_crops_frame_every_face_has_its_own(client, gateway):
     gateway.eyes.faces = [FACE, FACE]
-    result = await client.parse(photo(), frame="crop", pictures=["overlay"], shapes=["alpha"])
+    result = await client.parse(photo(), frame="crop", output=["overlay", "alpha"])
     assert result.labels.shape == (0, 0)
     assert result.pictures == {}
     for face in result.faces:
@@ -140,7 +140,7 @@ def test_the_blocking_client_asks_for_the_same():
         with pytest.raises(UnexpectedAnswer):
             client.arrays(b"picture", alpha=True)
         with pytest.raises(UnexpectedAnswer):
-            client.parse(b"picture", shapes=["polygons", "alpha"], tolerance=0.0, frame="crop", abstain=0.5)
+            client.parse(b"picture", output=["polygons", "alpha"], tolerance=0.0, frame="crop", abstain=0.5)
     assert seen == [
         ({"redact": "pixelate", "classes": "nose", "output": "redact"}, "image/png"),
         ({"output": "npz,alpha"}, "application/x-npz"),

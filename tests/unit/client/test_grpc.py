@@ -229,7 +229,7 @@ def test_words_that_are_no_option_are_refused_before_anything_is_sent(call, scri
 
 
 def test_the_soft_mask_of_all_classes_is_not_of_grpc(call, scripted):
-    with pytest.raises(ValueError, match="shapes"):
+    with pytest.raises(ValueError, match="output"):
         call(scripted.url, "draw", b"picture", "alpha")
 
 
@@ -277,7 +277,7 @@ def test_a_drawing_that_is_missing_is_told(call, scripted):
 
 def test_arrays_come_with_a_result(call, scripted):
     scripted.answers(answer(npz=b"a file"), answer())
-    assert call(scripted.url, "parse", b"photo", shapes=["npz"]).npz == b"a file"
+    assert call(scripted.url, "parse", b"photo", output=["npz"]).npz == b"a file"
     assert call(scripted.url, "parse", b"photo").npz is None
 
 

@@ -41,7 +41,7 @@ async def client(jobs: Jobs) -> AsyncIterator[AsyncClient]:
 
 async def test_many_pictures_are_parsed_in_one_call(client: AsyncClient) -> None:
     sent = [picture(0), BROKEN, np.zeros((32, 32, 3), np.uint8)]
-    first, second, third = await client.parse_many(sent, drawings=["overlay"], faces="full", deadline_ms=20_000)
+    first, second, third = await client.parse_many(sent, output=["overlay"], faces="full", deadline_ms=20_000)
     alone = await client.parse(picture(0), faces="full")
     assert isinstance(first, Result)
     np.testing.assert_array_equal(first.labels, alone.labels)
@@ -53,7 +53,7 @@ async def test_many_pictures_are_parsed_in_one_call(client: AsyncClient) -> None
 
 async def test_a_job_is_handed_in_followed_and_fetched(client: AsyncClient, jobs: Jobs) -> None:
     go = jobs.hold()
-    job = await client.jobs.submit([picture(0), BROKEN], faces="full", shapes=["polygons"])
+    job = await client.jobs.submit([picture(0), BROKEN], faces="full", output=["polygons"])
     assert (job.state, job.total, job.ended) == ("queued", 2, False)
     with pytest.raises(ApiError) as early:
         await client.jobs.result(job)

@@ -1,4 +1,4 @@
-"""What docs/cache.md says of settings, metrics and headers."""
+"""What docs/how-to/cache.md says of settings, metrics and headers."""
 
 import re
 
@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from tests.support.service import ROOT
 
-PAGE = (ROOT / "docs/cache.md").read_text()
+PAGE = (ROOT / "docs/how-to/cache.md").read_text()
 ELSEWHERE = {"FORWARDED_ALLOW_IPS", "TRUSTED_PROXIES", "WORKER_GATEWAY_URL"}
 """Told of in other pages."""
 

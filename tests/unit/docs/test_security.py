@@ -1,4 +1,4 @@
-"""docs/security.md says what is true of settings, errors, scopes and the file of keys."""
+"""The pages of security, limits and privacy say what is true of settings, errors, scopes and the file of keys."""
 
 import re
 import shlex
@@ -13,7 +13,9 @@ from fpan.serve.fetch.host_pattern import Hosts
 
 from tests.support.service import ROOT
 
-PAGE = (ROOT / "docs" / "security.md").read_text()
+PAGE = (ROOT / "docs/how-to/security.md").read_text()
+LIMITS_PAGE = (ROOT / "docs/reference/limits.md").read_text()
+PRIVACY_PAGE = (ROOT / "docs/explanation/privacy.md").read_text()
 NO_SETTINGS = {
     "FPAN_API_KEY",
     "FPAN_CA",
@@ -50,7 +52,7 @@ def section(title: str) -> str:
     return PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
 
 
-LIMITS = rows(section("Limits"))
+LIMITS = rows(LIMITS_PAGE)
 ERRORS = {kind.slug: kind for kind in GatewayError.__subclasses__()}
 
 
@@ -78,7 +80,7 @@ def test_no_limit_is_left_out():
 
 
 def test_every_setting_that_is_named_is_one():
-    for name in re.findall(r"\b([A-Z]+(?:_[A-Z]+)+)\b", PAGE):
+    for name in re.findall(r"\b([A-Z]+(?:_[A-Z]+)+)\b", PAGE + LIMITS_PAGE + PRIVACY_PAGE):
         known = name.lower() in Settings.model_fields
         assert known or name in NO_SETTINGS, name
 

@@ -6,6 +6,7 @@ from fpan.serve.config import Settings
 from fpan.serve.transports.http.app import CORS_ALLOWED, CORS_EXPOSED, create_app
 from pydantic import ValidationError
 
+from tests.support.contract import resolved
 from tests.support.known_face import file_of, known_gateway, photo
 
 LISTED, OTHER = "https://app.example", "https://other.example"
@@ -66,12 +67,12 @@ def test_what_is_no_origin_is_refused(told):
 
 def test_no_header_of_the_contract_is_forgotten():
     with known_gateway(v2_models="segm") as gateway:
-        paths = create_app(gateway).openapi()["paths"]
-    routes = [route for methods in paths.values() for route in methods.values()]
-    sent = {each["name"].lower() for route in routes for each in route.get("parameters", ()) if each["in"] == "header"}
-    told = {
-        name.lower() for route in routes for answer in route["responses"].values() for name in answer.get("headers", ())
-    }
+        document = create_app(gateway).openapi()
+    routes = [route for methods in document["paths"].values() for route in methods.values()]
+    parameters = [resolved(document, each) for route in routes for each in route.get("parameters", ())]
+    sent = {each["name"].lower() for each in parameters if each["in"] == "header"}
+    answers = [resolved(document, answer) for route in routes for answer in route["responses"].values()]
+    told = {name.lower() for answer in answers for name in answer.get("headers", ())}
     assert {"priority", "last-event-id", "inference-header-content-length", "idempotency-key"} <= sent
     assert sent <= {name.lower() for name in CORS_ALLOWED}
     assert {"idempotent-replayed", "location", "etag"} <= told

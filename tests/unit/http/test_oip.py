@@ -8,7 +8,7 @@ import pytest
 from fpan.serve.api.errors import DeadlineExceeded, GatewayError, Unavailable
 from fpan.serve.config import Settings
 from fpan.serve.telemetry.traces import NO_TRACE
-from fpan.serve.transports.http.oip.routes import HEADER_LENGTH
+from fpan.serve.transports.http.openapi.oip import HEADER_LENGTH
 from pydantic import ValidationError
 
 from tests.support.networks import SIZE, pictures

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fpan.serve.api.errors import BadRequest, GatewayError, Impossible
-from fpan.serve.transports.http.oip.routes import HEADER_LENGTH
 from fpan.serve.transports.http.oip.tensors import Inference, InferenceLimits, read_inference, write_inference
+from fpan.serve.transports.http.openapi.oip import HEADER_LENGTH
 
 from tests.support.networks import SIZE
 from tests.support.oip import INFER, MAX_BATCH, ONE, asked, binary, opening, refused, tensor

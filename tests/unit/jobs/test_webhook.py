@@ -20,6 +20,7 @@ from fpan.serve.api.errors import BadRequest
 from fpan.serve.config import Settings
 from fpan.serve.jobs import webhook
 from fpan.serve.jobs.record import JOBS_PATH
+from fpan.serve.transports.http.openapi.schema import JobEnded
 
 from tests.support import redis_server
 from tests.support.jobs import FULL, Jobs, pictures, taking_jobs
@@ -108,7 +109,7 @@ async def test_the_end_is_told_once_and_signed_as_standard_webhooks_are(jobs: Jo
     await until(lambda: sample(jobs.gateway, "fpan_job_webhooks_total", outcome="delivered") == 1)
     [(headers, body)] = listener.heard
     told = json.loads(body)
-    assert told["type"] == "job.succeeded"
+    assert JobEnded.model_validate(told).type == "job.succeeded"
     assert told["data"] == await jobs.get(job)
     assert headers["content-type"] == "application/json"
     assert headers["webhook-id"] == f"msg_{job}"

@@ -2,17 +2,12 @@
 
 import numpy as np
 import pytest
-from fpan.contract import AlignmentTemplate
 from fpan.serve.api.errors import Impossible
 from fpan.serve.pipeline.align import crop as align
 from fpan.serve.pipeline.types import Photo
 
-TEMPLATE = AlignmentTemplate(
-    points=((0.35, 0.45), (0.65, 0.45), (0.5, 0.6), (0.38, 0.75), (0.62, 0.75)),
-    box=(0.25, 0.2, 0.75, 0.9),
-    fitted_on="nothing",
-    residual=0.0,
-)
+from tests.support.parsed import TEMPLATE
+
 SIZE = 64
 
 

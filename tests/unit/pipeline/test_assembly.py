@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
+from fpan.contract.face import FaceFacts
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.pipeline.align.crop import Crop
 from fpan.serve.pipeline.align.targets import Target
 from fpan.serve.pipeline.paste import measure
 from fpan.serve.pipeline.paste.assembly import Assembly
 from fpan.serve.pipeline.paste.labels import window_of
-from fpan.serve.pipeline.types import FaceFigures, ParsedFace, Photo
+from fpan.serve.pipeline.types import ParsedFace, Photo
 
-from tests.support.parsed import SIZE, TAXONOMY
+from tests.support.parsed import SIZE, TAXONOMY, TEMPLATE
 
 SKIN, HAIR, OCCLUSION = 1, 4, 5
 SIDE = 200
@@ -27,13 +28,13 @@ def assembled(left: int = 50, top: int = 50, kept: frozenset[int] | None = None,
     sure[32:40, 0:40] = 50
     target = Target(crop, window_of(crop, SIDE, SIDE), (0.0, 0.0, 1.0, 1.0))
     asked = ParseOptions.read({"faces": "full", **options})
-    assembly = Assembly(photo, TAXONOMY, kept, asked, 10**9, lambda: None)
+    assembly = Assembly(photo, TAXONOMY, TEMPLATE, kept, asked, 10**9, lambda: None)
     _, _, (face,) = assembly([target], [{"labels": labels, "confidence": sure}])
     return face
 
 
-def told(**how: object) -> FaceFigures:
-    return assembled(**how).figures
+def told(**how: object) -> FaceFacts:
+    return assembled(**how).facts
 
 
 @pytest.mark.parametrize("frame", ["image", "crop"])
@@ -74,5 +75,5 @@ def test_figures_are_counted_when_they_are_asked_for_and_once(monkeypatch: pytes
     monkeypatch.setattr(measure, "sums_by_class", lambda *args: counted.append(True) or counts(*args))
     face = assembled()
     assert not counted
-    assert face.figures is face.figures
+    assert face.facts is face.facts
     assert counted == [True]

@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fpan.contract import FaceClass, Taxonomy
+from fpan.contract.face import Part
 from fpan.serve.api.errors import BadRequest
 from fpan.serve.pipeline.encode.class_remap import check_order, in_order
-from fpan.serve.pipeline.types import FaceFigures, ParsedFace, ParseResult, PartFigures, SoftMask
+from fpan.serve.pipeline.types import ParsedFace, ParseResult, SoftMask
 from fpan_training.taxonomy import TAXONOMY
+
+from tests.support.parsed import face_facts
 
 BISENET = (
     *("background", "skin", "l_brow", "r_brow", "l_eye", "r_eye", "eye_g", "l_ear", "r_ear", "ear_r", "nose"),
@@ -53,16 +56,17 @@ def test_labels_parts_and_soft_masks_follow_the_order():
     nose, cloth, occlusion = (TAXONOMY.id_of(name) for name in ("nose", "cloth", "occlusion"))
     labels = np.array([[0, nose, cloth, occlusion, 255]], np.uint8)
     window = (0, 0, 5, 1)
-    parts = tuple(PartFigures(i, TAXONOMY.classes[i].name, 1, window, 0.5) for i in (nose, cloth, occlusion))
+    parts = tuple(Part(i, TAXONOMY.classes[i].name, 1, window, 0.5) for i in (nose, cloth, occlusion))
     alpha = tuple(SoftMask(i, window, labels) for i in (nose, cloth, occlusion))
-    figures = FaceFigures(parts, 0.3, (), cut_by_image=False)
-    face = ParsedFace(0, (0.0, 0.0, 5.0, 1.0), None, None, window, labels, labels, lambda: figures, alpha)
+    box = (0.0, 0.0, 5.0, 1.0)
+    facts = face_facts(box=box, occluded=0.3, parts=parts)
+    face = ParsedFace(0, box, None, None, window, labels, labels, lambda: facts, alpha)
     result = ParseResult(5, 1, labels, labels, (face,))
     moved, taxonomy = in_order(result, TAXONOMY, "bisenet")
     assert moved.labels.tolist() == moved.faces[0].labels.tolist() == [[0, 10, 16, 255, 255]]
-    assert [(p.id, p.name) for p in moved.faces[0].figures.parts] == [(10, "nose"), (16, "cloth")]
+    assert [(p.id, p.name) for p in moved.faces[0].facts.parts] == [(10, "nose"), (16, "cloth")]
     assert [mask.id for mask in moved.faces[0].alpha] == [10, 16]
-    assert moved.faces[0].figures.occluded == 0.3
+    assert moved.faces[0].facts.occluded == 0.3
     assert taxonomy.name == "bisenet"
     assert in_order(result, TAXONOMY, "") == (result, TAXONOMY)
     empty = replace(result, labels=np.zeros((0, 0), np.uint8), faces=())

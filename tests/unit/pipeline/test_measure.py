@@ -26,11 +26,11 @@ def test_figures_of_parts_by_hand():
     labels[2:5, 3:9] = 1
     labels[5:7, 3:6] = 5
     face = parsed_face(labels, (40, 30, 60, 40))
-    skin, occlusion = face.figures.parts
+    skin, occlusion = face.facts.parts
     assert (skin.name, skin.area, skin.box) == ("skin", 18, (43, 32, 49, 35))
     assert skin.confidence == pytest.approx(128 / 255)
     assert occlusion.area == 6
-    assert face.figures.occluded == pytest.approx(6 / 24)
+    assert face.facts.occluded == pytest.approx(6 / 24)
 
 
 def test_a_face_at_the_photos_border_says_so():
@@ -46,8 +46,8 @@ def test_kept_classes_leave_occlusion_told():
     labels[2:5, 3:9] = 1
     labels[5:7, 3:6] = 5
     face = parsed_face(labels, (40, 30, 60, 40), kept=frozenset({1}))
-    assert [p.name for p in face.figures.parts] == ["skin"]
-    assert face.figures.occluded == pytest.approx(0.25)
+    assert [p.name for p in face.facts.parts] == ["skin"]
+    assert face.facts.occluded == pytest.approx(0.25)
 
 
 def test_sums_by_class_are_those_of_the_pixels(monkeypatch):
@@ -64,7 +64,7 @@ def test_figures_of_a_large_face_take_little_memory():
     labels = np.ones((4000, 4000), np.uint8)
     face = parsed_face(labels, (0, 0, 4000, 4000))
     tracemalloc.start()
-    figures = face.figures
+    figures = face.facts
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert figures.parts[0].area == labels.size
@@ -73,5 +73,5 @@ def test_figures_of_a_large_face_take_little_memory():
 
 def test_a_label_map_of_one_pixel_has_a_part():
     labels, sure = np.full((1, 1), 1, np.uint8), np.full((1, 1), 100, np.uint8)
-    (part,) = measure.part_figures(labels, *measure.sums_by_class(labels, sure), TAXONOMY, (7, 8), None)
+    (part,) = measure.part_facts(labels, *measure.sums_by_class(labels, sure), TAXONOMY, (7, 8), None)
     assert (part.id, part.area, part.box) == (1, 1, (7, 8, 8, 9))

@@ -15,8 +15,7 @@ from fpan.registry import AliasMoved, FolderStore, Registry, VersionExists, fetc
 from fpan.registry import objects as s3
 from fpan.serve.app import open_gateway
 from fpan.serve.config import Settings
-from fpan.serve.inference.triton_server.tree import put_together, serving_options
-from fpan.serve.rollout.repository import WatchedRepository
+from fpan.tensorrt.tree import write_tree
 
 from tests.support.networks import echo, publish
 from tests.support.s3 import running as running_s3
@@ -185,7 +184,8 @@ def test_a_version_that_is_not_as_it_was_written_is_refused(registry, client, fi
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from fpan.registry import Registry, open_store, objects
+from fpan.registry import Registry, open_store
+from fpan.storage import objects
 
 address, last, call, file = sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
 registry = Registry(open_store(address))
@@ -201,7 +201,7 @@ def dying(function):
     return called
 
 for name in ("put", "delete"):
-    setattr(objects.ObjectStore, name, dying(getattr(objects.ObjectStore, name)))
+    setattr(objects.Bucket, name, dying(getattr(objects.Bucket, name)))
 if call == "publish":
     registry.publish(registry.store.card("segm", 1), {"model.onnx": file})
 elif call == "promote":
@@ -251,11 +251,8 @@ def test_the_gateway_fetches_what_it_serves(client, network, tmp_path, monkeypat
 
     expected = ["segm", "segm:1", "segm:2", "segm@champion", "segm@shadow"]
     assert asyncio.run(serve()) == expected
-    followed = WatchedRepository(Settings(model_repository=address), tmp_path / "fetched")
-    versions = [each.version for each in followed.wanted()]
-    options = serving_options("ngc-cpu", "onnxruntime", 1, 1, 1)
-    tree = tmp_path / "tree"
-    assert put_together(followed.repository, versions, tree, options, copy=True) == ["detector", "segm"]
+    settings = Settings(model_repository=address)
+    assert write_tree(tmp_path / "tree", settings, "ngc-cpu", "onnxruntime", 1, 1, 1) == ["detector", "segm"]
     client.put_object(Bucket=BUCKET, Key="segm/2/model.onnx", Body=b"something else")
     with pytest.raises(RepositoryError, match="was changed"):
         asyncio.run(serve())

@@ -187,7 +187,7 @@ def test_without_the_package_one_line_says_how_to_get_it(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(TrackingError, match=r"pip install 'mask-fpan-training\[mlflow\]', or unset it"):
+    with pytest.raises(TrackingError, match=r"pip install './training\[mlflow\]' in a checkout, or unset it"):
         _train(tmp_path / "mine")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert len(_train(tmp_path / "mine", replace(_CONFIG, epochs=1)).history) == 1

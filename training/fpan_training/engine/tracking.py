@@ -179,7 +179,7 @@ def _open(folder: Path, params: dict[str, Any]) -> Tracker:
         from mlflow.exceptions import MlflowException
     except ImportError as error:
         raise TrackingError(
-            f"{URI} is set, but MLflow is not installed: pip install 'mask-fpan-training[mlflow]', or unset it"
+            f"{URI} is set, but MLflow is not installed: pip install './training[mlflow]' in a checkout, or unset it"
         ) from error
     uri, state = os.environ[URI], folder / STATE_FILE
     try:

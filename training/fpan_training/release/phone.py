@@ -142,7 +142,8 @@ def _write_tflite(module: nn.Module, card: ModelCard, pictures: list[NDArray[np.
         import litert_torch
         from ai_edge_quantizer import quantizer, recipe
     except ImportError as error:
-        raise PhoneError(f"{error}: pip install 'mask-fpan-training[phone]'") from error
+        install = "pip install --no-deps -r training/phone.lock, as `make export-phone` does"
+        raise PhoneError(f"{error}: {install}") from error
     example = (torch.zeros(1, card.input_size, card.input_size, 3),)
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "float32.tflite"

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fpan.serve.admission.settings import AdmissionSettings
 from fpan.serve.admission.watched_files import Contents, WatchedFiles
 from fpan.serve.api.errors import StartError, Unauthenticated
-from fpan.serve.setting_types import is_loopback
-from fpan.serve.telemetry.metrics import FileCounts
+
+if TYPE_CHECKING:  # `fpan keys` and with it all of `fpan` run where the server's packages are not installed
+    from fpan.serve.admission.settings import AdmissionSettings
+    from fpan.serve.telemetry.metrics import FileCounts
 
 PREFIX = "fpan"
 _ID_BYTES = 6
@@ -234,7 +235,7 @@ _OR = "AUTH=off serves everybody without"
 
 
 def open_keys(
-    settings: AdmissionSettings, bind_address: str, counts: FileCounts
+    settings: "AdmissionSettings", bind_address: str, counts: "FileCounts"
 ) -> tuple[KeyRing | None, tuple[WatchedFiles, ...]]:
     """The keys of those who may come in, and what follows their file; no keys where nobody needs one.
 
@@ -249,7 +250,7 @@ def open_keys(
     if not settings.needs_keys_at(bind_address):
         return None, ()
     if settings.keys_file is None:
-        named = "AUTH=required" if settings.auth == "required" or is_loopback(bind_address) else ""
+        named = "AUTH=required" if settings.auth == "required" else ""
         why = named or f"BIND_ADDRESS={bind_address}, which others can reach,"
         raise StartError(
             f"{why} wants API keys, and KEYS_FILE names no file of them: {_MAKE.format(file='keys.json')}, then set "

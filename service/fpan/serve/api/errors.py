@@ -18,9 +18,13 @@
     |-- RateLimited             429  RESOURCE_EXHAUSTED   the caller's own quota is used up; try again
     |-- Unavailable             503  UNAVAILABLE          backend down, draining, or no place in time; try again
     `-- DeadlineExceeded        504  DEADLINE_EXCEEDED    the caller's deadline passed while it was computed
+
+The text of each class has two parts, what the error means and what its caller can do: `docs/reference/problems.md` is
+made of them (`python -m tools.problems_page`).
 """
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -31,7 +35,14 @@ PROBLEM_BASE = "urn:mask-fpan:problem:"
 
 
 class GatewayError(Exception):
-    """A request failed for a reason that its caller is told. ``str()`` is the sentence for people."""
+    """The server failed in a way that nobody foresaw.
+
+    Report it to whoever runs the server, with the `request_id`: the server's log has the cause under it. Sent again,
+    the same request may work.
+
+    It is the base of all errors, those whose cause is known. ``str()`` of one is the sentence that its caller is told
+    as `detail`.
+    """
 
     status: ClassVar[int] = 500
     grpc_code: ClassVar[str] = "INTERNAL"
@@ -46,80 +57,124 @@ class GatewayError(Exception):
 
 
 class BadRequest(GatewayError):
-    """The request is malformed."""
+    """The request is malformed: it has no picture, an option that is unknown or has a wrong value, or a body that is
+    not what its type says.
+
+    Change the request as `detail` says. Sent again as it is, it is refused again.
+    """
 
     status, grpc_code, slug, title = 400, "INVALID_ARGUMENT", "bad-request", "Malformed request"
 
 
 class Unauthenticated(GatewayError):
-    """The request has no API key, or one that is not known here."""
+    """This server wants an API key, and the request has none, or one that is unknown, expired or revoked here.
+
+    Send a valid key, as `Authorization: Bearer KEY` or `X-API-Key: KEY` (in gRPC as metadata of these names).
+    """
 
     status, grpc_code, slug, title = 401, "UNAUTHENTICATED", "unauthenticated", "An API key is needed"
 
 
 class Forbidden(GatewayError):
-    """The caller is known and may not do this."""
+    """The caller is known and may not do this: the key lacks a scope, or the picture's `url` is at a host that this
+    server does not connect to.
+
+    Use a key that has the scope that `detail` names, or send the picture itself instead of its address.
+    """
 
     status, grpc_code, slug, title = 403, "PERMISSION_DENIED", "forbidden", "Not allowed"
 
 
 class NotFound(GatewayError):
-    """There is no such thing."""
+    """There is no such address, model, version or job, its result was deleted, or the feature is switched off.
+
+    Check the name: `detail` says what there is. A result that has been deleted does not come back.
+    """
 
     status, grpc_code, slug, title = 404, "NOT_FOUND", "not-found", "Not found"
 
 
 class NotAcceptable(GatewayError):
-    """No answer of the media type that was asked for."""
+    """This address answers with none of the media types in the header `Accept`.
+
+    Ask for one of those that `detail` lists, or leave `Accept` out.
+    """
 
     status, grpc_code, slug, title = 406, "INVALID_ARGUMENT", "not-acceptable", "Not acceptable"
 
 
 class RequestTimeout(GatewayError):
-    """The request's body did not arrive in time."""
+    """The body of the request did not arrive in time, or no more of it came for too long. The connection is closed.
+
+    Send it again over a better connection, or send a smaller picture.
+    """
 
     status, grpc_code, slug, title = 408, "DEADLINE_EXCEEDED", "request-timeout", "Request took too long to arrive"
 
 
 class Conflict(GatewayError):
-    """It contradicts what is there: another request under the same key, a result that is not there yet."""
+    """The request contradicts what is there: a job has no result, or none yet, or another job was handed in under the
+    same `Idempotency-Key`.
+
+    Wait until the job has succeeded before asking for its result; use a new `Idempotency-Key` for another job.
+    """
 
     status, grpc_code, slug, title = 409, "FAILED_PRECONDITION", "conflict", "Conflict"
 
 
 class TooLarge(GatewayError):
-    """Too many bytes or pixels."""
+    """The body has too many bytes, a picture too many pixels, or the request too many pictures.
+
+    Make the picture smaller, or send fewer pictures at once: `detail` says what the limit is.
+    """
 
     status, grpc_code, slug, title = 413, "RESOURCE_EXHAUSTED", "too-large", "Too large"
 
 
 class UnsupportedImage(GatewayError):
-    """The bytes are no image of a format that is read here."""
+    """The bytes are no picture of a format that is read here, or the type of the body holds no picture.
+
+    Send JPEG, PNG, WebP, AVIF, HEIC, GIF or TIFF, in one of the ways that `detail` lists.
+    """
 
     status, grpc_code, slug, title = 415, "INVALID_ARGUMENT", "unsupported-image", "Not an image that is read here"
 
 
 class Misdirected(GatewayError):
-    """The server is called by a name that is not its own."""
+    """The request names a host, in the header `Host`, that is not one of this server's names.
+
+    Call the server by a name that it knows, or have it added to `ALLOWED_HOSTS`.
+    """
 
     status, grpc_code, slug, title = 421, "INVALID_ARGUMENT", "misdirected", "Not a name of this server"
 
 
 class Impossible(GatewayError):
-    """Well-formed, but it cannot be done."""
+    """The request is well-formed, but it cannot be done: the picture is truncated or damaged, a box lies outside it,
+    its `url` does not answer, or there are more faces than `redact` may cover.
+
+    Change the picture or the option that `detail` names. Sent again as it is, it is refused again, unless a `url`
+    answers by then.
+    """
 
     status, grpc_code, slug, title = 422, "INVALID_ARGUMENT", "impossible", "Cannot be processed"
 
 
 class Overloaded(GatewayError):
-    """Over capacity; the caller may try again."""
+    """The server has more to do than it can hold: too many requests, faces or jobs wait already.
+
+    Send the request again after the time that `Retry-After` names, and wait longer each time that it is refused.
+    """
 
     status, grpc_code, slug, title = 429, "RESOURCE_EXHAUSTED", "overloaded", "Over capacity"
     retry_after_s = 1.0
 
 
 class RateLimited(GatewayError):
-    """The caller has used up its quota; a part of it comes back after ``retry_after_s``."""
+    """The caller has used up its quota of requests, though the server may have room.
+
+    Wait as long as `Retry-After` says, when a part of the quota comes back; `RateLimit` tells what is left of it.
+    """
 
     status, grpc_code, slug, title = 429, "RESOURCE_EXHAUSTED", "rate-limited", "Too many requests"
     retry_after_s = 1.0
@@ -130,16 +185,30 @@ class RateLimited(GatewayError):
 
 
 class Unavailable(GatewayError):
-    """The backend is down, the gateway is draining, or no place became free in time; the caller may try again."""
+    """The server cannot answer now: its inference server or its store of jobs is away, it is shutting down, or no place
+    became free before the deadline.
+
+    Send the request again after the time that `Retry-After` names; nothing is wrong with it.
+    """
 
     status, grpc_code, slug, title = 503, "UNAVAILABLE", "unavailable", "Unavailable"
     retry_after_s = 1.0
 
 
 class DeadlineExceeded(GatewayError):
-    """The caller's deadline passed before the answer was ready."""
+    """The deadline of the request passed while its answer was made.
+
+    Allow more time with `deadline_ms`, or ask for less: a smaller picture, fewer faces, fewer outputs.
+    """
 
     status, grpc_code, slug, title = 504, "DEADLINE_EXCEEDED", "deadline-exceeded", "Deadline exceeded"
+
+
+def every_error(kind: type[GatewayError] = GatewayError) -> Iterator[type[GatewayError]]:
+    """The tree of errors from ``kind`` on, each before those below it."""
+    yield kind
+    for each in kind.__subclasses__():
+        yield from every_error(each)
 
 
 class StartError(Exception):

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from fpan.contract.face import Box
 from fpan.serve.api.errors import BadRequest, Impossible
-from fpan.serve.pipeline.types import Box
 
 FacesOption = Literal["auto", "full"] | tuple[Box, ...]
 PICTURE_OUTPUTS = ("png", "overlay", "cutout", "confidence", "redact")

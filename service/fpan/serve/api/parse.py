@@ -7,6 +7,8 @@ from typing import Any, Literal
 from fpan.serve.api.context import RequestContext
 from fpan.serve.api.options import ParseOptions
 
+JSON, PNG, NPZ = "application/json", "image/png", "application/x-npz"
+"""Media types of answers."""
 CacheOutcome = Literal["hit", "miss", "shared", "skipped", "failed"]
 """Found; not there; shared with a request that asked the same at the same time; never kept, because it shows the
 picture; or Redis could not be asked."""

@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 from fpan.serve.api.errors import DeadlineExceeded, GatewayError
 from fpan.serve.api.problem import problem_of
 from fpan.serve.jobs import scripts
-from fpan.serve.jobs.record import JobRecord, QueueHealth, State
+from fpan.serve.jobs.record import JobRecord, State
 from fpan.serve.jobs.redis_errors import translating_errors
-from fpan.serve.telemetry.job_metrics import JobCounts
+from fpan.serve.telemetry.job_metrics import JobCounts, QueueHealth
 
 _MS = 1000
 _ID_BYTES = 16

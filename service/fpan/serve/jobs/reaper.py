@@ -7,8 +7,7 @@ from contextlib import suppress
 from fpan.serve.api.errors import Unavailable
 from fpan.serve.jobs.encrypted_store import EncryptedStore
 from fpan.serve.jobs.queue import RedisJobQueue
-from fpan.serve.jobs.record import QueueHealth
-from fpan.serve.telemetry.job_metrics import JobCounts
+from fpan.serve.telemetry.job_metrics import JobCounts, QueueHealth
 
 _STALE_S = 3600.0
 """Age of what has no record, in seconds, at which it is taken away; younger, it may still be handed in."""

@@ -89,18 +89,6 @@ class JobRecord:
         }
 
 
-@dataclass(frozen=True)
-class QueueHealth:
-    """How the Redis of the jobs is."""
-
-    queued: int
-    running: int
-    keeps: bool
-    """Whether it throws nothing away when memory is short."""
-    durable: bool
-    """Whether it writes down what happens as it happens (``appendonly``)."""
-
-
 def _time(ms: int | None) -> str | None:
     if ms is None:
         return None

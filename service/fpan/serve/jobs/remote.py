@@ -10,9 +10,9 @@ from fpan.client.errors import OF_THE_CALLER
 from fpan.serve.api.batch import Upload
 from fpan.serve.api.context import BACKGROUND, PRIORITY, REQUEST_ID
 from fpan.serve.api.errors import BadRequest, GatewayError, Unavailable
+from fpan.serve.api.parse import JSON
 from fpan.serve.api.problem import PROBLEM_JSON
 from fpan.serve.jobs.worker import ParseFor
-from fpan.serve.pipeline.encode.json_answer import JSON
 from fpan.serve.telemetry.job_metrics import JobCounts
 
 _CONNECT_S = 5.0

@@ -24,7 +24,7 @@ class JobSettings(ComponentSettings):
     """Where jobs and their pictures are kept, what runs them, and which webhooks are sent when they end."""
 
     redis_jobs_url: RedisUrl = SecretStr("")
-    """Redis that keeps jobs; it must not evict (docs/jobs.md). Empty switches jobs off."""
+    """Redis that keeps jobs; it must not evict (docs/how-to/jobs.md). Empty switches jobs off."""
     jobs_secret: SecretStr = SecretStr("")
     """Encrypts inputs and results of jobs: 32 bytes in base64, the same for all gateways and workers of one Redis. Make
     one with: openssl rand -base64 32"""

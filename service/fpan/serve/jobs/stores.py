@@ -18,12 +18,11 @@ from typing import Any, Protocol, TypeVar
 from redis.asyncio import Redis
 
 from fpan.contract import RepositoryError
-from fpan.registry.objects import ObjectStore
-from fpan.registry.places import is_remote
 from fpan.serve.api.errors import Overloaded, Unavailable
 from fpan.serve.jobs.redis_errors import FULL_RETRY_S, translating_errors
 from fpan.serve.jobs.scripts import BLOBS
 from fpan.storage.files import sync
+from fpan.storage.objects import Bucket, is_remote
 
 T = TypeVar("T")
 _FOLDER_MODE = 0o700
@@ -242,7 +241,7 @@ class ObjectBlobStore:
         Raises:
             RepositoryError: the address names no bucket, or the extra ``[s3]`` is not installed.
         """
-        self._store = ObjectStore(address)
+        self._store = Bucket(address)
 
     @property
     def address(self) -> str:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from fpan.contract import Taxonomy
+from fpan.contract.face import Box
 from fpan.serve.api.context import RequestContext
 from fpan.serve.api.errors import BadRequest, GatewayError, Impossible
 from fpan.serve.api.options import ParseOptions
@@ -22,7 +23,7 @@ from fpan.serve.pipeline.segment.drift import Bins
 from fpan.serve.pipeline.segment.observation import Observation, Observer, observing, unobserved
 from fpan.serve.pipeline.segment.routing import Detector, ModelRouter, RoutingTable, Segmenter
 from fpan.serve.pipeline.settings import PipelineSettings
-from fpan.serve.pipeline.types import Box, Detection, ParseResult, Photo
+from fpan.serve.pipeline.types import Detection, ParseResult, Photo
 from fpan.serve.telemetry.stopwatch import Stopwatch
 
 T = TypeVar("T")
@@ -116,7 +117,9 @@ class FaceParser:
         asked = await self._segment(segmenter, targets, options, context, watch)
         with watch("paste"):
             most = self._settings.max_alpha_bytes
-            assembly = Assembly(photo, segmenter.taxonomy, kept, options, most, context.deadline.check)
+            assembly = Assembly(
+                photo, segmenter.taxonomy, segmenter.card.alignment, kept, options, most, context.deadline.check
+            )
             # A caller's boxes, and a whole picture, are not what the reference was made of.
             window = segmenter.window if options.faces == "auto" else None
 

@@ -7,12 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.serve.pipeline.align.pose import Pose, solve
+from fpan.contract.face import Box, FaceFacts, Window
 
-Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels of the picture; x1 and y1 are exclusive."""
-Window = tuple[int, int, int, int]
-"""The same of whole pixels."""
 Labels = NDArray[np.uint8]
 """A label map, or the confidence of each of its pixels: uint8 (H, W)."""
 
@@ -47,32 +43,6 @@ class Detection:
     score: float
     landmarks: NDArray[np.float32]
     """Five points, float (5, 2), in pixels of the picture, in the order of ``fpan.contract.FIVE_POINTS``."""
-
-
-@dataclass(frozen=True)
-class PartFigures:
-    """One part of one face."""
-
-    id: int
-    name: str
-    area: int
-    """In pixels of the picture."""
-    box: Window
-    confidence: float
-    """Mean over the part's pixels, 0 to 1."""
-
-
-@dataclass(frozen=True)
-class FaceFigures:
-    """What is told of a face in numbers and words."""
-
-    parts: tuple[PartFigures, ...]
-    occluded: float
-    """Share of the face's area that is labelled ``occlusion``, 0 to 1."""
-    cut_by_crop: tuple[str, ...]
-    """Names of parts that the border of the crop cuts although the picture goes on."""
-    cut_by_image: bool
-    """Whether the face touches the picture's border."""
 
 
 @dataclass(frozen=True)
@@ -120,23 +90,18 @@ class ParsedFace:
     """This face alone: label map of the window, (y1 - y0, x1 - x0)."""
     confidence: Labels
     """Largest probability of each pixel of the window, 255 = certain; same shape."""
-    measure: Callable[[], FaceFigures]
-    """Gives ``figures``, the same each time. It takes longer than pasting, and an answer that is a picture tells none
-    of them: they are made when somebody asks."""
+    measure: Callable[[], FaceFacts]
+    """Gives ``facts``, the same each time. It takes longer than pasting, and an answer that is a picture tells none of
+    them: they are made when somebody asks."""
     alpha: tuple[SoftMask, ...] = ()
     """By rising id, where they were asked for."""
     crop: CropFrame | None = None
     """Whose pixels ``window``, ``labels`` and the parts count, with ``frame=crop``."""
 
     @property
-    def figures(self) -> FaceFigures:
+    def facts(self) -> FaceFacts:
         """What is told of it in numbers and words. Asking computes: it belongs in a worker thread."""
         return self.measure()
-
-    @property
-    def pose(self) -> Pose | None:
-        """How the head is turned, solved from the landmarks; None without them."""
-        return None if self.landmarks is None else solve(self.landmarks)
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,8 @@ class Monitor:
 
     def ended(self, asked: Observation) -> None:
         """A question to a version has ended; an :data:`~fpan.serve.pipeline.segment.observation.Observer`."""
-        self._counts.ended(asked)
         card = asked.segmenter.card
+        self._counts.ended(card, asked.segmenter.alias, asked.outcome, asked.seconds)
         if asked.outcome == "ok" or asked.outcome in _ERRORS:
             crop_s = asked.crop_s if asked.outcome == "ok" else None
             self._windows[card.name, card.version].add(self._loop.time(), crop_s)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fpan.contract import Aliases, AliasName, ModelRepository
-from fpan.registry import Registry, Store, fetch, is_remote, open_store
+from fpan.registry import Registry, Store, fetch, open_store
 from fpan.serve.rollout.served import ServedVersion, served_versions
 from fpan.serve.rollout.settings import RolloutSettings
+from fpan.storage.objects import is_remote
 
 
 class WatchedRepository:

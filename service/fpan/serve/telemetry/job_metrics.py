@@ -1,15 +1,28 @@
 """What Prometheus sees of jobs."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from fpan.serve.jobs.record import ENDED, QueueHealth
-
+ENDED = ("succeeded", "failed", "cancelled")
+"""States of jobs that are final."""
 HookOutcome = Literal["delivered", "failed", "given up"]
 _SECONDS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 _OK = 200
+
+
+@dataclass(frozen=True)
+class QueueHealth:
+    """How the Redis of the jobs is."""
+
+    queued: int
+    running: int
+    keeps: bool
+    """Whether it throws nothing away when memory is short."""
+    durable: bool
+    """Whether it writes down what happens as it happens (``appendonly``)."""
 
 
 class JobCounts:

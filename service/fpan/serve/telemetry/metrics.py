@@ -1,29 +1,91 @@
 """What Prometheus sees: requests by route and stage, batches, queues, faces, drift."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from fpan.contract import AliasName, ModelCard
+from fpan.contract import AliasName, ModelCard, ReferenceHistogram
 from fpan.contract.aliases import CHALLENGER, CHAMPION
-from fpan.serve.pipeline.segment.drift import FaceWindow
-from fpan.serve.pipeline.segment.observation import Observation
-from fpan.serve.rollout.served import ServedVersion, Version
 from fpan.serve.telemetry.job_metrics import JobCounts
 
 Reason = Literal["errors", "latency"]
 """Why a version is taken back."""
+Version = tuple[str, int]
+"""Name of a model and number of its version."""
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BATCH = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 _AGREEMENT = (0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1)
 _DIFFERENCE = (-1, -0.25, -0.1, -0.05, -0.025, -0.01, -0.005, 0, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _FACES = (0, 1, 2, 3, 5, 8, 12, 20, 50, 100)
+
+
+class Served(Protocol):
+    """A version that answers; see :class:`~fpan.serve.rollout.served.ServedVersion`."""
+
+    @property
+    def card(self) -> ModelCard:
+        """Of the version."""
+        ...
+
+    @property
+    def aliases(self) -> tuple[AliasName, ...]:
+        """What it is."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """Of the callers, the part that it answers in the default's place, 0 to 1."""
+        ...
+
+
+class Quantity(Protocol):
+    """A quantity of the newest faces; see :class:`~fpan.serve.pipeline.segment.drift.Observed`."""
+
+    @property
+    def edges(self) -> tuple[float, ...]:
+        """Between the bins."""
+        ...
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Faces in each bin, int64 (len(edges) + 1,)."""
+        ...
+
+    @property
+    def reference(self) -> ReferenceHistogram | None:
+        """What the card says of it."""
+        ...
+
+    @property
+    def psi(self) -> float | None:
+        """Population stability index; None where there is none."""
+        ...
+
+
+class DriftWindow(Protocol):
+    """The newest faces of a version; see :class:`~fpan.serve.pipeline.segment.drift.FaceWindow`."""
+
+    @property
+    def card(self) -> ModelCard:
+        """Of the version."""
+        ...
+
+    @property
+    def faces(self) -> int:
+        """How many there are."""
+        ...
+
+    def observed(self) -> Mapping[str, Quantity]:
+        """Their quantities by name."""
+        ...
 
 
 class Metrics:
@@ -74,13 +136,13 @@ class DriftGauges(Collector):
     """How far the newest faces of each version are from the reference in its card, computed when it is asked for."""
 
     def __init__(self) -> None:
-        self.windows: list[FaceWindow] = []
+        self.windows: list[DriftWindow] = []
 
-    def watch(self, window: FaceWindow) -> None:
+    def watch(self, window: DriftWindow) -> None:
         """Tells of a version from now on."""
         self.windows.append(window)
 
-    def forget(self, window: FaceWindow) -> None:
+    def forget(self, window: DriftWindow) -> None:
         """Tells no more of a version."""
         self.windows.remove(window)
 
@@ -160,7 +222,7 @@ class RolloutCounts:
         )
         self._reachable = Gauge("fpan_registry_reachable", "1 if the model repository can be read.", registry=registry)
 
-    def settled(self, served: Iterable[ServedVersion], refused: Iterable[ModelCard]) -> None:
+    def settled(self, served: Iterable[Served], refused: Iterable[ModelCard]) -> None:
         """What answers now, and what should and does not."""
         self._served.clear()
         self._share.clear()
@@ -209,12 +271,11 @@ class WatchCounts:
             registry=registry,
         )
 
-    def ended(self, asked: Observation) -> None:
-        """A question to a version has ended."""
-        card, version = asked.segmenter.card, str(asked.segmenter.card.version)
-        self._requests.labels(card.name, version, asked.segmenter.alias or "", asked.outcome).inc()
-        if asked.outcome == "ok":
-            self._seconds.labels(card.name, version).observe(asked.seconds)
+    def ended(self, card: ModelCard, alias: AliasName | None, outcome: str, seconds: float) -> None:
+        """A request's question to a version has ended."""
+        self._requests.labels(card.name, str(card.version), alias or "", outcome).inc()
+        if outcome == "ok":
+            self._seconds.labels(card.name, str(card.version)).observe(seconds)
 
     def watched(self, model: str) -> None:
         """Versions of a model may be taken back. A counter that begins with 1 would be no increase to Prometheus."""

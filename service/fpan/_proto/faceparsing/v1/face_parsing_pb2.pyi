@@ -286,7 +286,7 @@ class LabelClass(_message.Message):
     def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ...) -> None: ...
 
 class Face(_message.Message):
-    __slots__ = ("id", "box", "score", "landmarks", "occluded", "cut_by_crop", "cut_by_image", "parts", "labels", "polygons", "alpha", "crop", "confidence_png", "overlay_png", "cutout_png", "pose")
+    __slots__ = ("id", "box", "score", "landmarks", "occluded", "cut_by_crop", "cut_by_image", "parts", "labels", "polygons", "alpha", "crop", "confidence_png", "overlay_png", "cutout_png", "pose", "sharpness")
     ID_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
@@ -303,6 +303,7 @@ class Face(_message.Message):
     OVERLAY_PNG_FIELD_NUMBER: _ClassVar[int]
     CUTOUT_PNG_FIELD_NUMBER: _ClassVar[int]
     POSE_FIELD_NUMBER: _ClassVar[int]
+    SHARPNESS_FIELD_NUMBER: _ClassVar[int]
     id: int
     box: Box
     score: float
@@ -319,7 +320,8 @@ class Face(_message.Message):
     overlay_png: bytes
     cutout_png: bytes
     pose: Pose
-    def __init__(self, id: _Optional[int] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., score: _Optional[float] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., occluded: _Optional[float] = ..., cut_by_crop: _Optional[_Iterable[str]] = ..., cut_by_image: _Optional[bool] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., labels: _Optional[_Union[LabelMap, _Mapping]] = ..., polygons: _Optional[_Iterable[_Union[ClassPolygons, _Mapping]]] = ..., alpha: _Optional[_Iterable[_Union[SoftMask, _Mapping]]] = ..., crop: _Optional[_Union[CropFrame, _Mapping]] = ..., confidence_png: _Optional[bytes] = ..., overlay_png: _Optional[bytes] = ..., cutout_png: _Optional[bytes] = ..., pose: _Optional[_Union[Pose, _Mapping]] = ...) -> None: ...
+    sharpness: float
+    def __init__(self, id: _Optional[int] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., score: _Optional[float] = ..., landmarks: _Optional[_Iterable[_Union[Point, _Mapping]]] = ..., occluded: _Optional[float] = ..., cut_by_crop: _Optional[_Iterable[str]] = ..., cut_by_image: _Optional[bool] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ..., labels: _Optional[_Union[LabelMap, _Mapping]] = ..., polygons: _Optional[_Iterable[_Union[ClassPolygons, _Mapping]]] = ..., alpha: _Optional[_Iterable[_Union[SoftMask, _Mapping]]] = ..., crop: _Optional[_Union[CropFrame, _Mapping]] = ..., confidence_png: _Optional[bytes] = ..., overlay_png: _Optional[bytes] = ..., cutout_png: _Optional[bytes] = ..., pose: _Optional[_Union[Pose, _Mapping]] = ..., sharpness: _Optional[float] = ...) -> None: ...
 
 class Pose(_message.Message):
     __slots__ = ("yaw", "pitch", "roll")

@@ -1,63 +1,40 @@
-"""Writes a serving tree that goes elsewhere, for a Triton that this project does not start."""
+"""The serving tree of a Triton: a folder and a configuration for each model."""
 
 import logging
 import shutil
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
-from typing import cast, get_args
+from typing import Protocol
 
 import onnx
 
 from fpan.contract import ModelCard, ModelRepository
 from fpan.contract.network import full
 from fpan.serve.inference.backends import runtime
-from fpan.serve.inference.backends.runtime import RuntimeName
 from fpan.serve.inference.triton_server.profiles import (
     MODEL_FILE,
     PLAN_FILE,
-    PROFILES,
-    Profile,
     ServingOptions,
     config_of,
 )
-from fpan.tensorrt.manifest import Precision, Target
-from fpan.tensorrt.plans import NoPlan, Plans
-from fpan.tensorrt.trtexec import target_at_hand
-
-
-class UnknownChoice(ValueError):
-    """A profile or a runtime that does not exist; the message lists those that do."""
-
-
-def serving_options(profile: str, runtime: str, threads: int, instances: int, max_batch: int) -> ServingOptions:
-    """The options of a serving tree.
-
-    Raises:
-        UnknownChoice: there is no such profile or runtime.
-    """
-    for word, known in ((profile, PROFILES), (runtime, get_args(RuntimeName))):
-        if word not in known:
-            raise UnknownChoice(f"{word!r} is none of {', '.join(known)}")
-    return ServingOptions(cast(Profile, profile), cast(RuntimeName, runtime), threads, instances, max_batch)
-
-
-def find_plans(folder: Path, precision: Precision, tensorrt: str | None, gpu: str | None) -> Plans:
-    """A folder of TensorRT plans, for the TensorRT and the GPU that are named or else are this machine's.
-
-    Raises:
-        EngineError: this machine's cannot be told apart.
-    """
-    if tensorrt is not None and gpu is not None:
-        return Plans(folder, Target(tensorrt=tensorrt, gpu=gpu), precision)
-    here = target_at_hand() if folder.is_dir() else None
-    if here is None:
-        return Plans(folder, None, precision)
-    return Plans(folder, Target(tensorrt=tensorrt or here.tensorrt, gpu=gpu or here.gpu), precision)
-
 
 CONFIG_FILE = "config.pbtxt"
 _log = logging.getLogger(__name__)
+
+
+class NoPlan(Exception):
+    """No plan fits; ``str()`` says why: which there is, and what of it does not fit."""
+
+
+class Plans(Protocol):
+    """TensorRT plans; see :class:`~fpan.tensorrt.plans.Plans`."""
+
+    def find(self, card: ModelCard, max_batch: int) -> Path:
+        """The plan of a version for batches of that size; raises :class:`NoPlan` where none fits."""
+        ...
+
+
 _PYTHON_FILES = {
     "model.py": Path(__file__).parent / "python_model" / "model.py",
     "fpan_runtime.py": Path(runtime.__file__),

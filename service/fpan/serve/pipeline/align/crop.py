@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import AlignmentTemplate
+from fpan.contract.face import Box
 from fpan.serve.api.errors import Impossible
 from fpan.serve.pipeline.align.warp import prepared, warp
-from fpan.serve.pipeline.types import Box, Photo
+from fpan.serve.pipeline.types import Photo
 
 _MOST_SHRINK = 2.0
 """Bilinear sampling skips pixels when it shrinks more than this; the photo is then shrunk by area first."""

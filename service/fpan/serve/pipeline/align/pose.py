@@ -1,10 +1,10 @@
 """How a head is turned, solved from the detector's five points."""
 
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from fpan.contract.face import Pose
 
 FACE = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.555, -0.336], [-0.42, 1.062, 0.076], [0.42, 1.062, 0.076]])
 """The five points of a mean head, float (5, 3), in distances between its eyes about their middle: x to the right and y
@@ -12,17 +12,6 @@ down as in the picture of an unturned face, z away from the camera. Fitted to th
 is known: ``python -m benchmarks.studies.pose``."""
 _CAMERA = 40.0
 """Distance of the camera in distances between the eyes: some 2.5 m, so that perspective plays no great part."""
-
-
-class Pose(NamedTuple):
-    """Degrees. All 0: the face looks straight into the camera."""
-
-    yaw: float
-    """Above 0 the nose points to the right of the picture, the person's own left."""
-    pitch: float
-    """Above 0 the nose points up."""
-    roll: float
-    """Above 0 the head leans clockwise as seen in the picture."""
 
 
 def solve(landmarks: NDArray[np.float32]) -> Pose | None:

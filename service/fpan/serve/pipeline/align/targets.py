@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import AlignmentTemplate
+from fpan.contract.face import Box, Window
 from fpan.serve.api.errors import Impossible, TooLarge
 from fpan.serve.pipeline.align import crop as align
 from fpan.serve.pipeline.paste.labels import window_of
-from fpan.serve.pipeline.types import Box, Detection, Photo, Window
+from fpan.serve.pipeline.types import Detection, Photo
 
 SAME_FACE = 0.3
 """Least overlap (IoU) of a caller's box with a found face that lends it its landmarks."""

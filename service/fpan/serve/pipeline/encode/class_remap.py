@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 
 from fpan.contract import Taxonomy
+from fpan.contract.face import FaceFacts
 from fpan.serve.api.errors import BadRequest
-from fpan.serve.pipeline.types import FaceFigures, ParsedFace, ParseResult
+from fpan.serve.pipeline.types import ParsedFace, ParseResult
 
 
 def check_order(order: str, taxonomy: Taxonomy) -> None:
@@ -31,17 +32,17 @@ def in_order(result: ParseResult, taxonomy: Taxonomy, order: str) -> tuple[Parse
         return result, taxonomy
     table = taxonomy.order_table(order)
 
-    def figures(face: ParsedFace) -> FaceFigures:
-        parts = [replace(part, id=int(table[part.id])) for part in face.figures.parts]
+    def facts(face: ParsedFace) -> FaceFacts:
+        parts = [replace(part, id=int(table[part.id])) for part in face.facts.parts]
         known = sorted((p for p in parts if p.id != taxonomy.ignore), key=lambda part: part.id)
-        return replace(face.figures, parts=tuple(known))
+        return replace(face.facts, parts=tuple(known))
 
     def moved(face: ParsedFace) -> ParsedFace:
         alpha = [replace(mask, id=int(table[mask.id])) for mask in face.alpha]
         return replace(
             face,
             labels=np.asarray(cv2.LUT(face.labels, table), np.uint8),
-            measure=cache(lambda: figures(face)),
+            measure=cache(lambda: facts(face)),
             alpha=tuple(sorted((m for m in alpha if m.id != taxonomy.ignore), key=lambda mask: mask.id)),
         )
 

@@ -14,8 +14,6 @@ from fpan.serve.pipeline import encode
 from fpan.serve.pipeline.encode.answer import AnswerEncoder
 from fpan.serve.pipeline.types import ParsedFace
 
-JSON, PNG, NPZ = "application/json", "image/png", "application/x-npz"
-
 
 def json_answer(answer: AnswerEncoder) -> bytes:
     """Everything that is known, as the OpenAPI schema ``ParseAnswer`` has it, less id and timing.
@@ -70,20 +68,8 @@ def _json(members: Mapping[str, Any]) -> bytes:
 
 def _face(answer: AnswerEncoder, face: ParsedFace, wanted: tuple[str, ...]) -> dict[str, Any]:
     size = (face.crop.size,) * 2 if face.crop else (answer.result.height, answer.result.width)
-    pose, figures = face.pose, face.figures
     told: dict[str, Any] = {
-        "id": face.id,
-        "box": [round(v, 2) for v in face.box],
-        "score": None if face.score is None else round(face.score, 4),
-        "landmarks": None if face.landmarks is None else face.landmarks.astype(float).round(2).tolist(),
-        "pose": None if pose is None else {axis: round(angle, 1) for axis, angle in pose._asdict().items()},
-        "occluded": round(figures.occluded, 4),
-        "cut_by_crop": list(figures.cut_by_crop),
-        "cut_by_image": figures.cut_by_image,
-        "parts": [
-            {"id": p.id, "name": p.name, "area": p.area, "box": list(p.box), "confidence": round(p.confidence, 4)}
-            for p in figures.parts
-        ],
+        **face.facts.as_json(),
         "mask": encode_classes(face.labels, answer.names, face.window, size),
     }
     if "polygons" in wanted:

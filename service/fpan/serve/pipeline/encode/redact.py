@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpan.contract import Taxonomy
+from fpan.contract.face import Box, Part, Window
 from fpan.serve.pipeline.settings import PipelineSettings
-from fpan.serve.pipeline.types import Box, ParsedFace, ParseResult, PartFigures, Window
+from fpan.serve.pipeline.types import ParsedFace, ParseResult
 
 Style = Literal["blur", "pixelate", "fill"]
 _FACE = "face"
@@ -113,12 +114,12 @@ class Redactor:
 
     def _cut(self, face: ParsedFace) -> list[str]:
         chosen = self._chosen()
-        return [c.name for c in self.taxonomy.classes if c.id in chosen and c.name in face.figures.cut_by_crop]
+        return [c.name for c in self.taxonomy.classes if c.id in chosen and c.name in face.facts.cut_by_crop]
 
     def _doubt(self, face: ParsedFace, mask: NDArray[np.uint8]) -> str | None:
         """Why the mask of a face, uint8 (H, W), cannot be trusted; None if it can."""
         chosen = self._chosen()
-        parts = [part for part in face.figures.parts if part.id in chosen]
+        parts = [part for part in face.facts.parts if part.id in chosen]
         if cut := self._cut(face):
             return f"{cut[0]} goes on beyond what the network saw"
         if not parts:
@@ -145,7 +146,7 @@ class Redactor:
         outer, _ = cv2.findContours(mask[y0:y1, x0:x1], cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(mask, outer, -1, _COVERED, cv2.FILLED, offset=(x0, y0))
 
-    def _confidence(self, parts: Sequence[PartFigures]) -> float:
+    def _confidence(self, parts: Sequence[Part]) -> float:
         """Of the face, 0 to 1; where parts of it were named, of the one that is least sure."""
         if self.kept is not None:
             return min(part.confidence for part in parts)

@@ -7,17 +7,19 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.contract import Taxonomy
-from fpan.contract.figures import OCCLUSION
+from fpan.contract import AlignmentTemplate, Taxonomy
+from fpan.contract.face import FaceFacts, Window
+from fpan.contract.figures import OCCLUSION, occluded_share
 from fpan.serve.api.errors import TooLarge
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.inference.batcher import Arrays
 from fpan.serve.pipeline.align.crop import Crop
+from fpan.serve.pipeline.align.pose import solve
 from fpan.serve.pipeline.align.targets import Target
 from fpan.serve.pipeline.paste import labels as paste
 from fpan.serve.pipeline.paste import measure
 from fpan.serve.pipeline.paste.soft_masks import soft_masks
-from fpan.serve.pipeline.types import CropFrame, FaceFigures, Labels, ParsedFace, Photo, SoftMask, Window
+from fpan.serve.pipeline.types import CropFrame, Labels, ParsedFace, Photo, SoftMask
 
 Assembled = tuple[Labels, Labels, tuple[ParsedFace, ...]]
 """Label map and confidence of all faces together, as :class:`ParseResult` has them, and each face."""
@@ -29,6 +31,8 @@ class Assembly:
 
     photo: Photo
     taxonomy: Taxonomy
+    template: AlignmentTemplate | None
+    """Where crops have the face; None: anywhere."""
     kept: frozenset[int] | None
     """Ids of the classes that the caller wants; None for all."""
     options: ParseOptions
@@ -84,22 +88,33 @@ class Assembly:
             window=window,
             labels=labels if self.kept is None else paste.keep_only(labels, self.kept, background, ignore),
             confidence=sure,
-            measure=cache(lambda: self._figures(target, told, labels, sure, window)),
+            measure=cache(lambda: self._facts(i, target, told, labels, sure, window)),
             alpha=alpha,
             crop=own,
         )
 
-    def _figures(
-        self, target: Target, told: tuple[Labels, Labels], labels: Labels, sure: Labels, window: Window
-    ) -> FaceFigures:
+    def _facts(
+        self, i: int, target: Target, told: tuple[Labels, Labels], labels: Labels, sure: Labels, window: Window
+    ) -> FaceFacts:
         """Of a face whose crop the network ``told`` of, which is ``labels`` and ``sure`` in the answer's frame."""
         picture = (self.photo.width, self.photo.height)
-        cut = measure.cut_parts(target.crop, told[0], *picture, self.taxonomy)
         in_picture = labels
         if self.options.frame == "crop":
             in_picture, _ = paste.paste_labels(target.crop, target.window, *told)
-        at_border = measure.reaches_border(target.window, picture, in_picture, self.taxonomy)
-        return measure.face_figures(labels, sure, self.taxonomy, window[:2], self.kept, cut, cut_by_image=at_border)
+        area, sureness = measure.sums_by_class(labels, sure)
+        points = target.landmarks
+        return FaceFacts(
+            id=i,
+            box=target.box,
+            score=target.score,
+            landmarks=points,
+            pose=None if points is None else solve(points),
+            occluded=occluded_share(area, self.taxonomy),
+            sharpness=measure.sharpness(target.crop, self.template),
+            cut_by_crop=measure.cut_parts(target.crop, told[0], *picture, self.taxonomy),
+            cut_by_image=measure.reaches_border(target.window, picture, in_picture, self.taxonomy),
+            parts=measure.part_facts(labels, area, sureness, self.taxonomy, window[:2], self.kept),
+        )
 
     def _alpha(self, crop: Crop, window: Window, labels: Labels, logits: NDArray[np.float32]) -> tuple[SoftMask, ...]:
         """Of the kept classes; where all are, of those that the face has."""

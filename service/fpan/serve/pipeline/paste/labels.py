@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fpan.contract.face import Window
 from fpan.contract.figures import CERTAIN
 from fpan.serve.pipeline.align.crop import Crop
-from fpan.serve.pipeline.types import Labels, ParsedFace, Window
+from fpan.serve.pipeline.types import Labels, ParsedFace
 
 _UNLIKELY = 1e-3
 """Where a class is not as probable as this it is not sampled."""

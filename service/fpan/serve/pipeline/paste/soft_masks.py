@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fpan.contract.face import Window
 from fpan.serve.pipeline.align.crop import Crop
 from fpan.serve.pipeline.paste.labels import from_window
-from fpan.serve.pipeline.types import SoftMask, Window
+from fpan.serve.pipeline.types import SoftMask
 
 _FULL = 255
 _TILE = 512

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import ceil, sqrt
 
 import numpy as np
@@ -129,7 +129,7 @@ def face_figures(target: Target, answer: Arrays, taxonomy: Taxonomy) -> Figures:
     figures = crop_figures(labels, confidence, taxonomy)
     pose = None if target.landmarks is None else solve(target.landmarks)
     if pose is not None:
-        figures |= pose._asdict()
+        figures |= asdict(pose)
     x0, y0, x1, y1 = target.box
     figures[FACE_SIZE] = sqrt(max(x1 - x0, 0.0) * max(y1 - y0, 0.0))
     return figures

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan.contract import Taxonomy
+from fpan.contract.messages import write_fields
 from fpan.serve.api.errors import BadRequest
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.pipeline.encode import ClassPolygons, Redaction, alpha_png, indexed_png, rgb_png
 from fpan.serve.pipeline.encode.answer import UNKNOWN, AnswerEncoder
-from fpan.serve.pipeline.types import CropFrame, ParsedFace, PartFigures
+from fpan.serve.pipeline.types import CropFrame, ParsedFace
 
 T = TypeVar("T")
 _MODES = {pb.FACES_MODE_UNSPECIFIED: "auto", pb.FACES_MODE_AUTO: "auto", pb.FACES_MODE_FULL: "full"}
@@ -107,20 +108,8 @@ def write_response(answer: AnswerEncoder) -> pb.ParseResponse:
 
 def _face(answer: AnswerEncoder, face: ParsedFace) -> pb.Face:
     wanted = answer.options.output
-    points = [] if face.landmarks is None else face.landmarks.tolist()
-    pose, figures = face.pose, face.figures
-    message = pb.Face(
-        id=face.id,
-        box=_box(face.box),
-        score=face.score,
-        landmarks=[pb.Point(x=x, y=y) for x, y in points],
-        occluded=figures.occluded,
-        cut_by_crop=figures.cut_by_crop,
-        cut_by_image=figures.cut_by_image,
-        parts=[_part(part) for part in figures.parts],
-        labels=_label_map(face.labels, face.window, answer.taxonomy),
-        pose=None if pose is None else pb.Pose(**pose._asdict()),
-    )
+    message = pb.Face(labels=_label_map(face.labels, face.window, answer.taxonomy))
+    write_fields(message, face.facts)
     if "polygons" in wanted:
         message.polygons.extend(_polygons(answer.polygons(face.labels, face.window[:2])))
     if "alpha" in wanted:
@@ -162,10 +151,6 @@ def _redaction(redaction: Redaction) -> pb.Redaction:
     return pb.Redaction(png=rgb_png(redaction.pixels), faces=faces)
 
 
-def _part(part: PartFigures) -> pb.Part:
-    return pb.Part(id=part.id, name=part.name, area=part.area, box=_window(part.box), confidence=float(part.confidence))
-
-
 def _label_map(labels: NDArray[np.uint8], window: tuple[int, int, int, int], taxonomy: Taxonomy) -> pb.LabelMap:
     found = np.flatnonzero(np.bincount(labels.ravel(), minlength=256)).tolist()
     known = [(c.id, c.name) for c in taxonomy.classes if c.id in found and c.id != taxonomy.background]
@@ -176,10 +161,6 @@ def _label_map(labels: NDArray[np.uint8], window: tuple[int, int, int, int], tax
         png=indexed_png(labels, taxonomy),
         classes=[pb.LabelClass(id=number, name=name) for number, name in known],
     )
-
-
-def _box(box: tuple[float, float, float, float]) -> pb.Box:
-    return pb.Box(x0=box[0], y0=box[1], x1=box[2], y1=box[3])
 
 
 def _window(window: tuple[int, int, int, int]) -> pb.Window:

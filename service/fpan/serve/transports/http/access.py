@@ -25,6 +25,7 @@ ACCESS: Mapping[str, Access] = {
     _ROOT: OPEN,
     "/web": OPEN,
     "/openapi.json": OPEN,
+    "/docs": OPEN,
     "/v1/health": OPEN,
     "/v1/labels": ANY_KEY,
     "/v1/models": ANY_KEY,

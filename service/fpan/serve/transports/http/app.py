@@ -16,8 +16,10 @@ from fpan.serve.transports.http.body_room import BodyRoom
 from fpan.serve.transports.http.info import info_routes
 from fpan.serve.transports.http.jobs import IDEMPOTENCY_KEY, LAST_EVENT_ID, job_routes
 from fpan.serve.transports.http.middleware import RequestMiddleware
-from fpan.serve.transports.http.oip.routes import HEADER_LENGTH, oip_routes
-from fpan.serve.transports.http.openapi.access import describe_access
+from fpan.serve.transports.http.oip.routes import oip_routes
+from fpan.serve.transports.http.openapi.document import LICENCE, SERVERS, TAGS, complete
+from fpan.serve.transports.http.openapi.oip import HEADER_LENGTH
+from fpan.serve.transports.http.openapi.several import webhook_routes
 from fpan.serve.transports.http.page import page_router
 from fpan.serve.transports.http.parse import parse_routes
 
@@ -56,21 +58,26 @@ _CORS_MAX_AGE_S = 600
 
 
 class _Application(FastAPI):
-    """With what stands before every route in its document."""
+    """With the whole of its document."""
 
     def openapi(self) -> dict[str, Any]:
         if not self.openapi_schema:
-            describe_access(super().openapi())
+            complete(super().openapi())
         return super().openapi()
 
 
 def create_app(gateway: Gateway) -> FastAPI:
     """The application over an open gateway."""
-    # No documentation pages: FastAPI's load their scripts from elsewhere, and this works offline.
+    # Not FastAPI's documentation pages: they load their scripts from elsewhere, and this works offline.
     app = _Application(
         title="Mask-FPAN Serve",
         version=fpan.__version__,
         description=_DESCRIPTION,
+        servers=SERVERS,
+        openapi_tags=TAGS,
+        license_info=LICENCE,
+        webhooks=webhook_routes(),
+        separate_input_output_schemas=False,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # it would lead to whatever host the request has named

@@ -7,8 +7,8 @@ from fastapi.responses import StreamingResponse
 
 from fpan.serve.api.batch import Upload, entries, read_options
 from fpan.serve.api.deadline import Deadline
+from fpan.serve.api.parse import JSON
 from fpan.serve.app import Gateway
-from fpan.serve.pipeline.encode.json_answer import JSON
 from fpan.serve.service import ServiceParse
 from fpan.serve.transports.http.access import charge, context_of, request_id
 from fpan.serve.transports.http.body import UploadLimits, read_uploads

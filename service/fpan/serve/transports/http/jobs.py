@@ -11,11 +11,11 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from fpan.serve.api.batch import Upload, check_size, read_options
 from fpan.serve.api.errors import BadRequest, GatewayError, NotFound, Unavailable
+from fpan.serve.api.parse import JSON
 from fpan.serve.app import Gateway
 from fpan.serve.jobs.events import look_up
 from fpan.serve.jobs.record import JOBS_PATH, JobRecord
 from fpan.serve.jobs.service import JobService
-from fpan.serve.pipeline.encode.json_answer import JSON
 from fpan.serve.transports.http.access import admitted, charge, hold, request_id
 from fpan.serve.transports.http.batch import NDJSON, lines, results
 from fpan.serve.transports.http.body import UploadLimits, read_uploads

@@ -1,16 +1,20 @@
-"""The page at ``/`` and its files, read once from the package and served with a strict policy.
+"""The page at ``/`` and its files, read once from the package and served with a strict policy; the page of the HTTP
+interface at ``/docs``.
 
 Everything comes from this origin: no script, style or font of anyone else, nothing inline, nothing from outside.
 """
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.status import HTTP_304_NOT_MODIFIED
+
+from fpan.serve.transports.http.openapi.html import render
 
 PAGE_HEADERS: Final = {
     "Content-Security-Policy": "; ".join(
@@ -43,6 +47,7 @@ MEDIA_TYPES: Final = {
 """Content types by file name ending; a file with another ending is not part of the page."""
 
 INDEX: Final = "index.html"
+DOCS_PATH: Final = "/docs"
 STATIC_PREFIX: Final = "/web/"
 
 
@@ -63,6 +68,10 @@ class _File:
         return Response(self.content, media_type=self.media_type, headers=headers)
 
 
+def _file(content: bytes, media_type: str) -> _File:
+    return _File(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+
+
 def _read(folder: Traversable, prefix: str = "") -> dict[str, _File]:
     """Every file below ``folder`` with a known ending, by its path with slashes."""
     found: dict[str, _File] = {}
@@ -71,13 +80,12 @@ def _read(folder: Traversable, prefix: str = "") -> dict[str, _File]:
         if entry.is_dir():
             found |= _read(entry, path + "/")
         elif media_type := MEDIA_TYPES.get("." + entry.name.rpartition(".")[2]):
-            content = entry.read_bytes()
-            found[path] = _File(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+            found[path] = _file(entry.read_bytes(), media_type)
     return found
 
 
 def page_router() -> APIRouter:
-    """Routes of the page: ``/`` and ``/web/...``, each for GET and HEAD, none of them in the OpenAPI document."""
+    """Routes of the pages: ``/``, ``/docs`` and ``/web/...``, for GET and HEAD; none is in the OpenAPI document."""
     router = APIRouter(include_in_schema=False)
     pages = _read(files("fpan.serve") / "web")
 
@@ -87,6 +95,14 @@ def page_router() -> APIRouter:
 
         router.add_route(route, send, methods=["GET", "HEAD"], include_in_schema=False)
 
+    @cache
+    def docs_of(app: FastAPI) -> _File:
+        return _file(render(app.openapi()), MEDIA_TYPES[".html"])
+
+    async def docs(request: Request) -> Response:
+        return docs_of(request.app).answer(request)
+
+    router.add_route(DOCS_PATH, docs, methods=["GET", "HEAD"], include_in_schema=False)
     add("/", pages.pop(INDEX))
     for path, file in pages.items():
         add(STATIC_PREFIX + path, file)

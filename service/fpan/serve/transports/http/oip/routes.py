@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 
 import fpan
 from fpan.contract import ModelCard
@@ -19,128 +18,28 @@ from fpan.serve.transports.http.access import context_of
 from fpan.serve.transports.http.body import read_body
 from fpan.serve.transports.http.disconnect import while_connected
 from fpan.serve.transports.http.oip.tensors import InferenceLimits, read_inference, write_inference
+from fpan.serve.transports.http.openapi.oip import (
+    HEADER_LENGTH,
+    INFER,
+    Live,
+    ModelMetadata,
+    Ready,
+    ServerMetadata,
+    v2_errors,
+)
 from fpan.serve.transports.http.problems import METHODS, PREFIX
 
-HEADER_LENGTH = "Inference-Header-Content-Length"
 _NAME = "mask-fpan-serve"
 _PLATFORM = "onnx_onnxv1"
 
 
-class Error(BaseModel):
-    """What went wrong."""
-
-    error: str
-
-
-OIP_ERROR = {"application/json": {"schema": Error.model_json_schema()}}
-"""Content of an answer that tells an error, in the OpenAPI document."""
-
-
-class Live(BaseModel):
-    """Whether the service runs."""
-
-    live: bool
-
-
-class Ready(BaseModel):
-    """Whether it answers."""
-
-    name: str | None = None
-    ready: bool
-
-
-class ServerMetadata(BaseModel):
-    """What serves."""
-
-    name: str
-    version: str
-    extensions: list[str]
-
-
-class TensorMetadata(BaseModel):
-    """An input or output."""
-
-    name: str
-    datatype: str
-    shape: list[int]
-    """The batch first; -1 is any size."""
-
-
-class ModelMetadata(BaseModel):
-    """A model."""
-
-    name: str
-    versions: list[str]
-    """Those that are served."""
-    platform: str
-    inputs: list[TensorMetadata]
-    outputs: list[TensorMetadata]
-
-
-_TENSORS: dict[str, Any] = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["name", "datatype", "shape"],
-        "properties": {
-            "name": {"type": "string"},
-            "datatype": {"type": "string", "enum": ["UINT8", "FP32"]},
-            "shape": {"type": "array", "items": {"type": "integer"}},
-            "data": {"type": "array", "items": {}},
-            "parameters": {"type": "object"},
-        },
-    },
-}
-_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Error, "description": "The request is malformed, or does not fit the model."},
-    404: {"model": Error, "description": "There is no such model or version here."},
-    408: {"model": Error, "description": "The body did not arrive in time."},
-    413: {"model": Error, "description": "Too many bytes, or too large a batch."},
-    422: {"model": Error, "description": "An output has numbers that JSON cannot have."},
-    429: {"model": Error, "description": "Over capacity; Retry-After says when to come again."},
-    503: {"model": Error, "description": "The backend is down, or the server is shutting down."},
-    504: {"model": Error, "description": "It took too long."},
-}
-_INFER: dict[str, Any] = {
-    "summary": "Run a model on tensors",
-    "tags": ["v2"],
-    "responses": {
-        200: {
-            "description": f"The outputs: in JSON, or, those asked for in binary, behind the JSON whose length "
-            f"{HEADER_LENGTH} tells.",
-            "content": {
-                "application/json": {"schema": {"type": "object", "properties": {"outputs": _TENSORS}}},
-                "application/octet-stream": _BINARY,
-            },
-        },
-        **_ERRORS,
-    },
-    "openapi_extra": {
-        "parameters": [{"name": HEADER_LENGTH, "in": "header", "required": False, "schema": {"type": "integer"}}],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["inputs"],
-                        "properties": {"id": {"type": "string"}, "inputs": _TENSORS, "outputs": {"type": "array"}},
-                    }
-                },
-                "application/octet-stream": _BINARY,
-            },
-        },
-    },
-}
-
-
 def oip_routes(gateway: Gateway) -> APIRouter:
     """The routes of ``gateway``."""
-    router = APIRouter(prefix=PREFIX)
+    router = APIRouter(prefix=PREFIX, tags=["v2"])
     settings = gateway.settings
     limits = InferenceLimits(settings.max_batch, settings.v2_max_json_bytes)
-    missing: dict[int | str, dict[str, Any]] = {404: _ERRORS[404]}
+    missing: dict[int | str, dict[str, Any]] = v2_errors(404)
+    not_ready: dict[int | str, dict[str, Any]] = {503: {"model": Ready, "description": "It does not."}, **missing}
 
     def check_on() -> None:
         if not settings.v2_models:
@@ -162,19 +61,40 @@ def oip_routes(gateway: Gateway) -> APIRouter:
         numbers = ", ".join(str(card.version) for card in cards)
         raise NotFound(f"version {str(version)[:20]!r} of {name} is not served; served are {numbers}")
 
-    @router.get("", response_model=ServerMetadata, responses=missing, tags=["v2"])
+    @router.get(
+        "",
+        response_model=ServerMetadata,
+        responses=missing,
+        operation_id="getServerMetadata",
+        summary="What serves",
+        response_description="Name, version and extensions.",
+    )
     async def server_metadata() -> dict[str, Any]:
         """What serves, and which extensions of the protocol it knows."""
         check_on()
         return {"name": _NAME, "version": fpan.__version__, "extensions": ["binary_tensor_data"]}
 
-    @router.get("/health/live", response_model=Live, responses=missing, tags=["v2"])
+    @router.get(
+        "/health/live",
+        response_model=Live,
+        responses=missing,
+        operation_id="isServerLive",
+        summary="Whether the process is alive",
+        response_description="It is.",
+    )
     async def live() -> dict[str, bool]:
         """Answers as long as the process turns."""
         check_on()
         return {"live": True}
 
-    @router.get("/health/ready", response_model=Ready, responses={503: {"model": Ready}, **missing}, tags=["v2"])
+    @router.get(
+        "/health/ready",
+        response_model=Ready,
+        responses=not_ready,
+        operation_id="isServerReady",
+        summary="Whether every model answers",
+        response_description="Every model answers.",
+    )
     async def ready() -> JSONResponse:
         """200 when every model answers and the server is not being shut down, else 503."""
         check_on()
@@ -216,16 +136,55 @@ def oip_routes(gateway: Gateway) -> APIRouter:
             return Response(answer, media_type="application/json")
         return Response(answer, headers={HEADER_LENGTH: str(length)}, media_type="application/octet-stream")
 
-    for path in ("/models/{name}", "/models/{name}/versions/{version}"):
-        router.add_api_route(path, model_metadata, response_model=ModelMetadata, responses=missing, tags=["v2"])
+    async def version_metadata(name: str, version: str) -> dict[str, Any]:
+        """A model's versions, and the inputs and outputs of one of them."""
+        return await model_metadata(name, version)
+
+    async def version_ready(name: str, version: str) -> JSONResponse:
+        """200 when the version answers, else 503."""
+        return await model_ready(name, version)
+
+    async def infer_version(request: Request, name: str, version: str) -> Response:
+        """Runs one version of a model on tensors that the request holds."""
+        return await infer(request, name, version)
+
+    # Functions of their own: what stands in a path is never left out, and documents would say that it may be.
+    of_model = ("/models/{name}", "Model", "a model", model_metadata, model_ready, infer)
+    of_version = (
+        "/models/{name}/versions/{version}",
+        "ModelVersion",
+        "a version of a model",
+        version_metadata,
+        version_ready,
+        infer_version,
+    )
+    for path, of, what, metadata, ready_, run in (of_model, of_version):
+        router.add_api_route(
+            path,
+            metadata,
+            response_model=ModelMetadata,
+            responses=missing,
+            operation_id=f"get{of}Metadata",
+            summary=f"Inputs and outputs of {what}",
+            response_description="Versions, inputs and outputs.",
+        )
         router.add_api_route(
             f"{path}/ready",
-            model_ready,
+            ready_,
             response_model=Ready,
-            responses={503: {"model": Ready}, **missing},
-            tags=["v2"],
+            responses=not_ready,
+            operation_id=f"is{of}Ready",
+            summary=f"Whether {what} answers",
+            response_description="It answers.",
         )
-        router.add_api_route(f"{path}/infer", infer, methods=["POST"], **_INFER)
+        router.add_api_route(
+            f"{path}/infer",
+            run,
+            methods=["POST"],
+            operation_id=f"infer{of}",
+            summary=f"Run {what} on tensors",
+            **INFER,
+        )
 
     @router.api_route("/{path:path}", methods=[*METHODS], include_in_schema=False)
     async def nothing(request: Request, path: str) -> None:
