@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fpan.contract import ModelRepository
+from fpan.serve.config import Settings
 from fpan.serve.inference.backends.embedded_triton import EmbeddedBackend
-from fpan.serve.settings import Settings
 
 from tests.support.service import ROOT
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import openvino
 from fpan.contract import ModelRepository
+from fpan.serve.config import Settings
 from fpan.serve.inference.backends import shared_memory as shared_inputs
 from fpan.serve.inference.backends.embedded_triton import EmbeddedBackend
 from fpan.serve.inference.backends.runtime import Network
-from fpan.serve.settings import Settings
 from fpan_training.engine.machine import machine
 
 from tests.support.service import ROOT

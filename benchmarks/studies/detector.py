@@ -19,11 +19,11 @@ import numpy as np
 import onnxruntime
 import tyro
 from fpan.contract import ModelCard
+from fpan.serve.config import Settings
 from fpan.serve.pipeline.detect.candidates import Candidates, uncut
 from fpan.serve.pipeline.detect.detector import FaceDetector
 from fpan.serve.pipeline.detect.views import ViewPlan, plan_views, render
 from fpan.serve.pipeline.types import Box, Detection
-from fpan.serve.settings import Settings
 from fpan_training.data.folder import FaceFolder, read_rgb
 from fpan_training.data.packages import SOURCES
 from fpan_training.engine.machine import machine

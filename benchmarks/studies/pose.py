@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 from fpan.contract import ModelRepository
+from fpan.serve.config import Settings
 from fpan.serve.pipeline.align.pose import solve
 from fpan.serve.pipeline.detect.detector import FaceDetector
-from fpan.serve.settings import Settings
 from fpan_training.data.folder import FaceFolder, read_rgb
 from fpan_training.engine.machine import machine
 from fpan_training.engine.progress import track

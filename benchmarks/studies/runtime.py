@@ -21,9 +21,9 @@ from typing import get_args
 import cv2
 import numpy as np
 from fpan.contract import ModelCard, ModelRepository
+from fpan.serve.config import Settings
 from fpan.serve.inference.backends.embedded_triton import EmbeddedBackend
 from fpan.serve.inference.backends.runtime import RuntimeName, version_of
-from fpan.serve.settings import Settings
 from fpan_training.engine.machine import machine
 from numpy.typing import NDArray
 from skimage.data import astronaut

@@ -12,8 +12,8 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2
 from fpan.cli._app import SOME_FAILED, app
 from fpan.serve.api import errors
 from fpan.serve.app import Gateway
+from fpan.serve.config import Settings
 from fpan.serve.jobs.record import JobRecord
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 from fpan.serve.transports.http.app import create_app
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor

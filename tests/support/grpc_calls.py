@@ -13,11 +13,11 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.contract.face import Part
 from fpan.serve.admission.admission import Admission, Capacity
+from fpan.serve.config import Settings
 from fpan.serve.pipeline.align.pose import solve
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, Photo
 from fpan.serve.service import ParseService
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 from fpan.serve.transports.grpc import start_grpc
 from google.rpc import error_details_pb2

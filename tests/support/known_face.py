@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 from fpan.serve.admission.admission import Admission, Capacity
+from fpan.serve.config import Settings
 from fpan.serve.inference.batcher import InferenceResult
-from fpan.serve.pipeline.parser import FaceParser, Limits
+from fpan.serve.pipeline.parser import FaceParser
 from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segmenter
 from fpan.serve.pipeline.types import Detection
 from fpan.serve.rollout.served import ServedVersion
 from fpan.serve.service import ParseService
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 from PIL import Image
 
@@ -89,7 +89,7 @@ def known_gateway(**chosen: object) -> Iterator[SimpleNamespace]:
 
         settings = Settings(**chosen)
         network, eyes, careful = Network(), Eyes(FACE), Eyes(FACE)
-        limits = Limits(settings.max_pixels, MAX_FACES, 10**8, settings.max_alpha_bytes, settings.max_pixels_in_flight)
+        limits = settings.model_copy(update={"max_faces": MAX_FACES, "max_face_pixels": 10**8})
         model_router = ModelRouter(RoutingTable({"segm": Segmenter(CARD, network)}, "segm", eyes, careful))
         parser, metrics = FaceParser(model_router, limits, pool), Metrics()
         yield SimpleNamespace(

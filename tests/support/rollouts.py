@@ -9,7 +9,7 @@ import numpy as np
 from fpan.registry import FolderStore, Registry
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.app import Gateway
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 
 from tests.support.known_face import file_of
 from tests.support.networks import publish_saying

@@ -17,9 +17,9 @@ from fpan.serve.api.deadline import Deadline
 from fpan.serve.api.errors import GatewayError
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.app import Gateway, open_gateway
+from fpan.serve.config import Settings
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.rollout import monitor as watch
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.traces import NO_TRACE
 from PIL import Image
 

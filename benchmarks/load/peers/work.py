@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from fpan.contract import ModelRepository
 from fpan.serve.api.options import ParseOptions
+from fpan.serve.config import Settings
 from fpan.serve.inference.backends.runtime import Network, RuntimeName
 from fpan.serve.pipeline.align.targets import Cutter, Target
 from fpan.serve.pipeline.decode import decode
@@ -21,7 +22,6 @@ from fpan.serve.pipeline.detect.detector import FaceDetector
 from fpan.serve.pipeline.encode import indexed_png
 from fpan.serve.pipeline.paste.assembly import Assembly
 from fpan.serve.pipeline.types import Photo
-from fpan.serve.settings import Settings
 
 from tests.support.service import ROOT
 

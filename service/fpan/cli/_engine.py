@@ -58,8 +58,8 @@ def engine(
         fpan engine segm --check
     """
     with needs_server():
+        from fpan.serve.config import Settings
         from fpan.serve.rollout.repository import WatchedRepository
-        from fpan.serve.settings import Settings
         from fpan.tensorrt.build import Wanted, build, check_network, rehearse, speeds
         from fpan.tensorrt.pictures import GOLDEN_FILE, load_pictures
         from fpan.tensorrt.trtexec import EngineError

@@ -130,8 +130,10 @@ def own_environment(environment: Mapping[str, str]) -> dict[str, str]:
         ServerFailed: as :func:`serve_main`.
     """
     with needs_server():
-        from fpan.serve.settings import FOR_ONE_COMMAND, Settings
-    for_others = Settings.model_fields.keys() - FOR_ONE_COMMAND  # as settings, variables are of either case
+        from fpan.serve.config import Settings
+        from fpan.serve.setting_types import Mark, marked
+    for_others = Settings.model_fields.keys() - marked(Settings, Mark.FOR_ONE_COMMAND)
+    # As settings, variables are of either case.
     return {name: value for name, value in environment.items() if name.lower() not in for_others}
 
 

@@ -55,11 +55,13 @@ def tree(
         TRITON_URL=triton.internal:8001 fpan serve
     """
     with needs_server():
+        from fpan.serve.config import Settings
         from fpan.tensorrt.tree import UnknownChoice, find_plans, write_tree
         from fpan.tensorrt.trtexec import EngineError
+    settings = Settings(model_repository=model_repository)
     try:
         found = find_plans(plans, precision, tensorrt, gpu) if profile == "ngc-tensorrt" else None
-        names = write_tree(out, model_repository, profile, runtime, threads, instances, max_batch, found)
+        names = write_tree(out, settings, profile, runtime, threads, instances, max_batch, found)
     except (UnknownChoice, EngineError) as error:
         raise typer.BadParameter(str(error)) from None
     typer.echo(f"{out}: {', '.join(names)} for {profile}")

@@ -18,22 +18,25 @@ from fpan.serve.admission.keys import open_keys
 from fpan.serve.admission.rate_limits import RateLimiter
 from fpan.serve.admission.tls import Tls, open_tls
 from fpan.serve.api.context import RequestContext
-from fpan.serve.cache import AnswerCache, AnswerKeys, AnswerStore
+from fpan.serve.cache.cache import AnswerCache
 from fpan.serve.cache.circuit_breaker import GuardedRedis, open_redis
+from fpan.serve.cache.key import AnswerKeys
 from fpan.serve.cache.secret import Secret
+from fpan.serve.cache.store import AnswerStore
+from fpan.serve.config import Settings
 from fpan.serve.fetch.fetcher import Fetcher
 from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.backends.choose import open_backend
+from fpan.serve.inference.batcher import BatchLimits
 from fpan.serve.jobs.service import JobService, open_jobs
 from fpan.serve.jobs.webhook import ClientFactory
-from fpan.serve.pipeline.parser import FaceParser, Limits
+from fpan.serve.pipeline.parser import FaceParser
 from fpan.serve.rollout.controller import RolloutController
 from fpan.serve.rollout.model_pool import ModelPool
 from fpan.serve.rollout.monitor import Monitor
 from fpan.serve.rollout.repository import WatchedRepository
 from fpan.serve.rollout.shadow import Shadow
 from fpan.serve.service import ParseService, ServiceParse
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -95,48 +98,39 @@ async def open_gateway(settings: Settings, hooks: ClientFactory | None = None) -
     metrics = Metrics()
     # Pictures are computed side by side: threads of OpenCV's own within one would take the cores from the others.
     cv2.setNumThreads(1)
-    keys, following_keys = open_keys(settings, metrics.files)
+    keys, following_keys = open_keys(settings, settings.bind_address, metrics.files)
     tls, following_tls = open_tls(settings, metrics.files)
     async with AsyncExitStack() as stack:
         runtime_folder = Path(stack.enter_context(TemporaryDirectory(prefix="fpan-")))
         followed = await asyncio.to_thread(WatchedRepository, settings, runtime_folder / "repository")
-        settings = followed.settings
         wanted = followed.wanted()
-        backend = await open_backend(settings, [each.card for each in wanted], runtime_folder)
+        backend = await open_backend(settings, followed.repository, [each.card for each in wanted], runtime_folder)
         stack.push_async_callback(backend.close)
         pool = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="picture")
         stack.push_async_callback(asyncio.to_thread, partial(pool.shutdown, cancel_futures=True))
-        crew = ModelPool(settings, backend, pool, metrics)
+        crew = ModelPool(settings, settings, BatchLimits.of(settings), backend, pool, metrics)
         stack.push_async_callback(crew.close)
-        rollout = RolloutController(followed, backend, crew, metrics.rollout)
+        rollout = RolloutController(followed, settings, backend, crew, metrics.rollout)
         model_router = await rollout.begin(wanted)
-        bounds = Limits(
-            settings.max_pixels,
-            settings.max_faces,
-            settings.max_face_pixels,
-            settings.max_alpha_bytes,
-            settings.max_pixels_in_flight,
-        )
         watch = Monitor(rollout, followed, metrics.watch)
-        shadow = Shadow(model_router, lambda: crew.busy, settings, metrics.shadow)
+        shadow = Shadow(model_router, lambda: crew.busy, settings, settings.infer_timeout_s, metrics.shadow)
         runners: list[_Runner] = [rollout, watch, shadow, *following_keys, *following_tls]
         for runner in runners:
             task = asyncio.create_task(runner.run(), name=type(runner).__name__)
             task.add_done_callback(_complain)
             stack.push_async_callback(_ended, task)
         _log.info("networks: %s", backend.description)
-        parser = FaceParser(model_router, bounds, pool, watch.ended, shadow.offer)
+        parser = FaceParser(model_router, settings, pool, watch.ended, shadow.offer)
         redis, secret = await _redis(settings, metrics, stack), Secret(settings)
         if redis and not secret.shared:
             _log.warning(
                 "CACHE_KEY is empty: no other gateway, nor this one's next start, can use what it keeps in Redis"
             )
-        cache = AnswerCache(
-            AnswerKeys(secret, settings, model_router), AnswerStore(redis, secret, settings) if redis else None, metrics
-        )
+        answer_keys = AnswerKeys(secret, settings, model_router, per_account=settings.cache_per_account)
+        cache = AnswerCache(answer_keys, AnswerStore(redis, secret, settings) if redis else None, metrics)
         stack.push_async_callback(cache.close)
         parse_service = ParseService(parser, pool, settings, metrics, cache)
-        fetcher = await stack.enter_async_context(Fetcher.opened(settings))
+        fetcher = await stack.enter_async_context(Fetcher.opened(settings, settings.max_body_bytes))
         rates = RateLimiter(redis, secret, metrics)
 
         def background(job: str) -> ServiceParse:
@@ -144,7 +138,8 @@ async def open_gateway(settings: Settings, hooks: ClientFactory | None = None) -
             context = RequestContext(account=f"job {job}", background=True, group=job)
             return ServiceParse(parse_service, settings.max_body_bytes, context)
 
-        job_service = open_jobs(settings, metrics.jobs, background, settings.job_workers, hooks)
+        networks, at_once = settings.url_private_networks, settings.background_concurrency
+        job_service = open_jobs(settings, networks, at_once, metrics.jobs, background, settings.job_workers, hooks)
         jobs = await stack.enter_async_context(job_service)
         admission = Admission(Capacity.of(settings), keys, metrics, rates, settings.rate_limit_per_minute)
         yield Gateway(settings, parser, parse_service, backend, rollout, shadow, metrics, admission, fetcher, tls, jobs)

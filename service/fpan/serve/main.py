@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import uvicorn
 from pydantic import ValidationError
@@ -16,10 +17,10 @@ from starlette.types import ASGIApp
 from fpan.contract import RepositoryError
 from fpan.serve.api.errors import StartError
 from fpan.serve.app import Gateway, open_gateway
+from fpan.serve.config import Settings
 from fpan.serve.inference.triton_server.server import TritonError
 from fpan.serve.process import keep_what_is_loaded, leave_no_core, return_large_blocks
 from fpan.serve.setting_types import bracketed
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry import logs
 from fpan.serve.transports.grpc import start_grpc
 from fpan.serve.transports.http.access import METRICS_PATH
@@ -89,12 +90,9 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     with contextlib.closing(http_socket):
         async with open_gateway(settings) as gateway:
-            http = _Server(_configuration(gateway, HostsMiddleware(create_app(gateway), settings)))
-            metrics = (
-                _Server(_plain(HostsMiddleware(metrics_app(gateway.metrics), settings), settings))
-                if metrics_socket
-                else None
-            )
+            guarded = partial(HostsMiddleware, settings=settings, needs_keys=settings.needs_keys)
+            http = _Server(_configuration(gateway, guarded(create_app(gateway))))
+            metrics = _Server(_plain(guarded(metrics_app(gateway.metrics)), settings)) if metrics_socket else None
             try:
                 grpc = await start_grpc(gateway)
             except OSError as error:

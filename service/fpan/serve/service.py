@@ -13,11 +13,10 @@ from fpan.serve.api.context import RequestContext
 from fpan.serve.api.deadline import Deadline
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.api.parse import JSON, EncodedAnswer, Make, ParseRequest, ResponseEncoder
-from fpan.serve.pipeline.encode import EncodeRules
 from fpan.serve.pipeline.encode.answer import AnswerEncoder
 from fpan.serve.pipeline.encode.json_answer import json_answer, with_request
 from fpan.serve.pipeline.parser import Parsed
-from fpan.serve.settings import Settings
+from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.telemetry.metrics import Metrics
 from fpan.serve.telemetry.stopwatch import Stopwatch
 
@@ -48,7 +47,7 @@ class ParseService:
         self,
         parser: PictureParser,
         pool: Executor,
-        settings: Settings,
+        settings: PipelineSettings,
         metrics: Metrics,
         cache: Cache | None = None,
     ) -> None:
@@ -57,13 +56,12 @@ class ParseService:
         Args:
             parser: finds and parses faces.
             pool: where answers are encoded.
-            settings: the default deadline, and how answers are encoded.
+            settings: the default deadline, how answers are encoded, and how many pictures of background work at once.
             metrics: are told of each answer that is made.
             cache: knows answers that need not be made; None makes each.
         """
         self._parser = parser
         self._pool = pool
-        self._rules = EncodeRules.of(settings)
         self._settings = settings
         self._metrics = metrics
         self._cache = cache
@@ -96,7 +94,9 @@ class ParseService:
         watch = Stopwatch()
         with parsed.held:
             result, segmenter = parsed.result, parsed.segmenter
-            answer = AnswerEncoder(result, parsed.photo, segmenter.card, request.options, self._rules, segmenter.alias)
+            answer = AnswerEncoder(
+                result, parsed.photo, segmenter.card, request.options, self._settings, segmenter.alias
+            )
 
             def encoded() -> tuple[bytes, bytes]:
                 body = request.encoder.encode(answer)

@@ -14,13 +14,13 @@ from fpan.client.errors import FpanError
 from fpan.contract import RepositoryError
 from fpan.serve.api.errors import StartError
 from fpan.serve.app import open_gateway
+from fpan.serve.config import Settings
 from fpan.serve.inference.triton_server.server import TritonError
 from fpan.serve.jobs.remote import remote
 from fpan.serve.jobs.service import open_jobs
 from fpan.serve.jobs.webhook import ClientFactory
 from fpan.serve.main import read_settings
 from fpan.serve.process import leave_no_core, return_large_blocks
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry import logs
 from fpan.serve.telemetry.metrics import Metrics
 
@@ -74,9 +74,10 @@ async def work(settings: Settings, hooks: ClientFactory | None = None) -> None:
 async def _by_gateway(settings: Settings, hooks: ClientFactory | None) -> AsyncIterator[Metrics]:
     """Pictures are parsed by a gateway, behind everybody who waits for an answer there."""
     metrics = Metrics()
+    networks, at_once = settings.url_private_networks, settings.background_concurrency
     async with (
         httpx.AsyncClient(base_url=settings.worker_gateway_url, headers=key_headers(), verify=verifying()) as client,
-        open_jobs(settings, metrics.jobs, remote(client, metrics.jobs), settings.job_workers, hooks),
+        open_jobs(settings, networks, at_once, metrics.jobs, remote(client, metrics.jobs), settings.job_workers, hooks),
     ):
         yield metrics
 

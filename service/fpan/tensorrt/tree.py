@@ -8,7 +8,7 @@ from fpan.serve.inference.backends.runtime import RuntimeName
 from fpan.serve.inference.triton_server.profiles import PROFILES, Profile, ServingOptions
 from fpan.serve.inference.triton_server.tree import put_together
 from fpan.serve.rollout.repository import WatchedRepository
-from fpan.serve.settings import Settings
+from fpan.serve.rollout.settings import RolloutSettings
 from fpan.tensorrt.manifest import Precision, Target
 from fpan.tensorrt.plans import Plans
 from fpan.tensorrt.trtexec import target_at_hand
@@ -20,7 +20,7 @@ class UnknownChoice(ValueError):
 
 def write_tree(
     folder: Path,
-    model_repository: Path | str,
+    settings: RolloutSettings,
     profile: str,
     runtime: str,
     threads: int,
@@ -31,6 +31,16 @@ def write_tree(
     """Copies the versions that the gateway would serve into ``folder``, with a configuration for ``profile``.
 
     The profile ``ngc-tensorrt`` takes those of ``plans`` that fit; see :func:`put_together`.
+
+    Args:
+        folder: made where it is missing.
+        settings: which repository and models.
+        profile: where the models will be served.
+        runtime: what computes where there is no TensorRT.
+        threads: of one instance.
+        instances: of each model.
+        max_batch: crops of the largest batch.
+        plans: of TensorRT.
 
     Returns:
         The names of the models.
@@ -44,7 +54,7 @@ def write_tree(
             raise UnknownChoice(f"{word!r} is none of {', '.join(known)}")
     options = ServingOptions(cast(Profile, profile), cast(RuntimeName, runtime), threads, instances, max_batch)
     with TemporaryDirectory(prefix="fpan-") as fetched:
-        followed = WatchedRepository(Settings(model_repository=model_repository), Path(fetched) / "repository")
+        followed = WatchedRepository(settings, Path(fetched) / "repository")
         versions = [each.version for each in followed.wanted()]
         return put_together(followed.repository, versions, folder, options, plans=plans, copy=True)
 

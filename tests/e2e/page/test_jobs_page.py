@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 
 from tests.support.jobs_page import PAGE, STEPS, ask_all, block, marks, served, steady
 

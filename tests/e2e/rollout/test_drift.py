@@ -11,7 +11,7 @@ from fpan.contract import ModelRepository, ReferenceHistogram
 from fpan.registry import FolderStore
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.app import open_gateway
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 from fpan_training.data.folder import FaceFolder
 from fpan_training.release.reference import measure_reference
 

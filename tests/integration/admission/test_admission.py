@@ -10,7 +10,7 @@ from fpan.client import ApiError, AsyncClient, Retry
 from fpan.serve.admission.admission import ANY_KEY, OPEN, Access, Admission, Capacity
 from fpan.serve.admission.caller import Credentials
 from fpan.serve.admission.keys import KeyFile, KeyRing
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 from fpan.serve.telemetry.metrics import Metrics
 from fpan.serve.transports.grpc import middleware as around
 from fpan.serve.transports.http.access import ACCESS, access_of

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from fpan.serve.config import Settings
 from fpan.serve.fetch.fetcher import Fetcher
-from fpan.serve.settings import Settings
+from fpan.serve.fetch.settings import FetchSettings
 from fpan.serve.transports.grpc import middleware as around
 
 from tests.support.admitting import PARSER, PICTURE, READER, bearer, serving
@@ -97,11 +98,11 @@ async def test_a_url_is_fetched_in_the_place_of_the_picture(gateway):
             (Settings(), "does not connect to"),
             (Settings(url_hosts=host), "not a public one"),
         ):
-            async with Fetcher.opened(settings) as gateway.fetcher:
+            async with Fetcher.opened(settings, settings.max_body_bytes) as gateway.fetcher:
                 told = await post(url=f"{host}/a.png")
                 assert (told.status_code, says in told.json()["detail"]) == (403, True)
         allowed = Settings(url_hosts=host, url_private_networks="127.0.0.0/8")
-        async with Fetcher.opened(allowed) as gateway.fetcher:
+        async with Fetcher.opened(allowed, allowed.max_body_bytes) as gateway.fetcher:
             assert (await post(url=f"{host}/a.png")).json()["faces"]
     for members in ({"url": "https://a", "image": "QQ=="}, {"url": "https://a", "image": "Q" * 100_000}):
         told = await post(**members)
@@ -117,7 +118,8 @@ async def test_one_deadline_is_for_fetching_a_picture_and_parsing_it(gateway):
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     host = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, Fetcher.opened(Settings(url_hosts=host, url_private_networks="127.0.0.0/8")) as gateway.fetcher:
+    allowed = FetchSettings(url_hosts=host, url_private_networks="127.0.0.0/8")
+    async with server, Fetcher.opened(allowed, 2**20) as gateway.fetcher:
         told = await gateway.http.post(
             "/v1/parse?deadline_ms=100", json={"url": f"{host}/a.png"}, headers=bearer(PARSER), timeout=5
         )

@@ -16,7 +16,7 @@ from fpan.serve.api.allowance import Allowance, limit_fields
 from fpan.serve.api.errors import RateLimited
 from fpan.serve.cache.circuit_breaker import GuardedRedis, open_redis
 from fpan.serve.cache.secret import Secret
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 from fpan.serve.telemetry.metrics import Metrics
 from fpan.serve.transports.grpc import start_grpc
 from fpan.serve.transports.http.app import create_app

@@ -14,8 +14,8 @@ from fpan._proto.faceparsing.v1 import face_parsing_pb2_grpc
 from fpan.client import Client, FpanError, GrpcClient, Retry, ServerUnreachable
 from fpan.serve.admission.tls import open_tls
 from fpan.serve.api.errors import StartError
+from fpan.serve.config import Settings
 from fpan.serve.main import _configuration, _Server
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 from fpan.serve.transports.grpc import start_grpc
 from fpan.serve.transports.http.app import create_app

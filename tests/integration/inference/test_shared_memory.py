@@ -12,11 +12,11 @@ import pytest
 import pytest_asyncio
 from fpan.contract import ModelRepository
 from fpan.serve.api.errors import DeadlineExceeded
+from fpan.serve.config import Settings
 from fpan.serve.inference.backends import shared_memory as shared_inputs
 from fpan.serve.inference.backends.choose import open_backend
 from fpan.serve.inference.backends.embedded_triton import EmbeddedBackend
 from fpan.serve.inference.backends.shared_memory import SharedInputs, reserve
-from fpan.serve.settings import Settings
 
 from tests.integration.inference.test_triton_embedded import ALL, held
 from tests.support.networks import echo, echoed, pictures, publish
@@ -33,7 +33,8 @@ async def backend(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emb
     settings = Settings(model_repository=root, backend="triton", max_batch=8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shared_inputs, "WORTH_BYTES", 1)
-        opened = await open_backend(settings, list(ModelRepository(root).cards()), tmp_path_factory.mktemp("run"))
+        repository = ModelRepository(root)
+        opened = await open_backend(settings, repository, list(repository.cards()), tmp_path_factory.mktemp("run"))
         assert isinstance(opened, EmbeddedBackend)
         yield opened
         await opened.close()

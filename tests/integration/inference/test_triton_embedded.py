@@ -15,13 +15,13 @@ import pytest
 import pytest_asyncio
 from fpan.contract import ModelRepository
 from fpan.serve.api.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
+from fpan.serve.config import Settings
 from fpan.serve.inference.backends.choose import open_backend
 from fpan.serve.inference.backends.embedded_triton import EmbeddedBackend
 from fpan.serve.inference.backends.in_process import InProcessBackend
 from fpan.serve.inference.backends.runtime import RuntimeName
 from fpan.serve.inference.backends.triton import TritonBackend
 from fpan.serve.inference.batcher import Batcher, BatchLimits
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.traces import read_trace
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
@@ -65,8 +65,8 @@ def options(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def backend(options: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedBackend]:
-    cards = list(ModelRepository(options.model_repository).cards())
-    backend = await open_backend(options, cards, tmp_path_factory.mktemp("run"))
+    repository = ModelRepository(options.model_repository)
+    backend = await open_backend(options, repository, list(repository.cards()), tmp_path_factory.mktemp("run"))
     assert isinstance(backend, EmbeddedBackend)
     yield backend
     await backend.close()
@@ -242,7 +242,7 @@ async def test_models_and_memory_are_closed_to_whoever_lacks_the_token(backend: 
 async def test_an_external_server_is_used_by_its_address(backend: EmbeddedBackend, options: Settings) -> None:
     assert backend.server is not None
     settings = options.model_copy(update={"triton_url": backend.server.grpc_address})
-    external = await open_backend(settings, [], Path("/nowhere"))
+    external = await open_backend(settings, ModelRepository(options.model_repository), [], Path("/nowhere"))
     assert isinstance(external, TritonBackend)
     assert backend.server.grpc_address in external.description
     assert await external.ready("echo", 1)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from fpan.contract import ModelCard, ModelRepository, RepositoryError
 from fpan.serve.api.errors import GatewayError, Unavailable
+from fpan.serve.config import Settings
 from fpan.serve.inference.backend import CannotLoad
 from fpan.serve.inference.backends.choose import open_backend
 from fpan.serve.inference.backends.embedded_triton import EmbeddedBackend
@@ -22,7 +23,6 @@ from fpan.serve.inference.triton_server.install import SHARED_MEMORY, Installati
 from fpan.serve.inference.triton_server.profiles import ServingOptions
 from fpan.serve.inference.triton_server.server import TritonError, TritonServer
 from fpan.serve.inference.triton_server.tree import put_together
-from fpan.serve.settings import Settings
 from fpan.tensorrt.plans import Plans
 
 from tests.support.networks import SIZE, convolutions, echo, echoed, pictures, publish
@@ -44,7 +44,7 @@ def settings(tmp_path: Path, **more: object) -> Settings:
 
 
 async def opened(tmp_path: Path, card: ModelCard) -> EmbeddedBackend:
-    backend = await open_backend(settings(tmp_path), [card], tmp_path / "run")
+    backend = await open_backend(settings(tmp_path), ModelRepository(tmp_path / "models"), [card], tmp_path / "run")
     assert isinstance(backend, EmbeddedBackend)
     return backend
 
@@ -172,7 +172,7 @@ async def test_a_changed_network_is_refused_before_anything_starts(tmp_path: Pat
     with (tmp_path / "models/echo/1/model.onnx").open("ab") as file:
         file.write(b"\0")
     with pytest.raises(RepositoryError, match="changed"):
-        await open_backend(settings(tmp_path), [card], tmp_path / "run")
+        await open_backend(settings(tmp_path), ModelRepository(tmp_path / "models"), [card], tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -180,7 +180,7 @@ async def test_a_network_that_cannot_be_read_ends_the_start_with_the_servers_las
     card = publish(tmp_path / "models", "broken", b"this is no network")
     began = time.monotonic()
     with pytest.raises(TritonError, match=r"(?s)ended with status.*broken"):
-        await open_backend(settings(tmp_path), [card], tmp_path / "run")
+        await open_backend(settings(tmp_path), ModelRepository(tmp_path / "models"), [card], tmp_path / "run")
     assert time.monotonic() - began < 60
     assert not regions()
 
@@ -188,7 +188,7 @@ async def test_a_network_that_cannot_be_read_ends_the_start_with_the_servers_las
 async def test_a_server_that_is_not_ready_in_time_is_ended(tmp_path: Path, card: ModelCard) -> None:
     impatient = settings(tmp_path, triton_start_timeout_s=0.05)
     with pytest.raises(TritonError, match="not ready within"):
-        await open_backend(impatient, [card], tmp_path / "run")
+        await open_backend(impatient, ModelRepository(tmp_path / "models"), [card], tmp_path / "run")
     assert not regions()
 
 
@@ -197,7 +197,7 @@ async def test_a_failed_start_is_served_in_process_unless_triton_was_asked_for(
 ) -> None:
     monkeypatch.setattr(Installation, "program", tmp_path / "missing")
     automatic = settings(tmp_path).model_copy(update={"backend": "auto"})
-    backend = await open_backend(automatic, [card], tmp_path / "run")
+    backend = await open_backend(automatic, ModelRepository(tmp_path / "models"), [card], tmp_path / "run")
     assert isinstance(backend, InProcessBackend)
     assert "ended with status" in backend.description
     assert "\n" not in backend.description
@@ -217,7 +217,7 @@ async def test_a_taken_port_is_no_obstacle(tmp_path: Path, card: ModelCard, monk
         return (*taken, free()[2]) if len(tries) == 1 else free()
 
     monkeypatch.setattr(module, "_free_ports", once_taken)
-    second = await open_backend(settings(tmp_path), [card], tmp_path / "other")
+    second = await open_backend(settings(tmp_path), ModelRepository(tmp_path / "models"), [card], tmp_path / "other")
     assert len(tries) == 2
     assert await second.ready("echo", 1)
     await second.close()
@@ -229,11 +229,12 @@ async def test_the_server_dies_with_its_gateway(tmp_path: Path, card: ModelCard)
 import asyncio, pathlib
 from fpan.contract import ModelRepository
 from fpan.serve.inference.backends.choose import open_backend
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 async def main():
     root = pathlib.Path({str(tmp_path / "models")!r})
-    settings = Settings(model_repository=root, backend="triton", runtime_threads=1)
-    backend = await open_backend(settings, list(ModelRepository(root).cards()), pathlib.Path({str(tmp_path / "run")!r}))
+    settings, repository = Settings(backend="triton", runtime_threads=1), ModelRepository(root)
+    run = pathlib.Path({str(tmp_path / "run")!r})
+    backend = await open_backend(settings, repository, list(repository.cards()), run)
     print(backend.server.pid, flush=True)
     await asyncio.sleep(60)
 asyncio.run(main())
@@ -317,7 +318,9 @@ async def words_on(
 async def test_two_models_of_different_sizes_and_precisions_are_served_side_by_side(tmp_path, card):
     large = publish(tmp_path / "models", "large", convolutions(2 * SIZE), size=2 * SIZE)
     half = publish(tmp_path / "models", "half", convolutions(2 * SIZE), size=2 * SIZE, precision="bf16")
-    backend = await open_backend(settings(tmp_path), [card, large, half], tmp_path / "run")
+    backend = await open_backend(
+        settings(tmp_path), ModelRepository(tmp_path / "models"), [card, large, half], tmp_path / "run"
+    )
     try:
         images = pictures(2, size=2 * SIZE)
         said = [

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 import pytest
 from fpan.serve.admission import keys as rings
 from fpan.serve.admission.keys import KeyFile, KeyFileError, KeyRing, edited, hash_of, id_of, load, new_key, open_keys
+from fpan.serve.admission.settings import AdmissionSettings
 from fpan.serve.api.errors import StartError, Unauthenticated
+from fpan.serve.config import Settings
 from fpan.serve.main import _announce, main
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 
 from tests.support.keys import NOW, made
@@ -217,7 +218,7 @@ def test_a_server_that_needs_keys_does_not_start_without_and_says_how(tmp_path, 
         keys = (made(revoked=NOW)[1],) if content == "revoked" else ()
         path.write_bytes(KeyFile(keys=keys).dump())
     with pytest.raises(StartError) as told:
-        open_keys(Settings(bind_address="0.0.0.0", keys_file=path), Metrics().files)
+        open_keys(AdmissionSettings(keys_file=path), "0.0.0.0", Metrics().files)
     assert f"KEYS_FILE={path}" in str(told.value)
     if content != "broken":
         assert f"fpan keys add NAME --file {path}" in str(told.value)
@@ -226,15 +227,16 @@ def test_a_server_that_needs_keys_does_not_start_without_and_says_how(tmp_path, 
 
 @pytest.mark.parametrize("settings", [{"bind_address": "0.0.0.0"}, {"auth": "required"}])
 def test_a_server_that_needs_keys_and_is_told_no_file_says_what_to_do(settings):
+    chosen = Settings(**settings)
     with pytest.raises(StartError, match=r"fpan keys add NAME --file keys\.json.*KEYS_FILE=keys\.json.*AUTH=off"):
-        open_keys(Settings(**settings), Metrics().files)
+        open_keys(chosen, chosen.bind_address, Metrics().files)
 
 
 class Followed:
     def __init__(self, path):
         self.metrics = Metrics()
         settings = Settings(keys_file=path, files_poll_s=0.01)
-        self.ring, (self.files,) = open_keys(settings, self.metrics.files)
+        self.ring, (self.files,) = open_keys(settings, settings.bind_address, self.metrics.files)
 
     def value(self, name, **labels):
         return self.metrics.registry.get_sample_value(name, labels)

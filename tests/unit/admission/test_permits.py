@@ -8,7 +8,7 @@ from fpan.serve.admission.caller import Credentials
 from fpan.serve.admission.rate_limits import RateLimiter
 from fpan.serve.api.errors import Overloaded, RateLimited, TooLarge
 from fpan.serve.cache.secret import Secret
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 from fpan.serve.telemetry.metrics import Metrics
 
 SOMEBODY, OTHER = Credentials(None, None, None, "192.0.2.1"), Credentials(None, None, None, "192.0.2.2")

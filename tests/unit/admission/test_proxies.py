@@ -2,8 +2,8 @@
 
 import httpx
 import pytest
+from fpan.serve.config import Settings
 from fpan.serve.main import _plain
-from fpan.serve.settings import Settings
 from fpan.serve.transports.http.access import credentials_of
 from starlette.responses import PlainTextResponse
 

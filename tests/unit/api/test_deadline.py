@@ -10,9 +10,9 @@ from fpan.serve.api.deadline import Deadline
 from fpan.serve.api.errors import DeadlineExceeded, Unavailable
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.api.parse import ParseRequest, ResponseEncoder
+from fpan.serve.config import Settings
 from fpan.serve.inference.batcher import Batcher, BatchLimits
 from fpan.serve.service import ParseService
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 
 from tests.support.batching import CARD, Gated, ask, settle

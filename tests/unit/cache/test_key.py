@@ -7,16 +7,15 @@ from fpan.serve.api.context import RequestContext
 from fpan.serve.api.errors import NotFound
 from fpan.serve.api.options import DIRECT_OUTPUTS, OUTPUTS, ParseOptions
 from fpan.serve.api.parse import ParseRequest, ResponseEncoder
-from fpan.serve.cache import AnswerKeys
 from fpan.serve.cache import key as keys
+from fpan.serve.cache.key import AnswerKeys
 from fpan.serve.cache.secret import Secret
-from fpan.serve.pipeline.encode import EncodeRules
+from fpan.serve.config import Settings
 from fpan.serve.pipeline.encode.answer import AnswerEncoder
 from fpan.serve.pipeline.encode.json_answer import json_answer
-from fpan.serve.pipeline.parser import Limits
 from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segmenter, TrafficSplit
 from fpan.serve.pipeline.types import CropFrame, Photo
-from fpan.serve.settings import Settings
+from fpan.serve.setting_types import Mark, marked
 from fpan.serve.transports.grpc.convert import write_response
 
 from tests.support.known_face import CARD, HEIGHT, WIDTH, file_of, known_gateway, photo
@@ -40,6 +39,13 @@ OTHERS = {
 """Of each option another value than it has by default."""
 FREE = {"model", "deadline_ms"}
 """Options of which no answer depends but by the version that they choose."""
+CHANGE_ANSWERS = {
+    "backend", "runtime", "detector_threshold", "redact_detector_threshold",
+    "max_pixels", "max_pixels_in_flight", "max_faces", "max_face_pixels", "max_alpha_bytes",
+    "polygon_tolerance_px", "max_outline_steps",
+    "redact_cells", "redact_margin", "redact_min_confidence", "redact_min_share",
+}  # fmt: skip
+"""Settings on which answers depend: whoever adds one decides whether it is marked so."""
 OUTPUTS_OF_PICTURES = {"overlay", "cutout", "redact"}
 
 
@@ -63,7 +69,12 @@ async def name(
     caller: str | None = None,
     account: str = "",
 ) -> bytes:
-    made = AnswerKeys(Secret(settings), settings, ModelRouter(now or routing_table()))
+    made = AnswerKeys(
+        Secret(settings),
+        settings,
+        ModelRouter(now or routing_table()),
+        per_account=settings.cache_per_account,
+    )
     asking, context = ParseRequest(data, options, ResponseEncoder(kind, encode)), RequestContext("1", caller=caller)
     context = dataclasses.replace(context, account=account)
     return made.name(await made.digest(data), asking, context, made.answering(asking, context))
@@ -87,13 +98,13 @@ async def test_boxes_and_faces_auto_have_names_of_their_own():
     assert len(names) == 5
 
 
-async def test_every_rule_that_the_operator_sets_is_in_the_name():
-    rules = {f.name for kind in (EncodeRules, Limits) for f in dataclasses.fields(kind)}
+async def test_the_settings_that_are_marked_are_in_the_name_and_no_others():
+    marks = marked(Settings, Mark.CHANGES_ANSWERS)
+    assert marks == CHANGE_ANSWERS
     plain = await name()
-    for setting in (*rules, "detector_threshold", "redact_detector_threshold"):
-        assert await name(settings=changed(**{setting: getattr(SETTINGS, setting) / 2})) != plain, setting
-    assert await name(settings=changed(runtime="onnxruntime")) != plain
-    assert await name(settings=changed(port=1, max_queue=1, deadline_ms=1, redis_timeout_ms=1)) == plain
+    for setting in Settings.model_fields.keys() - {"cache_key"}:  # names are made with it
+        again = await name(settings=changed(**{setting: "another value"}))
+        assert (again != plain) == (setting in marks), setting
 
 
 async def test_whoever_answers_and_what_it_is_called_is_in_the_name():
@@ -160,10 +171,9 @@ async def test_an_answer_that_may_be_kept_has_no_pixel_of_the_picture(output, fr
     encoders = [json_answer, lambda answer: write_response(answer).SerializeToString(), AnswerEncoder.npz]
     if output in DIRECT_OUTPUTS:
         encoders.append(lambda answer: answer.picture(output))
-    rules = EncodeRules.of(SETTINGS)
     same = [
-        encoder(AnswerEncoder(result, shown, CARD, options, rules))
-        == encoder(AnswerEncoder(other, negative, CARD, options, rules))
+        encoder(AnswerEncoder(result, shown, CARD, options, SETTINGS))
+        == encoder(AnswerEncoder(other, negative, CARD, options, SETTINGS))
         for encoder in encoders
     ]
     assert options.shows_picture == (output in OUTPUTS_OF_PICTURES)

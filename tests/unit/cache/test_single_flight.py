@@ -6,7 +6,7 @@ import gc
 import pytest
 from fpan.serve.api.deadline import Deadline
 from fpan.serve.api.errors import DeadlineExceeded, Impossible, Unavailable
-from fpan.serve.cache import SingleFlight
+from fpan.serve.cache.single_flight import SingleFlight
 
 from tests.support.batching import settle
 

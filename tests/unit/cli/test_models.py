@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fpan.contract import Evaluation, FaceClass, GateResult, ModelCard, Taxonomy
 from fpan.registry import FolderStore, Registry
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 
 from tests.support.networks import echo, publish
 from tests.support.service import ROOT

@@ -1,7 +1,8 @@
 """What a server that lives as long as one command takes from the environment."""
 
 from fpan.cli._server import own_environment
-from fpan.serve.settings import FOR_ONE_COMMAND, Settings
+from fpan.serve.config import Settings
+from fpan.serve.setting_types import Mark, marked
 
 FOR_OTHERS = frozenset({
     "bind_address", "port", "grpc_port", "auth", "keys_file", "files_poll_s", "tls_certificate", "tls_key",
@@ -25,9 +26,10 @@ FOR_OTHERS = frozenset({
 
 
 def test_it_is_decided_of_every_setting_whether_a_server_of_ones_own_takes_it():
-    """A new setting goes into one of the two: beside ``Settings``, or above."""
-    assert not FOR_ONE_COMMAND & FOR_OTHERS
-    assert Settings.model_fields.keys() == FOR_ONE_COMMAND | FOR_OTHERS
+    """A new setting is marked, or stands above."""
+    taken = marked(Settings, Mark.FOR_ONE_COMMAND)
+    assert not taken & FOR_OTHERS
+    assert Settings.model_fields.keys() == taken | FOR_OTHERS
 
 
 def test_what_a_server_of_others_works_on_stays_out_of_one_of_ones_own():

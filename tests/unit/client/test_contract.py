@@ -13,13 +13,13 @@ from fpan.serve.admission.admission import Admission, Capacity
 from fpan.serve.admission.rate_limits import RateLimiter
 from fpan.serve.api.errors import Impossible, Overloaded
 from fpan.serve.cache.secret import Secret
+from fpan.serve.config import Settings
 from fpan.serve.pipeline.align.pose import solve
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.segment.routing import RoutingTable
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, Photo
 from fpan.serve.rollout.served import ServedVersion
 from fpan.serve.service import ParseService
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 from fpan.serve.transports.http.app import create_app
 

@@ -3,8 +3,8 @@
 import re
 
 from fpan.serve.api.allowance import Allowance, limit_fields
-from fpan.serve.cache import CACHE_STATUS
-from fpan.serve.settings import Settings
+from fpan.serve.cache.cache import CACHE_STATUS
+from fpan.serve.config import Settings
 from fpan.serve.telemetry.metrics import Metrics
 from pydantic import SecretStr
 

@@ -8,8 +8,8 @@ import pytest
 from fpan.cli._app import main
 from fpan.serve.admission.keys import SCOPES, KeyEntry, KeyFile, load
 from fpan.serve.api.errors import GatewayError
+from fpan.serve.config import Settings
 from fpan.serve.fetch.host_pattern import Hosts
-from fpan.serve.settings import Settings
 
 from tests.support.service import ROOT
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from fpan._proto.faceparsing.v1 import face_parsing_pb2 as pb
 from fpan.serve.api.errors import BadRequest
-from fpan.serve.pipeline.encode import EncodeRules
 from fpan.serve.pipeline.encode.answer import AnswerEncoder
 from fpan.serve.transports.grpc.convert import read_options, write_response
 from PIL import Image
@@ -35,7 +34,7 @@ def made():
 async def respond(made, **options) -> pb.ParseResponse:
     read = read_options(pb.ParseOptions(**options))
     parsed = await made.parser.parse(file_of(photo()), read)
-    return write_response(AnswerEncoder(parsed.result, parsed.photo, CARD, read, EncodeRules.of(made.settings)))
+    return write_response(AnswerEncoder(parsed.result, parsed.photo, CARD, read, made.settings))
 
 
 def opened(data: bytes) -> tuple[str, np.ndarray]:

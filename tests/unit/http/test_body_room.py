@@ -5,7 +5,7 @@ import asyncio
 import httpx
 import pytest
 from fpan.serve.api.errors import Overloaded
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 from fpan.serve.transports.http.app import create_app
 from fpan.serve.transports.http.body_room import BodyRoom, let_go
 from pydantic import ValidationError

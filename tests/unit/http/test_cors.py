@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 from fpan.serve.transports.http.app import CORS_ALLOWED, CORS_EXPOSED, create_app
 from pydantic import ValidationError
 

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from dataclasses import replace
 
 import httpx
 import numpy as np
@@ -128,7 +127,7 @@ async def test_logits_are_not_asked_for_without_need(made):
 
 
 async def test_soft_masks_that_would_fill_the_memory_are_refused(made):
-    made.parser._limits = replace(made.parser._limits, max_alpha_bytes=50_000)
+    made.parser._settings = made.parser._settings.model_copy(update={"max_alpha_bytes": 50_000})
     assert await parse(made, output="alpha", classes="nose")
     assert "50000 bytes" in await refused(made, 413, output="alpha")
 

@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 from fpan.serve.transports.http.hosts import HostsMiddleware
 from starlette.responses import PlainTextResponse
 
@@ -11,7 +11,8 @@ KEYS = {"auth": "required", "keys_file": "keys.json"}
 
 
 async def status(host, path="/v1/labels", **settings):
-    transport = httpx.ASGITransport(HostsMiddleware(PlainTextResponse("in"), Settings(**settings)))
+    chosen = Settings(**settings)
+    transport = httpx.ASGITransport(HostsMiddleware(PlainTextResponse("in"), chosen, chosen.needs_keys))
     async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
         told = await client.get(path, headers={"Host": host, "X-Request-Id": "mine"})
     if told.status_code == 421:

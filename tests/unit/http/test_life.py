@@ -15,12 +15,12 @@ from fpan.contract import FaceClass, ModelCard, Taxonomy
 from fpan.serve.admission.admission import Admission, Capacity
 from fpan.serve.admission.rate_limits import RateLimiter
 from fpan.serve.cache.secret import Secret
+from fpan.serve.config import Settings
 from fpan.serve.pipeline.encode import json_answer as answer
 from fpan.serve.pipeline.parser import Parsed
 from fpan.serve.pipeline.types import ParseResult, Photo
 from fpan.serve.rollout.served import ServedVersion
 from fpan.serve.service import ParseService
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 from fpan.serve.transports.http.app import create_app
 from starlette.responses import StreamingResponse

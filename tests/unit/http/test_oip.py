@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 from fpan.serve.api.errors import DeadlineExceeded, GatewayError, Unavailable
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 from fpan.serve.telemetry.traces import NO_TRACE
 from fpan.serve.transports.http.openapi.oip import HEADER_LENGTH
 from pydantic import ValidationError

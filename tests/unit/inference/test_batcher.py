@@ -7,8 +7,8 @@ from itertools import chain
 import numpy as np
 import pytest
 from fpan.serve.api.errors import GatewayError, Overloaded
+from fpan.serve.config import Settings
 from fpan.serve.inference.batcher import Batcher, BatchLimits, InferenceResult
-from fpan.serve.settings import Settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

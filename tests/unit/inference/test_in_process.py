@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from fpan.contract import ModelRepository, RepositoryError
 from fpan.serve.api.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
+from fpan.serve.config import Settings
 from fpan.serve.inference.backends.choose import open_backend
 from fpan.serve.inference.backends.in_process import InProcessBackend
 from fpan.serve.inference.backends.runtime import Network
 from fpan.serve.inference.triton_server import install
-from fpan.serve.settings import Settings
 
 from tests.support.networks import echo, echoed, fragile, pictures, publish
 
@@ -115,7 +115,7 @@ async def test_serves_in_process_and_says_why_where_triton_cannot_run(
     card = publish(tmp_path / "models", "echo", echo())
     monkeypatch.setattr(install.platform, "machine", lambda: "aarch64")
     settings = Settings(model_repository=tmp_path / "models", runtime_threads=1)
-    backend = await open_backend(settings, [card], tmp_path / "run")
+    backend = await open_backend(settings, ModelRepository(tmp_path / "models"), [card], tmp_path / "run")
     assert "in process" in backend.description
     assert "aarch64" in backend.description
     assert await backend.ready("echo", 1)

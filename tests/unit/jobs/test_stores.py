@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 from fpan.serve.api.errors import Unavailable
+from fpan.serve.config import Settings
 from fpan.serve.jobs.encrypted_store import Cipher, Unreadable
 from fpan.serve.jobs.queue import JobSpec, Submitted
 from fpan.serve.jobs.reaper import Reaper
 from fpan.serve.jobs.record import JOBS_PATH
 from fpan.serve.jobs.redis_errors import connect
 from fpan.serve.jobs.stores import BlobStore, FolderBlobStore, ObjectBlobStore, RedisBlobStore
-from fpan.serve.settings import Settings
 
 from tests.support import redis_server, s3
 from tests.support.jobs import FULL, SECRET, files, pictures, taking_jobs

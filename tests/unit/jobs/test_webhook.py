@@ -17,9 +17,9 @@ import httpx
 import pytest
 from fpan.serve import app as opening
 from fpan.serve.api.errors import BadRequest
+from fpan.serve.config import Settings
 from fpan.serve.jobs import webhook
 from fpan.serve.jobs.record import JOBS_PATH
-from fpan.serve.settings import Settings
 from fpan.serve.transports.http.openapi.schema import JobEnded
 
 from tests.support import redis_server

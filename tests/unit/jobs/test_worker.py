@@ -8,9 +8,9 @@ import pytest
 from fpan.serve import worker
 from fpan.serve.api.batch import Upload
 from fpan.serve.api.errors import GatewayError, StartError, Unavailable, UnsupportedImage
+from fpan.serve.config import Settings
 from fpan.serve.jobs import remote as by_gateway
 from fpan.serve.jobs.remote import remote
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.job_metrics import JobCounts
 from prometheus_client import CollectorRegistry
 

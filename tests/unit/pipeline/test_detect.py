@@ -12,11 +12,11 @@ import pytest
 from fpan.contract import ModelRepository
 from fpan.serve.api.context import RequestContext
 from fpan.serve.api.errors import Unavailable
+from fpan.serve.config import Settings
 from fpan.serve.pipeline.detect.candidates import Candidates
 from fpan.serve.pipeline.detect.detector import LAST_LOOKS, FaceDetector
 from fpan.serve.pipeline.detect.second_look import Sheet
 from fpan.serve.pipeline.detect.views import ViewPlan
-from fpan.serve.settings import Settings
 
 from tests.support.service import ROOT
 

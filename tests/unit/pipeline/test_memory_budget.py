@@ -6,8 +6,8 @@ import random
 import pytest
 from fpan.serve.api.errors import Impossible, Unavailable
 from fpan.serve.api.options import ParseOptions
+from fpan.serve.config import Settings
 from fpan.serve.pipeline.memory_budget import MemoryBudget
-from fpan.serve.settings import Settings
 from pydantic import ValidationError
 
 from tests.support.contexts import parse_within

@@ -12,9 +12,10 @@ from fpan.contract import ModelRepository
 from fpan.serve.api.errors import DeadlineExceeded, GatewayError, Impossible, NotFound, Overloaded, TooLarge
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.inference.batcher import InferenceResult
-from fpan.serve.pipeline.parser import STAGES, FaceParser, Limits
+from fpan.serve.pipeline.parser import STAGES, FaceParser
 from fpan.serve.pipeline.paste import labels as paste
 from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segmenter
+from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.pipeline.types import Detection
 from PIL import Image
 
@@ -86,7 +87,9 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 @pytest.fixture
 def make(pool):
     def parser(network: Network, eyes: Eyes, max_face_pixels: int = 10**9) -> FaceParser:
-        limits = Limits(64_000_000, 100, max_face_pixels, 2**24, 64_000_000)
+        limits = PipelineSettings(
+            max_face_pixels=max_face_pixels, max_alpha_bytes=2**24, max_pixels_in_flight=64_000_000
+        )
         segmenter = Segmenter(CARD, network)
         named = {"segm": segmenter, f"segm:{CARD.version}": segmenter}
         return FaceParser(ModelRouter(RoutingTable(named, "segm", eyes, eyes)), limits, pool)

@@ -1,21 +1,19 @@
 """Label maps as polygons: true to the mask within the tolerance, holes and all."""
 
-from dataclasses import replace
-
 import cv2
 import numpy as np
 import pytest
 from fpan import rle
 from fpan.serve.api.errors import TooLarge
-from fpan.serve.pipeline.encode import EncodeRules, check_outlines, class_polygons
-from fpan.serve.settings import Settings
+from fpan.serve.pipeline.encode import check_outlines, class_polygons
+from fpan.serve.pipeline.settings import PipelineSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as coco_mask
 
 NAMES = {1: "skin", 4: "l_eye", 13: "hair"}
-RULES = EncodeRules.of(Settings())
+RULES = PipelineSettings()
 MAPS = arrays.arrays(
     np.uint8, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.sampled_from([0, 1, 4, 13, 255])
 )
@@ -116,4 +114,4 @@ def test_borders_that_are_too_long_are_refused_before_they_are_followed():
     noise = np.random.default_rng(0).integers(0, 2, (100, 100), np.uint8)
     check_outlines([noise], RULES)
     with pytest.raises(TooLarge, match="10000 that one answer"):
-        check_outlines([noise], replace(RULES, max_outline_steps=10_000))
+        check_outlines([noise], RULES.model_copy(update={"max_outline_steps": 10_000}))

@@ -5,14 +5,14 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from fpan.serve.pipeline.encode import EncodeRules, Redactor
+from fpan.serve.pipeline.encode import Redactor
+from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.pipeline.types import ParsedFace, ParseResult
-from fpan.serve.settings import Settings
 from fpan_training.taxonomy import TAXONOMY
 
 from tests.support.parsed import parsed_face
 
-RULES = EncodeRules.of(Settings())
+RULES = PipelineSettings()
 WIDTH, HEIGHT = 240, 200
 BOX = (80.0, 50.0, 160.0, 150.0)
 WINDOW = (50, 20, 200, 190)

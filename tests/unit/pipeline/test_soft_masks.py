@@ -8,18 +8,18 @@ import pytest
 from fpan.contract import FaceClass, Taxonomy
 from fpan.serve.api.errors import TooLarge
 from fpan.serve.pipeline.align import crop as align
-from fpan.serve.pipeline.encode import EncodeRules, alpha_png, arrays_npz, matte_png
+from fpan.serve.pipeline.encode import alpha_png, arrays_npz, matte_png
 from fpan.serve.pipeline.encode.pictures import face_matte, matte
 from fpan.serve.pipeline.paste import labels as paste
 from fpan.serve.pipeline.paste.soft_masks import soft_masks
+from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.pipeline.types import CropFrame, ParsedFace, ParseResult, SoftMask
-from fpan.serve.settings import Settings
 from PIL import Image
 
 from tests.support.parsed import parsed_face
 
 SIZE, STRIDE = 64, 2
-RULES = EncodeRules.of(Settings())
+RULES = PipelineSettings()
 NAMES = ("background", "skin", "hair")
 TAXONOMY = Taxonomy(
     name="three",
@@ -175,7 +175,7 @@ def test_a_mask_is_a_grey_png_of_its_window():
         assert (np.asarray(image) == 100).all()
 
 
-def loaded(result: ParseResult, rules: EncodeRules = RULES) -> dict[str, np.ndarray]:
+def loaded(result: ParseResult, rules: PipelineSettings = RULES) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(arrays_npz(result, TAXONOMY, rules)), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
@@ -219,4 +219,4 @@ def test_arrays_of_crops_are_stacked():
 
 def test_soft_masks_that_would_fill_the_memory_are_refused():
     with pytest.raises(TooLarge, match="640 bytes"):
-        arrays_npz(BOTH, TAXONOMY, replace(RULES, max_alpha_bytes=600))
+        arrays_npz(BOTH, TAXONOMY, RULES.model_copy(update={"max_alpha_bytes": 600}))

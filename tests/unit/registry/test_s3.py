@@ -14,7 +14,7 @@ from fpan.contract import ModelCard, RepositoryError
 from fpan.registry import AliasMoved, FolderStore, Registry, VersionExists, fetch, open_store
 from fpan.registry import objects as s3
 from fpan.serve.app import open_gateway
-from fpan.serve.settings import Settings
+from fpan.serve.config import Settings
 from fpan.tensorrt.tree import write_tree
 
 from tests.support.networks import echo, publish
@@ -251,7 +251,8 @@ def test_the_gateway_fetches_what_it_serves(client, network, tmp_path, monkeypat
 
     expected = ["segm", "segm:1", "segm:2", "segm@champion", "segm@shadow"]
     assert asyncio.run(serve()) == expected
-    assert write_tree(tmp_path / "tree", address, "ngc-cpu", "onnxruntime", 1, 1, 1) == ["detector", "segm"]
+    settings = Settings(model_repository=address)
+    assert write_tree(tmp_path / "tree", settings, "ngc-cpu", "onnxruntime", 1, 1, 1) == ["detector", "segm"]
     client.put_object(Bucket=BUCKET, Key="segm/2/model.onnx", Body=b"something else")
     with pytest.raises(RepositoryError, match="was changed"):
         asyncio.run(serve())

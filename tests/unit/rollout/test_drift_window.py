@@ -11,10 +11,10 @@ import yaml
 from fpan.contract import ReferenceHistogram
 from fpan.contract.drift import count, grid_of, quantities
 from fpan.serve.api.options import ParseOptions
+from fpan.serve.config import Settings
 from fpan.serve.pipeline.align.pose import FACE as HEAD
 from fpan.serve.pipeline.align.targets import Target
 from fpan.serve.pipeline.segment.drift import DriftRules, FaceWindow, face_figures
-from fpan.serve.settings import Settings
 from fpan.serve.transports.http.app import create_app
 from fpan_training.face3d.pose import rotation
 from hypothesis import given

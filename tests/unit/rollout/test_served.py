@@ -8,8 +8,8 @@ from fpan.contract import ModelRepository, RepositoryError
 from fpan.contract.card import ANY, Tensor
 from fpan.registry import FolderStore, Registry
 from fpan.serve.app import open_gateway
+from fpan.serve.config import Settings
 from fpan.serve.rollout.served import served_versions
-from fpan.serve.settings import Settings
 
 from tests.support.networks import echo, publish
 from tests.support.service import ROOT

@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 from fpan.serve.admission.caller import Caller, Credentials, caller_of
 from fpan.serve.admission.keys import KeyRing, Scope
 from fpan.serve.admission.rate_limits import RateLimiter
+from fpan.serve.admission.settings import AdmissionSettings
 from fpan.serve.api.allowance import Allowance
 from fpan.serve.api.errors import Forbidden, Overloaded, TooLarge, Unavailable
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import Metrics
 
 Pool = Literal["requests", "uploads"]
@@ -32,7 +32,7 @@ class Capacity:
     """Streams of events of one caller."""
 
     @classmethod
-    def of(cls, settings: Settings) -> "Capacity":
+    def of(cls, settings: AdmissionSettings) -> "Capacity":
         """What ``settings`` allow."""
         share = max(1, settings.max_concurrency // _BACKGROUND_SHARE)
         background = settings.max_background_concurrency or share

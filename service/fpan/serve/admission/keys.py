@@ -16,10 +16,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from fpan.serve.admission.watched_files import Contents, WatchedFiles
 from fpan.serve.api.errors import StartError, Unauthenticated
-from fpan.serve.setting_types import is_loopback
 
 if TYPE_CHECKING:  # `fpan keys` and with it all of `fpan` run where the server's packages are not installed
-    from fpan.serve.settings import Settings
+    from fpan.serve.admission.settings import AdmissionSettings
     from fpan.serve.telemetry.metrics import FileCounts
 
 PREFIX = "fpan"
@@ -235,17 +234,24 @@ _MAKE = "`fpan keys add NAME --file {file}` makes one"
 _OR = "AUTH=off serves everybody without"
 
 
-def open_keys(settings: "Settings", counts: "FileCounts") -> tuple[KeyRing | None, tuple[WatchedFiles, ...]]:
+def open_keys(
+    settings: "AdmissionSettings", bind_address: str, counts: "FileCounts"
+) -> tuple[KeyRing | None, tuple[WatchedFiles, ...]]:
     """The keys of those who may come in, and what follows their file; no keys where nobody needs one.
+
+    Args:
+        settings: whether keys are needed, and their file.
+        bind_address: what the ports listen on.
+        counts: are told how reading the file goes.
 
     Raises:
         StartError: keys are needed, and there are none, or their file is of no use.
     """
-    if not settings.needs_keys:
+    if not settings.needs_keys_at(bind_address):
         return None, ()
     if settings.keys_file is None:
-        named = "AUTH=required" if settings.auth == "required" or is_loopback(settings.bind_address) else ""
-        why = named or f"BIND_ADDRESS={settings.bind_address}, which others can reach,"
+        named = "AUTH=required" if settings.auth == "required" else ""
+        why = named or f"BIND_ADDRESS={bind_address}, which others can reach,"
         raise StartError(
             f"{why} wants API keys, and KEYS_FILE names no file of them: {_MAKE.format(file='keys.json')}, then set "
             f"KEYS_FILE=keys.json; {_OR}"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import grpc
 
+from fpan.serve.admission.settings import AdmissionSettings
 from fpan.serve.admission.watched_files import Contents, WatchedFiles
 from fpan.serve.api.errors import StartError
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.metrics import FileCounts
 
 _WHAT = "certificate"
@@ -16,7 +16,7 @@ _WHAT = "certificate"
 class Tls:
     """The certificate of now, as HTTP and gRPC want it. New connections get the newest."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AdmissionSettings) -> None:
         """Takes the files' names; :meth:`use` reads them.
 
         Args:
@@ -72,7 +72,7 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted: TLS_KEY is one without a password")
 
 
-def open_tls(settings: Settings, counts: FileCounts) -> tuple[Tls | None, tuple[WatchedFiles, ...]]:
+def open_tls(settings: AdmissionSettings, counts: FileCounts) -> tuple[Tls | None, tuple[WatchedFiles, ...]]:
     """The certificate of both ports and what follows its files; none where no TLS is asked for.
 
     Raises:

@@ -13,17 +13,13 @@ from fpan.contract import ModelCard
 from fpan.serve.api.context import RequestContext
 from fpan.serve.api.parse import ParseRequest
 from fpan.serve.cache.secret import Secret
-from fpan.serve.pipeline.encode import EncodeRules
-from fpan.serve.pipeline.parser import Limits
 from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segmenter
-from fpan.serve.settings import Settings
+from fpan.serve.setting_types import ComponentSettings, Mark, marked
 
 _HERE_BYTES = 256 * 1024
 """Largest picture that is hashed on the event loop (0.2 ms or so): a thread costs as much."""
-_OTHER_SETTINGS = ("detector_threshold", "redact_detector_threshold", "backend", "runtime")
-"""What changes answers beside :class:`~fpan.serve.pipeline.encode.EncodeRules` and the pipeline's limits."""
 _NOT_ANSWERED = ("deadline_ms",)
-"""Of settings and options, what an answer does not depend on."""
+"""Options that an answer does not depend on."""
 _CHOOSES = ("model",)
 """Options that only choose a version, which is in the name itself."""
 
@@ -33,21 +29,23 @@ class AnswerKeys:
     and may be known to be.
     """
 
-    def __init__(self, secret: Secret, settings: Settings, model_router: ModelRouter) -> None:
+    def __init__(
+        self, secret: Secret, settings: ComponentSettings, model_router: ModelRouter, *, per_account: bool
+    ) -> None:
         """Takes what it needs.
 
         Args:
             secret: without it nobody can tell from a name what was asked.
-            settings: what of them changes answers is in every name.
+            settings: of all components, in one; those that are marked to change answers are in every name.
             model_router: who answers.
+            per_account: whether answers are for the account that asked first (``cache_per_account``).
         """
         self._pictures = secret.derived("pictures")
         self._names = secret.derived("names of answers")
         self._model_router = model_router
         self._told: WeakKeyDictionary[RoutingTable, dict[int, bytes]] = WeakKeyDictionary()
-        names = {f.name for rules in (EncodeRules, Limits) for f in dataclasses.fields(rules)} | {*_OTHER_SETTINGS}
-        rules = {name: getattr(settings, name) for name in sorted(names.difference(_NOT_ANSWERED))}
-        self._is_per_account = settings.cache_per_account
+        rules = {name: getattr(settings, name) for name in marked(type(settings), Mark.CHANGES_ANSWERS)}
+        self._is_per_account = per_account
         self._rules = _json({"package": fpan.__version__, **rules})
 
     async def digest(self, data: bytes) -> bytes:

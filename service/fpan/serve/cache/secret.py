@@ -3,7 +3,7 @@
 import hmac
 import secrets
 
-from fpan.serve.settings import Settings
+from fpan.serve.cache.settings import CacheSettings
 
 _BYTES = 32
 
@@ -11,7 +11,7 @@ _BYTES = 32
 class Secret:
     """``CACHE_KEY``, or one made up for the life of this process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: CacheSettings) -> None:
         said = settings.cache_key.get_secret_value()
         self.shared = bool(said)
         """Whether another gateway can have the same one."""

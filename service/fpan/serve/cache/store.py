@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fpan.serve.cache.circuit_breaker import GuardedRedis
 from fpan.serve.cache.secret import Secret
-from fpan.serve.settings import Settings
+from fpan.serve.cache.settings import CacheSettings
 
 PREFIX = b"fpan:answer:"
 """Of every key."""
@@ -38,7 +38,7 @@ class Stored:
 class AnswerStore:
     """Keeps answers by name. A name and its value cannot be read, and a value not be made, without the secret."""
 
-    def __init__(self, redis: GuardedRedis, secret: Secret, settings: Settings) -> None:
+    def __init__(self, redis: GuardedRedis, secret: Secret, settings: CacheSettings) -> None:
         self._redis = redis
         self._cipher = AESGCM(secret.derived("answers"))
         self._ttl_s = settings.cache_ttl_s

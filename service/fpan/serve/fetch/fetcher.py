@@ -18,7 +18,7 @@ import httpx
 from fpan import __version__
 from fpan.serve.api.errors import Forbidden, GatewayError, Impossible, TooLarge
 from fpan.serve.fetch.guard import Guard
-from fpan.serve.settings import Settings
+from fpan.serve.fetch.settings import FetchSettings
 
 _MAX_CONNECTIONS = 64
 
@@ -136,14 +136,14 @@ class Fetcher:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, settings: Settings) -> AsyncIterator["Fetcher"]:
-        """One by the rules of ``settings``, with connections that are closed in the end."""
+    async def opened(cls, settings: FetchSettings, max_bytes: int) -> AsyncIterator["Fetcher"]:
+        """By the rules of ``settings``, for files of at most ``max_bytes``; closes its connections in the end."""
         guard = Guard.of_pictures(settings)
         async with guarded_client(guard, timeout_s=settings.url_timeout_s) as client:
             yield cls(
                 guard,
                 client,
-                max_bytes=settings.max_body_bytes,
+                max_bytes=max_bytes,
                 timeout_s=settings.url_timeout_s,
                 max_redirects=settings.max_url_redirects,
             )

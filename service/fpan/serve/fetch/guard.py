@@ -10,7 +10,7 @@ import httpx
 
 from fpan.serve.api.errors import BadRequest, Forbidden, Impossible
 from fpan.serve.fetch.host_pattern import DEFAULT_PORTS, Hosts
-from fpan.serve.settings import Settings
+from fpan.serve.fetch.settings import FetchSettings
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -131,14 +131,9 @@ class Guard:
         self._instead = instead
 
     @classmethod
-    def of_pictures(cls, settings: Settings) -> "Guard":
+    def of_pictures(cls, settings: FetchSettings) -> "Guard":
         """Of what pictures may be fetched from."""
         return cls(settings.url_hosts, settings.url_private_networks, instead="send the bytes themselves, or ")
-
-    @classmethod
-    def of_webhooks(cls, settings: Settings) -> "Guard":
-        """Of what may be told of the end of jobs."""
-        return cls(settings.webhook_hosts, settings.url_private_networks)
 
     def check(self, text: object) -> httpx.URL:
         """A URL that may be asked; see :func:`read_url`.

@@ -23,7 +23,7 @@ from fpan.serve.api.context import RequestContext
 from fpan.serve.api.errors import GatewayError, Overloaded, Unavailable
 from fpan.serve.inference.backend import InferenceBackend, Tensors, fits, input_shapes
 from fpan.serve.inference.scheduling import FairQueue, Shapes
-from fpan.serve.settings import Settings
+from fpan.serve.inference.settings import InferenceSettings
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -63,7 +63,7 @@ class BatchLimits:
     """How long it waits once others have been answered: whoever asks several times in turn asks again by then."""
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: InferenceSettings) -> Self:
         """The limits that the operator set."""
         return cls(
             settings.max_batch,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ import httpx
 
 from fpan.serve.api.batch import Upload
 from fpan.serve.api.errors import BadRequest, Conflict, Forbidden, GatewayError, NotFound, Overloaded
-from fpan.serve.fetch.guard import read_url
+from fpan.serve.fetch.guard import Network, read_url
 from fpan.serve.jobs.encrypted_store import Cipher, EncryptedStore, JobStore, Missing, Unreadable
 from fpan.serve.jobs.events import JobEvents
 from fpan.serve.jobs.queue import JobLimits, JobSpec, RedisJobQueue, new_id
@@ -19,11 +19,11 @@ from fpan.serve.jobs.reaper import Reaper
 from fpan.serve.jobs.record import JobRecord
 from fpan.serve.jobs.redis_errors import FULL_RETRY_S, connect
 from fpan.serve.jobs.secrets import read_secret, read_webhook_secret
+from fpan.serve.jobs.settings import JobSettings
 from fpan.serve.jobs.stores import open_blob_store
 from fpan.serve.jobs.tasks import ended
 from fpan.serve.jobs.webhook import ClientFactory, Tries, WebhookSender, guarded_clients
 from fpan.serve.jobs.worker import JobWorker, ParseFor
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.job_metrics import JobCounts
 
 _MS = 1000
@@ -233,12 +233,20 @@ class JobSubmission:
 
 @asynccontextmanager
 async def open_jobs(
-    settings: Settings, counts: JobCounts, parse: ParseFor, workers: int, client: ClientFactory | None = None
+    settings: JobSettings,
+    private_networks: Sequence[Network],
+    at_once: int,
+    counts: JobCounts,
+    parse: ParseFor,
+    workers: int,
+    client: ClientFactory | None = None,
 ) -> AsyncIterator[JobService | None]:
     """The jobs of the Redis that the settings name; None where they name none. Redis may come later.
 
     Args:
         settings: see there.
+        private_networks: in which webhooks may be although they are not public.
+        at_once: pictures that are in work at once here.
         counts: are told how jobs go.
         parse: parses pictures.
         workers: jobs that are run here at once.
@@ -269,7 +277,7 @@ async def open_jobs(
         store = EncryptedStore(blobs, cipher)
         hook_secret = settings.webhook_secret.get_secret_value()
         check: CheckHook = read_url
-        if client is None and (guarded := guarded_clients(settings)):
+        if client is None and (guarded := guarded_clients(settings, private_networks)):
             client, check = guarded
         told = bool(hook_secret) and client is not None
         job_service = JobService(job_queue, store, cipher, job_events, check if told else None)
@@ -285,9 +293,8 @@ async def open_jobs(
         for name, run in beside:
             task = asyncio.create_task(run(), name=f"jobs: {name}")
             stack.push_async_callback(ended, task)
-        at_once, picture_s = settings.background_concurrency, settings.job_picture_timeout_s
         for _ in range(workers):
-            runner = JobWorker(job_queue, store, job_events, parse, at_once, picture_s, counts)
+            runner = JobWorker(job_queue, store, job_events, parse, at_once, settings.job_picture_timeout_s, counts)
             job_service.hire(runner)
         stack.push_async_callback(job_service.close)
         _log.info("jobs: on, %d run here at once, their pictures lie in %s", workers, blobs.address)

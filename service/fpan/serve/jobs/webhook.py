@@ -12,7 +12,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,12 +21,12 @@ import httpx
 
 from fpan.serve.api.errors import GatewayError, Unavailable
 from fpan.serve.fetch.fetcher import guarded_client
-from fpan.serve.fetch.guard import Guard
+from fpan.serve.fetch.guard import Guard, Network
 from fpan.serve.jobs.events import JobEvents, look_up
 from fpan.serve.jobs.queue import RedisJobQueue, WebhookTask
 from fpan.serve.jobs.record import JobRecord
+from fpan.serve.jobs.settings import JobSettings
 from fpan.serve.jobs.tasks import ended
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.job_metrics import JobCounts
 
 ClientFactory = Callable[[], httpx.AsyncClient]
@@ -42,11 +42,13 @@ def signature(key: bytes, message: str, timestamp: int, body: bytes) -> str:
     return f"v1,{base64.b64encode(signed).decode()}"
 
 
-def guarded_clients(settings: Settings) -> tuple[ClientFactory, Callable[[object], httpx.URL]] | None:
+def guarded_clients(
+    settings: JobSettings, private_networks: Sequence[Network]
+) -> tuple[ClientFactory, Callable[[object], httpx.URL]] | None:
     """What goes only where callers may send this server, and what refuses other addresses beforehand; None: nowhere."""
     if not settings.webhook_hosts:
         return None
-    guard = Guard.of_webhooks(settings)
+    guard = Guard(settings.webhook_hosts, private_networks)
     return lambda: guarded_client(guard, timeout_s=settings.webhook_timeout_s), guard.check
 
 

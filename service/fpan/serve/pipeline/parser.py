@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -22,26 +21,13 @@ from fpan.serve.pipeline.paste.assembly import Assembled, Assembly
 from fpan.serve.pipeline.segment.drift import Bins
 from fpan.serve.pipeline.segment.observation import Observation, Observer, observing, unobserved
 from fpan.serve.pipeline.segment.routing import Detector, ModelRouter, RoutingTable, Segmenter
+from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.pipeline.types import Detection, ParseResult, Photo
 from fpan.serve.telemetry.stopwatch import Stopwatch
 
 T = TypeVar("T")
 STAGES = ("decode", "detect", "queue", "infer", "paste")
 """What is timed, always all of it and in this order."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a picture may ask for."""
-
-    max_pixels: int
-    max_faces: int
-    max_face_pixels: int
-    """Pixels that the windows of all faces may have together."""
-    max_alpha_bytes: int
-    """Bytes that the soft masks of all faces may have together."""
-    max_pixels_in_flight: int
-    """Pixels that the pictures of all requests may have together."""
 
 
 class Parsed(NamedTuple):
@@ -62,7 +48,7 @@ class FaceParser:
     def __init__(
         self,
         model_router: ModelRouter,
-        limits: Limits,
+        settings: PipelineSettings,
         pool: Executor,
         ended: Observer = unobserved,
         told: Observer = unobserved,
@@ -71,15 +57,15 @@ class FaceParser:
 
         Args:
             model_router: the networks.
-            limits: what a picture may ask for.
+            settings: what a picture may ask for.
             pool: where what computes runs.
             ended: hears how each question to a version ended.
             told: hears of each whose answer the caller is about to get.
         """
         self._model_router = model_router
-        self._limits = limits
+        self._settings = settings
         self._pool = pool
-        self._budget = MemoryBudget(limits.max_pixels_in_flight)
+        self._budget = MemoryBudget(settings.max_pixels_in_flight)
         self._ended = ended
         self._told = told
 
@@ -119,7 +105,7 @@ class FaceParser:
         for stage in STAGES:
             watch.add(stage, 0.0)
         with watch("decode"):
-            header = await self._work(partial(read_header, data, max_pixels=self._limits.max_pixels))
+            header = await self._work(partial(read_header, data, max_pixels=self._settings.max_pixels))
         full = self._budget.full(header.pixels, context.background)
         with watch("queue") if full else nullcontext(), context.deadline.queueing():
             held.enter_context(await self._budget.take(header.pixels, context.background))
@@ -129,7 +115,7 @@ class FaceParser:
         targets, unparsed, notes = await self._targets(photo, options, segmenter, detector, context, watch)
         asked = await self._segment(segmenter, targets, options, context, watch)
         with watch("paste"):
-            most = self._limits.max_alpha_bytes
+            most = self._settings.max_alpha_bytes
             assembly = Assembly(
                 photo, segmenter.taxonomy, segmenter.card.alignment, kept, options, most, context.deadline.check
             )
@@ -171,11 +157,11 @@ class FaceParser:
         watch: Stopwatch,
     ) -> tuple[list[Target], tuple[Box, ...], tuple[str, ...]]:
         """The faces to parse, the boxes of those that cannot be, and what the caller should know of the choice."""
-        size, most_pixels = segmenter.card.input_size, self._limits.max_face_pixels
+        size, most_pixels = segmenter.card.input_size, self._settings.max_face_pixels
         cutter = Cutter(photo, segmenter.template, size, most_pixels, context.deadline.check)
         if options.faces == "full":
             return await self._work(cutter.whole), (), ()
-        most = min(options.max_faces or self._limits.max_faces, self._limits.max_faces)
+        most = min(options.max_faces or self._settings.max_faces, self._settings.max_faces)
         if options.faces != "auto":
             if len(options.faces) > most:
                 raise BadRequest(f"{len(options.faces)} boxes are more than the {most} faces that may be asked for")

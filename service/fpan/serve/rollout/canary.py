@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from fpan.serve.settings import Settings
+from fpan.serve.rollout.settings import RolloutSettings
 from fpan.serve.telemetry.metrics import Reason
 
 MAX_REQUESTS = 10_000
@@ -33,7 +33,7 @@ class CanaryRules:
     """More than so many seconds longer it must take to be too slow."""
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: RolloutSettings) -> Self:
         """What the operator set."""
         return cls(
             settings.watch_window_s,

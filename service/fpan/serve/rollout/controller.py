@@ -11,6 +11,7 @@ from fpan.contract import ModelCard, RepositoryError
 from fpan.contract.aliases import CHAMPION
 from fpan.serve.api.errors import GatewayError
 from fpan.serve.inference.backend import CannotLoad, InferenceBackend
+from fpan.serve.inference.settings import InferenceSettings
 from fpan.serve.pipeline.segment.routing import ModelRouter
 from fpan.serve.rollout.model_pool import ModelPool
 from fpan.serve.rollout.repository import WatchedRepository
@@ -42,18 +43,24 @@ class RolloutController:
     """
 
     def __init__(
-        self, followed: WatchedRepository, backend: InferenceBackend, crew: ModelPool, counts: RolloutCounts
+        self,
+        followed: WatchedRepository,
+        inference: InferenceSettings,
+        backend: InferenceBackend,
+        crew: ModelPool,
+        counts: RolloutCounts,
     ) -> None:
         """Takes what it needs.
 
         Args:
             followed: the registry.
+            inference: how versions are asked when they are validated.
             backend: it serves what the registry asked for when it was opened.
             crew: makes routing_tables.
             counts: where it is told what happens.
         """
         self._followed = followed
-        self._settings = followed.settings
+        self._inference = inference
         self._backend = backend
         self._crew = crew
         self._counts = counts
@@ -109,7 +116,7 @@ class RolloutController:
     async def _follow(self) -> None:
         told, behind = "", False
         while True:
-            await asyncio.sleep(self._settings.registry_poll_s)
+            await asyncio.sleep(self._followed.settings.registry_poll_s)
             try:
                 behind = await asyncio.to_thread(self._followed.moved) or behind
                 if behind:
@@ -211,11 +218,10 @@ class RolloutController:
         Raises:
             GatewayError: that cannot be told now.
         """
-        settings, folder = self._settings, self._followed.repository.folder(card.name, card.version)
+        folder = self._followed.repository.folder(card.name, card.version)
+        agreement, inference = self._followed.settings.golden_agreement, self._inference
         try:
-            await validate(
-                self._backend, card, folder, settings.golden_agreement, settings.max_batch, settings.infer_timeout_s
-            )
+            await validate(self._backend, card, folder, agreement, inference.max_batch, inference.infer_timeout_s)
         except (ValidationFailed, RepositoryError) as error:
             return str(error)
         return ""

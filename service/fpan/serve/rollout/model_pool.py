@@ -12,8 +12,9 @@ from fpan.serve.inference.batcher import Batcher, BatchLimits
 from fpan.serve.pipeline.detect.detector import FaceDetector
 from fpan.serve.pipeline.segment.drift import DriftRules, FaceWindow
 from fpan.serve.pipeline.segment.routing import RoutingTable, Segmenter, TrafficSplit
+from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.rollout.served import SEGMENTATION, ServedVersion, Version
-from fpan.serve.settings import Settings
+from fpan.serve.rollout.settings import RolloutSettings
 from fpan.serve.telemetry.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -29,13 +30,32 @@ class _Member:
 class ModelPool:
     """One batcher and one window of faces for each version, from its first routing_table to its dismissal."""
 
-    def __init__(self, settings: Settings, backend: InferenceBackend, pool: Executor, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: RolloutSettings,
+        pipeline: PipelineSettings,
+        limits: BatchLimits,
+        backend: InferenceBackend,
+        pool: Executor,
+        metrics: Metrics,
+    ) -> None:
+        """Takes what it needs.
+
+        Args:
+            settings: which models answer, and when faces have drifted.
+            pipeline: from which score on faces are found.
+            limits: how each version is batched.
+            backend: computes the networks.
+            pool: where what computes beside them runs.
+            metrics: are told of batches and drift.
+        """
         self._settings = settings
+        self._thresholds = pipeline.detector_threshold, pipeline.redact_detector_threshold
         self._backend = backend
         self._pool = pool
         self._metrics = metrics
-        self._limits = BatchLimits.of(settings)
-        self._rules = DriftRules(settings.drift_window_faces, settings.drift_min_faces, settings.detector_threshold)
+        self._limits = limits
+        self._rules = DriftRules(settings.drift_window_faces, settings.drift_min_faces, pipeline.detector_threshold)
         self._members: dict[Version, _Member] = {}
 
     def routing_table(self, served: Sequence[ServedVersion]) -> RoutingTable:
@@ -48,8 +68,7 @@ class ModelPool:
             }
         finder = named[self._settings.detector_model]
         detector, careful = (
-            FaceDetector(finder.card, finder.batcher, self._pool, threshold)
-            for threshold in (self._settings.detector_threshold, self._settings.redact_detector_threshold)
+            FaceDetector(finder.card, finder.batcher, self._pool, threshold) for threshold in self._thresholds
         )
         segmenters = {name: segmenter for name, segmenter in named.items() if segmenter.card.task == SEGMENTATION}
         splits = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from fpan.contract import Aliases, AliasName, ModelRepository
 from fpan.registry import Registry, Store, fetch, open_store
 from fpan.serve.rollout.served import ServedVersion, served_versions
-from fpan.serve.settings import Settings
+from fpan.serve.rollout.settings import RolloutSettings
 from fpan.storage.objects import is_remote
 
 
@@ -17,7 +17,7 @@ class WatchedRepository:
     It blocks: it belongs in a worker thread, one call at a time.
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: RolloutSettings, folder: Path) -> None:
         """Opens it.
 
         Args:

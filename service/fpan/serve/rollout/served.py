@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fpan.contract import AliasName, ModelCard, ModelRepository, Reference, RepositoryError
 from fpan.contract.aliases import CHALLENGER, CHAMPION
 from fpan.serve.pipeline.detect.second_look import ROOMY
-from fpan.serve.settings import Settings
+from fpan.serve.rollout.settings import RolloutSettings
 
 SEGMENTATION, DETECTION = "segmentation", "detection"
 
@@ -47,7 +47,7 @@ class ServedVersion:
         return named
 
 
-def served_versions(settings: Settings, held: Mapping[str, int] | None = None) -> tuple[ServedVersion, ...]:
+def served_versions(settings: RolloutSettings, held: Mapping[str, int] | None = None) -> tuple[ServedVersion, ...]:
     """Of every segmentation model the champion, the former champion, and what its other aliases name; of the detector
     the champion.
 

@@ -16,7 +16,7 @@ from fpan.serve.api.errors import GatewayError
 from fpan.serve.pipeline.segment.observation import Observation
 from fpan.serve.pipeline.segment.routing import ModelRouter
 from fpan.serve.rollout.served import Version
-from fpan.serve.settings import Settings
+from fpan.serve.rollout.settings import RolloutSettings
 from fpan.serve.telemetry.metrics import ShadowCounts
 
 _IDLE_POLL_S = 0.005
@@ -44,7 +44,12 @@ class Shadow:
     """
 
     def __init__(
-        self, model_router: ModelRouter, busy: Callable[[], bool], settings: Settings, counts: ShadowCounts
+        self,
+        model_router: ModelRouter,
+        busy: Callable[[], bool],
+        settings: RolloutSettings,
+        timeout_s: float,
+        counts: ShadowCounts,
     ) -> None:
         """Takes what it needs.
 
@@ -52,13 +57,14 @@ class Shadow:
             model_router: the networks.
             busy: whether a network is asked something at this moment.
             settings: which share of the requests is copied, and how many crops wait.
+            timeout_s: how long one inference may take, in seconds.
             counts: where it is told what came of it.
         """
         self._model_router = model_router
         self._busy = busy
         self._share = settings.shadow_share
         self._max_queue = settings.shadow_queue
-        self._timeout_s = settings.infer_timeout_s
+        self._timeout_s = timeout_s
         self._counts = counts
         self._copies: deque[_Copy] = deque()
         self._filled = asyncio.Event()

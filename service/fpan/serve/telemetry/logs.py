@@ -2,14 +2,14 @@
 
 import logging
 
-from fpan.serve.settings import Settings
+from fpan.serve.telemetry.settings import TelemetrySettings
 
 _OWN = "fpan"
 _OF_CALLERS = ("Invalid HTTP request received.", "ASGI callable returned without completing response.")
 """What uvicorn logs of requests that are no HTTP, answered with 400, and of answers that nobody has read in time."""
 
 
-def set_up(settings: Settings) -> None:
+def set_up(settings: TelemetrySettings) -> None:
     """Logs to stderr: what this package says, from ``log_level`` on; of the libraries that it uses, warnings alone.
 
     Those know of no privacy: the client of HTTP has a line with the address of each picture that it fetches, and the

@@ -9,17 +9,20 @@ from fpan.serve.inference.backend import InferenceBackend
 from fpan.serve.inference.backends.embedded_triton import EmbeddedBackend
 from fpan.serve.inference.backends.in_process import InProcessBackend
 from fpan.serve.inference.backends.triton import TritonBackend
+from fpan.serve.inference.settings import InferenceSettings
 from fpan.serve.inference.triton_server.server import TritonError
-from fpan.serve.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 
-async def open_backend(settings: Settings, models: Sequence[ModelCard], runtime_dir: Path) -> InferenceBackend:
+async def open_backend(
+    settings: InferenceSettings, repository: ModelRepository, models: Sequence[ModelCard], runtime_dir: Path
+) -> InferenceBackend:
     """Opens the backend that the settings ask for; its ``description`` is the line for start-up.
 
     Args:
         settings: ``triton_url`` names an external Triton, else ``backend`` chooses.
+        repository: the folder that the versions are in.
         models: cards of the versions that are served.
         runtime_dir: folder for the embedded server's files; it belongs to this gateway alone.
 
@@ -31,7 +34,6 @@ async def open_backend(settings: Settings, models: Sequence[ModelCard], runtime_
     """
     if settings.triton_url:
         return TritonBackend(settings.triton_url)
-    repository = ModelRepository(settings.model_repository)
     reason = ""
     if settings.backend != "in-process":
         try:

@@ -16,11 +16,11 @@ from fpan.serve.inference.backend import Batch, CannotLoad
 from fpan.serve.inference.backends.runtime import version_of
 from fpan.serve.inference.backends.shared_memory import reserve
 from fpan.serve.inference.backends.triton import TritonBackend
+from fpan.serve.inference.settings import InferenceSettings
 from fpan.serve.inference.triton_server.install import Installation, supported
 from fpan.serve.inference.triton_server.profiles import ServingOptions
 from fpan.serve.inference.triton_server.server import TritonError, TritonServer
 from fpan.serve.inference.triton_server.tree import put_together
-from fpan.serve.settings import Settings
 from fpan.serve.telemetry.traces import NO_TRACE, Trace
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ _Versions = frozenset[tuple[str, int]]
 class EmbeddedBackend:
     """An :class:`~fpan.serve.inference.backend.InferenceBackend` that owns its Triton server."""
 
-    def __init__(self, settings: Settings, repository: ModelRepository, runtime_dir: Path) -> None:
+    def __init__(self, settings: InferenceSettings, repository: ModelRepository, runtime_dir: Path) -> None:
         self.description = "embedded Triton"
         self._repository = repository
         self._options = ServingOptions(
@@ -60,7 +60,7 @@ class EmbeddedBackend:
 
     @classmethod
     async def open(
-        cls, settings: Settings, repository: ModelRepository, cards: Sequence[ModelCard], runtime_dir: Path
+        cls, settings: InferenceSettings, repository: ModelRepository, cards: Sequence[ModelCard], runtime_dir: Path
     ) -> Self:
         """Puts the serving tree together and starts the server.
 

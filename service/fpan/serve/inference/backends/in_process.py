@@ -16,7 +16,7 @@ from fpan.contract import ModelCard, ModelRepository, RepositoryError
 from fpan.serve.api.errors import DeadlineExceeded, GatewayError, NotFound, Unavailable
 from fpan.serve.inference.backend import Batch, CannotLoad, fits, stacked
 from fpan.serve.inference.backends.runtime import Network, version_of
-from fpan.serve.settings import Settings
+from fpan.serve.inference.settings import InferenceSettings
 from fpan.serve.telemetry.traces import NO_TRACE, Trace
 
 _log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 class InProcessBackend:
     """An :class:`~fpan.serve.inference.backend.InferenceBackend` of threads of this process."""
 
-    def __init__(self, settings: Settings, repository: ModelRepository) -> None:
+    def __init__(self, settings: InferenceSettings, repository: ModelRepository) -> None:
         self.description = f"in process, {version_of(settings.runtime)}, {settings.runtime_threads} threads"
         self._settings = settings
         self._repository = repository
@@ -33,7 +33,7 @@ class InProcessBackend:
         self._pool = ThreadPoolExecutor(settings.instances, thread_name_prefix="network")
 
     @classmethod
-    async def open(cls, settings: Settings, repository: ModelRepository, cards: Iterable[ModelCard]) -> Self:
+    async def open(cls, settings: InferenceSettings, repository: ModelRepository, cards: Iterable[ModelCard]) -> Self:
         """Checks and compiles the networks.
 
         Raises:

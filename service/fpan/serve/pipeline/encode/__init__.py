@@ -13,11 +13,9 @@ from fpan.serve.pipeline.encode.pictures import (
 )
 from fpan.serve.pipeline.encode.polygons import ClassPolygons, Polygon, check_outlines, class_polygons
 from fpan.serve.pipeline.encode.redact import Redaction, Redactor, Style
-from fpan.serve.pipeline.encode.rules import EncodeRules
 
 __all__ = [
     "ClassPolygons",
-    "EncodeRules",
     "Polygon",
     "Redaction",
     "Redactor",

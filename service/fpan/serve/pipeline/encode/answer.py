@@ -11,6 +11,7 @@ from fpan.serve.api.errors import Impossible
 from fpan.serve.api.options import ParseOptions
 from fpan.serve.pipeline import encode
 from fpan.serve.pipeline.classes import in_order, kept_classes
+from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.pipeline.types import ParsedFace, ParseResult, Photo
 
 UNKNOWN = "unknown"
@@ -25,7 +26,7 @@ class AnswerEncoder:
     photo: Photo
     card: ModelCard
     options: ParseOptions
-    rules: encode.EncodeRules
+    rules: PipelineSettings
     alias: AliasName | None = None
     """What the model is, as it was asked for."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fpan.contract import Taxonomy
 from fpan.serve.api.errors import TooLarge
 from fpan.serve.pipeline.encode.pictures import class_mask
-from fpan.serve.pipeline.encode.rules import EncodeRules
+from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.pipeline.types import ParseResult
 
 _LEVEL = 1
@@ -19,7 +19,7 @@ _LEVEL = 1
 _LANDMARKS = (5, 2)
 
 
-def arrays_npz(result: ParseResult, taxonomy: Taxonomy, rules: EncodeRules) -> bytes:
+def arrays_npz(result: ParseResult, taxonomy: Taxonomy, rules: PipelineSettings) -> bytes:
     """An ``.npz`` without pickles, for ``numpy.load``; the same bytes for the same result.
 
     ``labels`` and ``confidence``, uint8 (H, W), or (faces, size, size) with ``frame=crop``; ``class_names`` in the

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fpan.outlines import Ring, regions, steps
 from fpan.serve.api.errors import TooLarge
-from fpan.serve.pipeline.encode.rules import EncodeRules
+from fpan.serve.pipeline.settings import PipelineSettings
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def class_polygons(
     return tuple(ClassPolygons(i, names[i], tuple(found[i])) for i in sorted(found))
 
 
-def check_outlines(maps: Iterable[NDArray[np.uint8]], rules: EncodeRules) -> None:
+def check_outlines(maps: Iterable[NDArray[np.uint8]], rules: PipelineSettings) -> None:
     """Refuses label maps, each uint8 (H, W), whose borders are too long to be followed.
 
     Raises:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fpan.contract import Taxonomy
 from fpan.contract.face import Box, Part, Window
-from fpan.serve.pipeline.encode.rules import EncodeRules
+from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.pipeline.types import ParsedFace, ParseResult
 
 Style = Literal["blur", "pixelate", "fill"]
@@ -53,7 +53,7 @@ class Redactor:
     kept: Collection[int] | None
     """Ids of the classes to cover; None for the whole face."""
     style: Style
-    rules: EncodeRules
+    rules: PipelineSettings
 
     def __call__(self, pixels: NDArray[np.uint8], result: ParseResult) -> Redaction:
         """Covers every face of a result, in the picture's frame.

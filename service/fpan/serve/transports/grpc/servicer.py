@@ -8,7 +8,7 @@ from fpan.serve.api.deadline import Deadline
 from fpan.serve.api.errors import BadRequest, TooLarge
 from fpan.serve.api.options import MAX_DEADLINE_MS, ParseOptions
 from fpan.serve.api.parse import ParseRequest, ResponseEncoder
-from fpan.serve.cache import CACHE_STATUS
+from fpan.serve.cache.cache import CACHE_STATUS
 from fpan.serve.transports.grpc.convert import read_options, write_response
 from fpan.serve.transports.grpc.middleware import Call
 

@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fpan.serve.api.context import REQUEST_ID, choose_request_id
 from fpan.serve.api.errors import Misdirected
 from fpan.serve.setting_types import bracketed
-from fpan.serve.settings import Settings
 from fpan.serve.transports.http.problems import problem
+from fpan.serve.transports.settings import TransportSettings
 
 _ANY = "*"
 _HERE = ("localhost", "127.0.0.1", "[::1]")
@@ -20,9 +20,9 @@ _HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(:\d*)?")
 class HostsMiddleware:
     """ASGI middleware, outside of all others. A request without ``Host`` (HTTP/1.0) is no browser's."""
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: TransportSettings, needs_keys: bool) -> None:
         self.app = app
-        self._names = _names(settings)
+        self._names = _names(settings, needs_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
@@ -40,10 +40,10 @@ class HostsMiddleware:
         await self.app(scope, receive, send)
 
 
-def _names(settings: Settings) -> frozenset[str] | None:
+def _names(settings: TransportSettings, needs_keys: bool) -> frozenset[str] | None:
     """The names, None for any."""
     named = settings.allowed_hosts
-    if not named and (settings.needs_keys or not settings.loopback):
+    if not named and (needs_keys or not settings.loopback):
         return None
     if _ANY in named:
         return None

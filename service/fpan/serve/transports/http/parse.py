@@ -8,7 +8,7 @@ from fpan.serve.api.errors import BadRequest
 from fpan.serve.api.options import DIRECT_OUTPUTS, ParseOptions
 from fpan.serve.api.parse import JSON, NPZ, PNG, EncodedAnswer, ParseRequest, ResponseEncoder
 from fpan.serve.app import Gateway
-from fpan.serve.cache import CACHE_STATUS
+from fpan.serve.cache.cache import CACHE_STATUS
 from fpan.serve.pipeline.encode.answer import AnswerEncoder
 from fpan.serve.pipeline.encode.json_answer import json_answer, with_request
 from fpan.serve.transports.http.access import context_of, request_id
