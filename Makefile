@@ -63,6 +63,7 @@ test: $(TEST_ENV)/ready ## run every check; WORKERS= says on how many processes
 	@$(TEST_ENV)/bin/ruff check .
 	@$(TEST_ENV)/bin/ruff format --check .
 	@$(TEST_ENV)/bin/mypy
+	@told=$$($(TEST_ENV)/bin/lint-imports --no-cache 2>&1) || { echo "$$told"; exit 1; }
 	@OMP_NUM_THREADS=1 $(TEST_ENV)/bin/python -m pytest $(PARALLEL)
 
 test-fast: $(TEST_ENV)/ready ## run within a minute what needs no server, no Redis and no torch

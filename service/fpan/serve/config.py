@@ -16,7 +16,7 @@ from fpan.serve.jobs.settings import JobSettings
 from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.rollout.settings import RolloutSettings
 from fpan.serve.telemetry.settings import TelemetrySettings
-from fpan.serve.transports.settings import TransportSettings, check_body_fits
+from fpan.serve.transport_settings import TransportSettings, check_body_fits
 
 
 class Settings(

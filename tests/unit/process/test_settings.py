@@ -12,7 +12,7 @@ from fpan.serve.main import read_settings
 from fpan.serve.pipeline.settings import PipelineSettings
 from fpan.serve.rollout.settings import RolloutSettings
 from fpan.serve.setting_types import ComponentSettings
-from fpan.serve.transports.settings import TransportSettings
+from fpan.serve.transport_settings import TransportSettings
 from pydantic import ValidationError
 
 FPAN = Path(fpan.__file__).parent

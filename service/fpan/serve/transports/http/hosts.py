@@ -9,8 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from fpan.serve.api.context import REQUEST_ID, choose_request_id
 from fpan.serve.api.errors import Misdirected
 from fpan.serve.setting_types import bracketed
+from fpan.serve.transport_settings import TransportSettings
 from fpan.serve.transports.http.problems import problem
-from fpan.serve.transports.settings import TransportSettings
 
 _ANY = "*"
 _HERE = ("localhost", "127.0.0.1", "[::1]")
