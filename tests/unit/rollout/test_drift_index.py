@@ -47,7 +47,8 @@ def test_bins_are_merged_until_each_holds_enough_and_no_more(drawn_counts):
 def test_faces_do_not_differ_from_themselves(drawn_counts):
     name, counts = drawn_counts[0], np.array(drawn_counts[1])
     assert referred(name, counts).psi(grid_of(name), counts) == pytest.approx(0, abs=1e-4)
-    assert referred(name, counts).psi(grid_of(name), 50 * counts) < 0.2  # whose half a face weighs less
+    if counts.sum() >= 100:  # as every reference has: of few faces, the half that each bin is given beside weighs much
+        assert referred(name, counts).psi(grid_of(name), 50 * counts) < 0.2
 
 
 @settings(deadline=None)
