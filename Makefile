@@ -70,7 +70,7 @@ test-fast: $(TEST_ENV)/ready ## run within a minute what needs no server, no Red
 	@OMP_NUM_THREADS=1 $(TEST_ENV)/bin/python -m pytest -m fast $(PARALLEL) --durations 5
 
 verify: $(TEST_ENV)/ready ## run what takes longer than the tests may: versions exchanged under traffic, deployments and clusters killed, 50,000 broken inputs
-	@$(TEST_ENV)/bin/python -m pytest --full tests/e2e/rollout/test_rollout.py tests/e2e/training/test_deploy.py tests/e2e/bulk/test_bulk.py tests/e2e/bulk/test_bulk_places.py tests/fuzz
+	@$(TEST_ENV)/bin/python -m pytest --full -o faulthandler_timeout=3600 tests/e2e/rollout/test_rollout.py tests/e2e/training/test_deploy.py tests/e2e/bulk/test_bulk.py tests/e2e/bulk/test_bulk_places.py tests/fuzz
 
 bench: $(BENCH_ENV)/ready ## measure the gateway against Triton and other servers (an hour, nothing else may run); PARTS= chooses
 	@$(BENCH_ENV)/bin/python -m benchmarks.load $(if $(PARTS),--only $(PARTS))

@@ -96,7 +96,7 @@ def _http_status(error: grpc.RpcError) -> int:
 
 def picture_message(data: bytes, options: dict[str, Any], outputs: tuple[str, ...]) -> bytes:
     """What the client sends for a picture."""
-    return bytes(parse_call(data, options, outputs, ()).request.SerializeToString())
+    return bytes(parse_call(data, options, outputs).request.SerializeToString())
 
 
 def messages(kind: type[Message] = pb.ParseRequest) -> st.SearchStrategy[Message]:

@@ -80,6 +80,7 @@ class LabelSpec(LabelRequest):
             classes=self.classes,
             groups=self.groups,
             abstain=self.abstain,
+            face_masks=self.form == "webdataset",  # a row has the picture's mask alone
             orientation=self.orientation,
             model=self.model.pinned,
         )

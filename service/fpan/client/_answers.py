@@ -1,7 +1,7 @@
 """From HTTP answers to typed results and errors."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from fpan.client._decoding import NO_MASK, read_arrays, read_mask, read_polygons, read_soft
+from fpan.client._decoding import NO_MASK, IndexedMask, Mask, read_arrays, read_mask, read_polygons, read_soft
 from fpan.client._options import DRAWINGS
 from fpan.client._patience import retry_after_s
 from fpan.client.errors import ApiError, FpanError, ServerUnreachable, UnexpectedAnswer, api_error
@@ -140,7 +140,6 @@ def _result(body: Mapping[str, Any]) -> Result:
     width, height = int(body["image"]["width"]), int(body["image"]["height"])
     model = body["model"]
     faces = tuple(_face(face, height, width) for face in body["faces"])
-    in_crops = "mask" not in body and all(face.crop for face in faces)
     return Result(
         request_id=str(body["request_id"]),
         width=width,
@@ -153,7 +152,7 @@ def _result(body: Mapping[str, Any]) -> Result:
         reason=body.get("reason"),
         notes=tuple(body.get("notes", ())),
         timing_ms={str(stage): float(ms) for stage, ms in body.get("timing_ms", {}).items()},
-        mask=NO_MASK if in_crops else read_mask(body["mask"], height, width),
+        mask=_mask(body, faces, height, width),
         raw=dict(body),
         pictures=_pictures(body),
         polygons=read_polygons(body.get("polygons")),
@@ -163,6 +162,18 @@ def _result(body: Mapping[str, Any]) -> Result:
             for face in body.get("redact", {}).get("faces", ())
         ),
     )
+
+
+def _mask(body: Mapping[str, Any], faces: Sequence[Face], height: int, width: int) -> Mask:
+    """The label map of all faces, as whichever output has it."""
+    if body.get("mask"):
+        return read_mask(body["mask"], height, width)
+    if not body.get("png"):
+        if any(face.crop is None for face in faces):
+            raise KeyError("mask")
+        return NO_MASK
+    ids = {part.name: part.id for face in faces for part in face.parts} | {"unknown": 255}
+    return IndexedMask(height, width, ids, (0, 0, width, height), base64.b64decode(body["png"]["data"], validate=True))
 
 
 def _pictures(body: Mapping[str, Any]) -> dict[str, bytes]:

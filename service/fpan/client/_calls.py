@@ -64,7 +64,7 @@ def headers(given: Mapping[str, str] | None, client_id: str | None, api_key: str
 
 def parse_call(data: bytes, options: Options, outputs: Sequence[Output]) -> Call[Request, httpx.Response, Result]:
     """A parse that answers JSON, with the outputs in it."""
-    return _post(data, options, ",".join(("rle", *outputs)), JSON, read_result)
+    return _post(data, options, _words(options, outputs), JSON, read_result)
 
 
 def arrays_call(data: bytes, options: Options, alpha: bool) -> Call[Request, httpx.Response, dict[str, NDArray[Any]]]:
@@ -87,7 +87,7 @@ def several_call(
     **headers: str,
 ) -> Request:
     """A request with several pictures, of which each may take the deadline of the options."""
-    params = {**query(options), "output": ",".join(("rle", *outputs))}
+    params = {**query(options), "output": _words(options, outputs)}
     if (deadline_ms := options.get("deadline_ms")) is not None:
         params["deadline_ms"] = str(deadline_ms)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -107,3 +107,12 @@ def _post(
     headers = {"accept": accept, "content-type": "application/octet-stream"}
     params = {**query(options), "output": output}
     return Call(Request("POST", "/v1/parse", params, headers, data), read, options.get("deadline_ms"))
+
+
+def _words(options: Options, outputs: Sequence[Output]) -> str:
+    """The outputs as HTTP's option has them.
+
+    The label map of all faces is asked for once: as a PNG where that is wanted, else as run lengths.
+    """
+    has_map = "png" in outputs and options.get("frame") != "crop"
+    return ",".join(outputs if has_map else ("rle", *outputs))

@@ -145,7 +145,7 @@ def _options(options: Options) -> pb.ParseOptions:
     elif faces is not None:
         message.boxes.boxes.extend(pb.Box(x0=x0, y0=y0, x1=x1, y1=y1) for x0, y0, x1, y1 in faces)
         message.boxes.SetInParent()
-    for number in ("max_faces", "tolerance", "abstain"):
+    for number in ("max_faces", "tolerance", "abstain", "face_masks"):
         value = options.get(number)
         if value is not None:
             setattr(message, number, value)

@@ -41,6 +41,8 @@ class Options(TypedDict, total=False):
     """How the drawing ``redact`` covers the faces, or the parts that ``classes`` and ``groups`` name."""
     abstain: float | None
     """Least confidence, 0 to 1, of a labelled pixel; those below it become 255."""
+    face_masks: bool
+    """Whether each face has a mask of its own beside the picture's; else that is empty, and the answer smaller."""
     frame: Literal["image", "crop"]
     """Whose pixels label maps have: the picture's, or those of each face's aligned crop."""
     taxonomy: str | None
@@ -75,6 +77,8 @@ def word(name: str, value: Any) -> str:
     """The value of an option as a query parameter has it; empty where it is left out."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str | int | float):
         return str(value)
     if name == "faces":  # no box at all, too, is no leave to find faces: the server refuses it

@@ -28,6 +28,7 @@ def test_request_gives_the_documented_answer(answer):
     for name in ("image", "taxonomy", "model", "reason", "notes"):
         assert answer[name] == documented[name]
     for here, there in zip(answer["faces"], documented["faces"], strict=True):
+        assert here.keys() == there.keys()
         assert here["box"] == pytest.approx(there["box"], abs=1)
         assert [p["name"] for p in here["parts"]] == [p["name"] for p in there["parts"]]
         for p, q in zip(here["parts"], there["parts"], strict=True):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import asdict
 
 import cv2
 import httpx
@@ -41,7 +42,7 @@ async def test_training_and_gateway_measure_the_same_of_the_same_crop(astronaut_
         # Of one face a reference's edges are those of its bin, so that equal histograms mean the very same bin.
         seen = observed[histogram.quantity]
         assert ReferenceHistogram.of(histogram.quantity, seen.edges, seen.counts, "one") == histogram
-    for axis, angle in face.pose._asdict().items():
+    for axis, angle in asdict(face.facts.pose).items():
         below = sum(edge <= angle for edge in observed[axis].edges)
         assert observed[axis].counts[below] == 1
 

@@ -30,6 +30,7 @@ OTHERS = {
     "tolerance": 0.0,
     "redact": "fill",
     "abstain": 0.0,
+    "face_masks": False,
     "frame": "crop",
     "taxonomy": "bisenet",
     "orientation": "raw",

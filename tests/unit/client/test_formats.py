@@ -149,3 +149,15 @@ def test_the_blocking_client_asks_for_the_same():
             "application/json",
         ),
     ]
+
+
+async def test_the_label_map_of_all_faces_comes_once(client):
+    """As a PNG where that is asked for; a face may have none."""
+    whole = await client.parse(photo())
+    drawn = await client.parse(photo(), output=["png"], face_masks=False)
+    assert "mask" not in drawn.raw
+    assert np.array_equal(drawn.labels, whole.labels)
+    assert np.array_equal(drawn.mask.of("hair"), whole.mask.of("hair"))
+    assert drawn.labels.any()
+    assert not drawn.faces[0].labels.any()
+    assert drawn.faces[0].parts == whole.faces[0].parts

@@ -338,3 +338,13 @@ async def test_options_that_make_no_sense_are_refused(made, options, says):
 )
 async def test_answers_without_words_hold_what_they_can(made, accept, output):
     await refused(made, 400, accept, output=output)
+
+
+async def test_a_face_has_no_mask_of_its_own_where_none_is_wanted(made):
+    whole, without = await parse(made), await parse(made, face_masks="false")
+    assert without["mask"] == whole["mask"]
+    [face], [bare] = whole["faces"], without["faces"]
+    assert face["mask"]["classes"]
+    assert bare == {**face, "mask": {**face["mask"], "classes": []}}
+    ParseAnswer.model_validate(without)
+    assert (await made.client.post("/v1/parse?face_masks=no", content=file_of(photo()))).status_code == 400

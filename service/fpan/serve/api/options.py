@@ -48,6 +48,8 @@ class ParseOptions:
     """How ``output=redact`` covers; None is ``blur``."""
     abstain: float | None = None
     """Least confidence, 0 to 1, of a labelled pixel; those below it become 255. None labels all."""
+    face_masks: bool = True
+    """Whether each face has a mask of its own beside the picture's; else that is empty, and costs nothing."""
     frame: Literal["image", "crop"] = "image"
     """Whose pixels label maps have: the picture's, or those of each face's aligned crop."""
     taxonomy: str = ""
@@ -193,6 +195,13 @@ def _one_of(*choices: str) -> Any:
     return read
 
 
+def _flag(name: str, value: Any) -> bool:
+    known = {"true": True, "false": False, True: True, False: False}
+    if isinstance(value, str | bool) and value in known:
+        return known[value]
+    raise BadRequest(f"{name} is true or false, not {_shown(value)}")
+
+
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise BadRequest(f"{name} is text")
@@ -208,6 +217,7 @@ _READERS: dict[str, Any] = {
     "tolerance": _number(0, MAX_TOLERANCE),
     "redact": _one_of(*REDACT_STYLES),
     "abstain": _number(0, 1),
+    "face_masks": _flag,
     "frame": _one_of("image", "crop"),
     "taxonomy": _text,
     "orientation": _one_of("exif", "raw"),

@@ -73,7 +73,7 @@ class ParseRequest(_message.Message):
     def __init__(self, image: _Optional[bytes] = ..., options: _Optional[_Union[ParseOptions, _Mapping]] = ...) -> None: ...
 
 class ParseOptions(_message.Message):
-    __slots__ = ("mode", "boxes", "max_faces", "classes", "groups", "orientation", "model", "confidence", "outputs", "tolerance", "redact", "abstain", "frame", "taxonomy")
+    __slots__ = ("mode", "boxes", "max_faces", "classes", "groups", "orientation", "model", "confidence", "outputs", "tolerance", "redact", "abstain", "frame", "taxonomy", "face_masks")
     MODE_FIELD_NUMBER: _ClassVar[int]
     BOXES_FIELD_NUMBER: _ClassVar[int]
     MAX_FACES_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +88,7 @@ class ParseOptions(_message.Message):
     ABSTAIN_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
     TAXONOMY_FIELD_NUMBER: _ClassVar[int]
+    FACE_MASKS_FIELD_NUMBER: _ClassVar[int]
     mode: FacesMode
     boxes: Boxes
     max_faces: int
@@ -102,7 +103,8 @@ class ParseOptions(_message.Message):
     abstain: float
     frame: Frame
     taxonomy: str
-    def __init__(self, mode: _Optional[_Union[FacesMode, str]] = ..., boxes: _Optional[_Union[Boxes, _Mapping]] = ..., max_faces: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[str]] = ..., orientation: _Optional[_Union[Orientation, str]] = ..., model: _Optional[str] = ..., confidence: _Optional[bool] = ..., outputs: _Optional[_Iterable[_Union[Output, str]]] = ..., tolerance: _Optional[float] = ..., redact: _Optional[_Union[RedactStyle, str]] = ..., abstain: _Optional[float] = ..., frame: _Optional[_Union[Frame, str]] = ..., taxonomy: _Optional[str] = ...) -> None: ...
+    face_masks: bool
+    def __init__(self, mode: _Optional[_Union[FacesMode, str]] = ..., boxes: _Optional[_Union[Boxes, _Mapping]] = ..., max_faces: _Optional[int] = ..., classes: _Optional[_Iterable[str]] = ..., groups: _Optional[_Iterable[str]] = ..., orientation: _Optional[_Union[Orientation, str]] = ..., model: _Optional[str] = ..., confidence: _Optional[bool] = ..., outputs: _Optional[_Iterable[_Union[Output, str]]] = ..., tolerance: _Optional[float] = ..., redact: _Optional[_Union[RedactStyle, str]] = ..., abstain: _Optional[float] = ..., frame: _Optional[_Union[Frame, str]] = ..., taxonomy: _Optional[str] = ..., face_masks: _Optional[bool] = ...) -> None: ...
 
 class Boxes(_message.Message):
     __slots__ = ("boxes",)

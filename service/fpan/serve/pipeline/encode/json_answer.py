@@ -70,7 +70,7 @@ def _face(answer: AnswerEncoder, face: ParsedFace, wanted: tuple[str, ...]) -> d
     size = (face.crop.size,) * 2 if face.crop else (answer.result.height, answer.result.width)
     told: dict[str, Any] = {
         **face.facts.as_json(),
-        "mask": encode_classes(face.labels, answer.names, face.window, size),
+        "mask": encode_classes(face.labels, answer.names if answer.options.face_masks else {}, face.window, size),
     }
     if "polygons" in wanted:
         told["polygons"] = _polygons(answer, face.labels, face.window[:2], size)

@@ -59,7 +59,7 @@ def read_options(message: pb.ParseOptions) -> ParseOptions:
         outputs.append("confidence")
     if outputs:
         members["output"] = outputs
-    for name in ("max_faces", "tolerance", "abstain"):
+    for name in ("max_faces", "tolerance", "abstain", "face_masks"):
         if message.HasField(name):
             members[name] = getattr(message, name)
     return ParseOptions.read(members)
@@ -108,7 +108,8 @@ def write_response(answer: AnswerEncoder) -> pb.ParseResponse:
 
 def _face(answer: AnswerEncoder, face: ParsedFace) -> pb.Face:
     wanted = answer.options.output
-    message = pb.Face(labels=_label_map(face.labels, face.window, answer.taxonomy))
+    own = _label_map(face.labels, face.window, answer.taxonomy) if answer.options.face_masks else None
+    message = pb.Face(labels=own)
     write_fields(message, face.facts)
     if "polygons" in wanted:
         message.polygons.extend(_polygons(answer.polygons(face.labels, face.window[:2])))

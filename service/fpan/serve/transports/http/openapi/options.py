@@ -86,6 +86,12 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("abstain", _FRACTION, "Least confidence of a labelled pixel; those below it become 255, `unknown`."),
     Option(
+        "face_masks",
+        {"type": "boolean"},
+        "Whether each face has a mask of its own beside the picture's, as it has where this is left out; `false` "
+        "leaves it empty, for callers who do not need it.",
+    ),
+    Option(
         "frame",
         ref("schemas", "Frame"),
         "Whose pixels masks and parts are in: the picture's (`image`, the default), or those of each face's aligned "
