@@ -52,6 +52,21 @@ def _taught() -> None:
     schemathesis.openapi.format("binary", pictures())
     schemathesis.hook("map_body")(_with_pictures)
     schemathesis.hook("map_query")(_with_words)
+    schemathesis.hook("before_load_schema")(_with_events)
+
+
+def _with_events(context: Any, document: dict[str, Any]) -> None:
+    """Gives event streams the schema of one event, where Schemathesis looks for it.
+
+    It reads ``schema`` of a stream as that of an event, and ``itemSchema``, which OpenAPI has from version 3.2 on.
+    """
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for response in operation.get("responses", {}).values():
+                for content in response.get("content", {}).values():
+                    if "x-itemSchema" in content:
+                        del content["schema"]
+                        content["itemSchema"] = content.pop("x-itemSchema")
 
 
 def _with_pictures(context: Any, body: Any) -> Any:

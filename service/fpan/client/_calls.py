@@ -110,9 +110,10 @@ def _post(
 
 
 def _words(options: Options, outputs: Sequence[Output]) -> str:
-    """The outputs as HTTP's option has them.
+    """The value of the option ``output``.
 
-    The label map of all faces is asked for once: as a PNG where that is wanted, else as run lengths.
+    Results have the label map of all faces, as run lengths. A caller who wants it as a PNG and no masks of single faces
+    gets it as that alone.
     """
-    has_map = "png" in outputs and options.get("frame") != "crop"
+    has_map = "png" in outputs and options.get("frame") != "crop" and options.get("face_masks") is False
     return ",".join(outputs if has_map else ("rle", *outputs))

@@ -152,7 +152,7 @@ def test_the_blocking_client_asks_for_the_same():
 
 
 async def test_the_label_map_of_all_faces_comes_once(client):
-    """As a PNG where that is asked for; a face may have none."""
+    """As a PNG where that is an output and no face has a mask of its own."""
     whole = await client.parse(photo())
     drawn = await client.parse(photo(), output=["png"], face_masks=False)
     assert "mask" not in drawn.raw

@@ -71,7 +71,7 @@ class ParseOptions:
         """
         known = {f.name for f in fields(cls)}
         if unknown := sorted(set(members) - known):
-            raise BadRequest(f"unknown option {_shown(unknown[0])}: the options are {', '.join(sorted(known))}")
+            raise BadRequest(f"unknown option {_shown(unknown[0])}; known: {', '.join(sorted(known))}")
         # These may be empty, which is the server's own: messages of gRPC have no other word for it.
         if empty := [name for name, value in members.items() if value == "" and name not in ("model", "taxonomy")]:
             raise BadRequest(f"the option {empty[0]!r} is empty: give it a value or leave it out")
