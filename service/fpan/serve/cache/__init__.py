@@ -1,1 +1,1 @@
-"""Answers that need not be computed: kept in Redis, or asked for by somebody else at this moment."""
+"""Cache of encoded answers: reads them from Redis, and shares one computation between identical requests."""

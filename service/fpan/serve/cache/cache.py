@@ -1,4 +1,4 @@
-"""Questions to answers: from Redis, from somebody's who asks the same now, or made."""
+"""Gets the answer to a request from Redis, from an identical request that runs now, or by computing it."""
 
 import time
 from dataclasses import replace
@@ -21,23 +21,23 @@ CACHE_STATUS: Final[dict[CacheOutcome, str]] = {
     "skipped": "fpan; fwd=bypass",
     "failed": "fpan; fwd=bypass; detail=unavailable",
 }
-"""How ``Cache-Status`` (RFC 9211) tells it."""
+"""Value of the header ``Cache-Status`` (RFC 9211) for each outcome."""
 
 
 class _Moved(Exception):
-    """Another version would answer now than when the question was asked."""
+    """The model version that answers has changed since the cache key was computed."""
 
 
 class AnswerCache:
-    """Answers from wherever they come fastest."""
+    """Returns cached or shared answers, and computes those that are missing."""
 
     def __init__(self, keys: AnswerKeys, store: AnswerStore | None, metrics: Metrics) -> None:
         """Takes what it needs.
 
         Args:
-            keys: name the answers.
-            store: keeps them; None where only those that are asked for at the same time are shared.
-            metrics: are told what became of each question.
+            keys: computes the cache keys.
+            store: keeps the answers; None shares answers only between requests that run at the same time.
+            metrics: counts the outcome of each request.
         """
         self._keys = keys
         self._store = store
@@ -45,13 +45,13 @@ class AnswerCache:
         self._flights: SingleFlight[tuple[bytes, bool], EncodedAnswer] = SingleFlight()
 
     async def answer(self, request: ParseRequest, context: RequestContext, make: Make) -> EncodedAnswer:
-        """The answer to a question.
+        """Returns the answer to a request.
 
         Args:
-            request: the question.
-            context: in whose name it is asked.
-            make: makes an answer, in the name of all who ask the same at the same time; its work is cancelled when
-                nobody waits for it any more.
+            request: the picture and its options.
+            context: caller, deadline and priority of the request.
+            make: computes an answer for all identical requests that run at the same time; it is cancelled when none of
+                them waits any more.
 
         Raises:
             GatewayError: what ``make`` raises.
@@ -61,7 +61,7 @@ class AnswerCache:
         while True:
             answering = self._keys.answering(request, context)
             name = self._keys.name(digest, request, context, answering)
-            flight = name, context.background  # who waits for an answer waits for no background work
+            flight = name, context.background  # other requests must not wait for background work
 
             async def work(deadline: Deadline, name: bytes = name, answering: bytes = answering) -> EncodedAnswer:
                 shared = replace(context, deadline=deadline)
@@ -78,7 +78,7 @@ class AnswerCache:
             return answered
 
     async def close(self) -> None:
-        """Ends what still runs."""
+        """Cancels the computations that still run."""
         await self._flights.close()
 
     async def _found_or_made(

@@ -1,4 +1,4 @@
-"""A Redis that requests can do without: asked for a short time only, and not at all while it does not answer."""
+"""A Redis that is optional for requests: commands have a short timeout, and none is sent while it does not answer."""
 
 import asyncio
 import contextlib
@@ -19,44 +19,45 @@ from fpan.serve.telemetry.metrics import RedisCounts
 
 T = TypeVar("T")
 Role = Literal["cache"]
-"""What a Redis is for."""
+"""Purpose of a Redis."""
 _CONNECTIONS = 32
-"""Questions that are under way at once; more wait for a connection, within their own short time."""
+"""Largest number of connections; further commands wait for one, within their own timeout."""
 _PROBE = "fpan:probe"
 _LONGEST_PAUSE = 32
-"""Times ``retry_s`` that passes at most before the next try, where one that answers tries fails questions."""
+"""Longest pause before the next probe, in multiples of ``retry_s``, for a Redis that answers probes but fails commands.
+"""
 _log = logging.getLogger(__name__)
 
 
 class RedisAway(Exception):
-    """The Redis did not do what was asked of it, or is not asked at present. Whoever asks goes on without it."""
+    """The command failed, or was not sent because the circuit is open. The caller goes on without Redis."""
 
 
 class GuardedRedis:
     """One Redis behind a circuit breaker.
 
-    The first question that fails is the last: from then on :meth:`ask` fails at once, while a task of its own tries
-    every ``retry_s`` whether the Redis answers again, and less often if it then fails once more. So requests wait for a
-    dead or paused one only once, and none of them is what finds out. One that answers but takes no writes (it is full,
-    or a replica) goes on being read.
+    The first failure opens the circuit: from then on :meth:`ask` fails at once, while a separate task probes the Redis
+    every ``retry_s``, and less often if it fails again soon after it has recovered. So requests wait for a dead or
+    paused Redis only once, and no request has to probe it. A Redis that answers but takes no writes (it is full, or a
+    replica) is still read.
     """
 
     def __init__(self, role: Role, client: "Redis", timeout_s: float, retry_s: float, counts: RedisCounts) -> None:
         """Takes what it needs; see :func:`open_redis`.
 
         Args:
-            role: what it is for, in the log and in metrics.
-            client: who asks, without a patience of its own.
-            timeout_s: how long a question may take, in seconds.
-            retry_s: how often is tried whether it answers again, in seconds.
-            counts: are told whether it answers.
+            role: purpose of the Redis, in the log and in metrics.
+            client: sends the commands.
+            timeout_s: timeout of a command, in seconds.
+            retry_s: interval between probes, in seconds.
+            counts: counts whether the Redis answers.
         """
         self.role = role
         self.client = client
         self.up = True
-        """Whether it answers."""
+        """Whether the Redis answers."""
         self.writable = True
-        """Whether it takes what is written to it."""
+        """Whether the Redis takes writes."""
         self._timeout_s = timeout_s
         self._retry_s = retry_s
         self._counts = counts
@@ -65,14 +66,14 @@ class GuardedRedis:
         self._recovered_at = -math.inf
 
     async def ask(self, question: Callable[[], Awaitable[T]], *, writes: bool = False) -> T:
-        """What a question answers that is put through :attr:`client`.
+        """Runs commands of :attr:`client` and returns their result.
 
         Args:
-            question: a command, or several that together may take as long as one.
-            writes: whether it needs room.
+            question: sends one command, or several that share one timeout.
+            writes: whether the commands write.
 
         Raises:
-            RedisAway: it was not asked, did not answer in time, or refused.
+            RedisAway: the circuit is open, or the Redis did not answer in time or returned an error.
         """
         if not self.up or (writes and not self.writable):
             raise RedisAway(f"the {self.role} Redis is not asked at present")
@@ -84,14 +85,14 @@ class GuardedRedis:
             raise RedisAway(f"the {self.role} Redis did not answer") from error
 
     async def begin(self) -> None:
-        """Tells at the start whether it answers; the gateway starts either way."""
+        """Sends a first ping and logs whether the Redis answers; the gateway starts either way."""
         self._counts.told(self.role, self.up, self.writable)
         with contextlib.suppress(RedisAway):
             await self.ask(self.client.ping)
             _log.info("the %s Redis answers", self.role)
 
     async def close(self) -> None:
-        """Ends the connections."""
+        """Stops the probes and closes the connections."""
         if self._recovering is not None:
             self._recovering.cancel()
             await asyncio.gather(self._recovering, return_exceptions=True)
@@ -108,7 +109,7 @@ class GuardedRedis:
             _log.warning("the %s Redis does not answer (%s): requests go on without it", self.role, words)
         self._counts.told(self.role, self.up, self.writable)
         if self._recovering is None or self._recovering.done():
-            # One that fails again as soon as it is asked is asked less and less often, or the log would fill.
+            # The pause doubles while the Redis fails again soon after each recovery, or the log would fill.
             again = time.monotonic() - self._recovered_at < self._pause_s
             longest_s = self._retry_s * _LONGEST_PAUSE
             self._pause_s = min(self._pause_s * 2, longest_s) if again else self._retry_s
@@ -135,14 +136,14 @@ class GuardedRedis:
 async def open_redis(
     role: Role, url: str, timeout_s: float, retry_s: float, counts: RedisCounts
 ) -> AsyncIterator[GuardedRedis]:
-    """A Redis by its address (``redis://``, ``rediss://`` or ``unix://``), whether it answers or not."""
+    """Opens the Redis at a URL (``redis://``, ``rediss://`` or ``unix://``), whether it answers or not."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=_CONNECTIONS,
         timeout=timeout_s,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
-        # Once more, for a connection that the server has closed since it was last used. Not after a timeout.
+        # One retry, for a connection that the server has closed since its last use. No retry after a timeout.
         retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
     )
     guarded = GuardedRedis(role, Redis.from_pool(pool), timeout_s, retry_s, counts)

@@ -1,4 +1,4 @@
-"""Under which name an answer is kept: all that it depends on, hashed with a secret."""
+"""Cache keys: a keyed hash of everything that an answer depends on."""
 
 import asyncio
 import dataclasses
@@ -17,16 +17,16 @@ from fpan.serve.pipeline.segment.routing import ModelRouter, RoutingTable, Segme
 from fpan.serve.setting_types import ComponentSettings, Mark, marked
 
 _HERE_BYTES = 256 * 1024
-"""Largest picture that is hashed on the event loop (0.2 ms or so): a thread costs as much."""
+"""Largest picture in bytes that is hashed on the event loop (about 0.2 ms): handing it to a thread costs as much."""
 _NOT_ANSWERED = ("deadline_ms",)
 """Options that an answer does not depend on."""
 _CHOOSES = ("model",)
-"""Options that only choose a version, which is in the name itself."""
+"""Options that only choose a model version; the version itself is part of the key."""
 
 
 class AnswerKeys:
-    """Names for the answers to questions; two questions have the same one if and only if their answers are the same,
-    and may be known to be.
+    """Computes cache keys. Two requests have the same key if and only if their answers are the same and may be shared
+    between their callers.
     """
 
     def __init__(
@@ -35,10 +35,11 @@ class AnswerKeys:
         """Takes what it needs.
 
         Args:
-            secret: without it nobody can tell from a name what was asked.
-            settings: of all components, in one; those that are marked to change answers are in every name.
-            model_router: who answers.
-            per_account: whether answers are for the account that asked first (``cache_per_account``).
+            secret: key of the hashes; without it a cache key does not reveal the request.
+            settings: settings of all components; those with the mark ``CHANGES_ANSWERS`` are part of every key.
+            model_router: chooses the model version that answers.
+            per_account: whether an answer is used only for the account that sent the first request
+                (``cache_per_account``).
         """
         self._pictures = secret.derived("pictures")
         self._names = secret.derived("names of answers")
@@ -49,42 +50,42 @@ class AnswerKeys:
         self._rules = _json({"package": fpan.__version__, **rules})
 
     async def digest(self, data: bytes) -> bytes:
-        """The keyed hash of a picture's file, 32 bytes. Reading a large one takes a thread."""
+        """Returns the keyed hash of a picture's file, 32 bytes. Large files are hashed in a thread."""
         if len(data) <= _HERE_BYTES:
             return hmac.digest(self._pictures, data, "sha256")
         return await asyncio.to_thread(hmac.digest, self._pictures, data, "sha256")
 
     def answering(self, request: ParseRequest, context: RequestContext) -> bytes:
-        """Who would answer this caller now, and by which rules: 32 bytes.
+        """Returns a hash, 32 bytes, of the model version that would answer this caller now and of the settings.
 
         Raises:
-            NotFound: the model that is asked for is not served.
+            NotFound: the requested model is not served.
         """
         routing_table = self._model_router.now
         segmenter = routing_table.segmenter(request.options.model, context.caller)
         told = self._told.setdefault(routing_table, {})
-        if id(segmenter) not in told:  # the routing table keeps it, so that no other gets its id
+        if id(segmenter) not in told:  # the routing table keeps the segmenter alive, so its id is not reused
             told[id(segmenter)] = self._identity(segmenter, routing_table.finder)
         return told[id(segmenter)]
 
     def name(self, digest: bytes, request: ParseRequest, context: RequestContext, answering: bytes) -> bytes:
-        """The name of an answer, 32 bytes.
+        """Returns the cache key of an answer, 32 bytes.
 
         Args:
-            digest: of the picture, see :meth:`digest`.
-            request: what is asked of it.
-            context: by whom.
-            answering: who answers, see :meth:`answering`.
+            digest: hash of the picture, see :meth:`digest`.
+            request: the options and the encoder.
+            context: the caller.
+            answering: hash of the model version and settings, see :meth:`answering`.
         """
         asked = {f.name: getattr(request.options, f.name) for f in dataclasses.fields(request.options)}
         question = {name: asked[name] for name in asked if name not in (*_NOT_ANSWERED, *_CHOOSES)}
-        # Else whoever has a picture could tell by the time of the answer whether somebody else has sent it.
+        # Without it a caller could tell from the response time whether another caller has sent the same picture.
         account = context.account if self._is_per_account else ""
         told = _json([request.encoder.kind, question, account])
         return hmac.digest(self._names, digest + answering + told, "sha256")
 
     def _identity(self, segmenter: Segmenter, finder: ModelCard | None) -> bytes:
-        """Of the whole cards: beside the networks' sha256 an answer depends on their classes and their alignment."""
+        """Hashes the whole cards: besides the networks, classes and alignment change the answer."""
         cards = [segmenter.card.model_dump_json(), finder.model_dump_json() if finder else None]
         return hashlib.sha256(self._rules + _json([segmenter.alias, *cards])).digest()
 

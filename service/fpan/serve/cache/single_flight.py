@@ -1,4 +1,4 @@
-"""Identical questions that are asked at the same time are answered once."""
+"""Identical requests that run at the same time share one computation."""
 
 import asyncio
 import logging
@@ -17,16 +17,16 @@ _log = logging.getLogger(__name__)
 class _Flight(Generic[T]):
     answer: "asyncio.Future[T]"
     deadline: Deadline
-    """The latest of those who wait."""
+    """The latest deadline of the calls that wait."""
     task: "asyncio.Task[None] | None" = None
     waiting: int = 0
 
 
 class SingleFlight(Generic[K, T]):
-    """What is being computed now, by its name. Belongs to one event loop.
+    """Computations that run now, by name. Belongs to one event loop.
 
-    Whoever comes first begins the work, but does not own it: it goes on as long as anybody waits, and is cancelled when
-    the last one leaves.
+    The first call starts the computation but does not own it: it runs as long as any call waits for it, and is
+    cancelled when the last call leaves.
     """
 
     def __init__(self) -> None:
@@ -39,13 +39,15 @@ class SingleFlight(Generic[K, T]):
         keep: Callable[[T], Awaitable[None]],
         deadline: Deadline,
     ) -> tuple[T, bool]:
-        """The answer, and whether ``make`` of this very call made it.
+        """Returns the answer, and whether ``make`` of this call computed it.
 
         Args:
-            name: calls with the same one share an answer.
-            make: makes it before a deadline, which is the latest of all who wait. What it raises is raised to them all.
-            keep: is given the answer once; nobody waits for it, but who comes meanwhile still shares.
-            deadline: of this call. It tells by the shared work whether that had begun when it passed.
+            name: calls with the same name share an answer.
+            make: computes the answer before the latest deadline of all calls that wait. Its exception is raised in
+                each of these calls.
+            keep: stores the answer, once. No call waits for it; calls that arrive meanwhile still share the answer.
+            deadline: deadline of this call. It is linked to the shared work, so that its error can say whether the
+                work had begun when the deadline passed.
         """
         flight = self._flights.get(name)
         began = flight is None
@@ -58,7 +60,7 @@ class SingleFlight(Generic[K, T]):
         return await self._wait(name, flight), began
 
     async def close(self) -> None:
-        """Ends what still runs."""
+        """Cancels the computations that still run."""
         tasks = [flight.task for flight in self._flights.values() if flight.task]
         for task in tasks:
             task.cancel()
@@ -71,7 +73,7 @@ class SingleFlight(Generic[K, T]):
         finally:
             flight.waiting -= 1
             if not flight.waiting and not flight.answer.done() and flight.task:
-                self._land(name, flight)  # whoever comes now would wait for something that is being cancelled
+                self._land(name, flight)  # a new call must not join a computation that is being cancelled
                 flight.task.cancel()
                 await asyncio.gather(flight.task, return_exceptions=True)
 
@@ -87,14 +89,14 @@ class SingleFlight(Generic[K, T]):
                 answer = await make(flight.deadline)
             except Exception as error:
                 flight.answer.set_exception(error)
-                flight.answer.exception()  # all who wait are told; where nobody is left, asyncio would tell the log
+                flight.answer.exception()  # marks it as retrieved: without a waiting call asyncio would log it
                 return
             flight.answer.set_result(answer)
             await keep(answer)
         except asyncio.CancelledError:
             flight.answer.cancel()
             raise
-        except Exception:  # of keeping, a fault of ours: the answer has been given
+        except Exception:  # an error of keep() in our own code: the answer has already been returned
             _log.exception("an answer could not be kept")
         finally:
             self._land(name, flight)

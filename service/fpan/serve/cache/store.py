@@ -1,4 +1,4 @@
-"""Answers in Redis: compressed, encrypted, for a time."""
+"""Stores answers in Redis, compressed and encrypted, with an expiry time."""
 
 import asyncio
 import secrets
@@ -14,29 +14,29 @@ from fpan.serve.cache.secret import Secret
 from fpan.serve.cache.settings import CacheSettings
 
 PREFIX = b"fpan:answer:"
-"""Of every key."""
+"""Prefix of every key in Redis."""
 _NONCE_BYTES = 12
 _LEVEL = 1
-"""Of deflate: label maps shrink well at any level, and pictures at none."""
+"""Level of deflate: label maps compress well at any level, and pictures at none."""
 _HEAD = struct.Struct(">I16s")
-"""Before the body: how many faces, and its digest."""
+"""Header before the body: number of faces (uint32, big-endian) and digest (16 bytes)."""
 _HERE_BYTES = 64 * 1024
-"""Largest value that is packed or unpacked on the event loop."""
+"""Largest value in bytes that is packed or unpacked on the event loop; larger ones go to a thread."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An answer as it is kept."""
+    """An answer as it is stored."""
 
     body: bytes
     faces: int
-    """How many there are in it."""
+    """Number of faces in the answer."""
     digest: bytes
-    """Of the body, 16 bytes."""
+    """Hash of the body, 16 bytes."""
 
 
 class AnswerStore:
-    """Keeps answers by name. A name and its value cannot be read, and a value not be made, without the secret."""
+    """Stores answers by cache key. Without the secret nobody can read a key or a value, or forge a value."""
 
     def __init__(self, redis: GuardedRedis, secret: Secret, settings: CacheSettings) -> None:
         self._redis = redis
@@ -45,10 +45,10 @@ class AnswerStore:
         self._most = settings.cache_max_value_bytes
 
     async def get(self, name: bytes) -> Stored | None:
-        """The answer of a name; None where there is none, or something that was not put there as this name's.
+        """Returns the answer stored under a cache key; None if there is none, or if the value was not written for it.
 
         Raises:
-            RedisAway: that cannot be told.
+            RedisAway: Redis did not answer.
         """
         value = await self._redis.ask(lambda: self._redis.client.get(PREFIX + name.hex().encode()))
         if not isinstance(value, bytes):
@@ -58,10 +58,10 @@ class AnswerStore:
         return await asyncio.to_thread(self._unpacked, name, value)
 
     async def put(self, name: bytes, stored: Stored) -> None:
-        """Keeps an answer for its time, unless it is too large.
+        """Stores an answer until it expires, unless it is too large.
 
         Raises:
-            RedisAway: it is not kept.
+            RedisAway: the answer was not stored.
         """
         if len(stored.body) <= _HERE_BYTES:
             value = self._packed(name, stored)
@@ -79,7 +79,7 @@ class AnswerStore:
     def _unpacked(self, name: bytes, value: bytes) -> Stored | None:
         try:
             plain = zlib.decompress(self._cipher.decrypt(value[:_NONCE_BYTES], value[_NONCE_BYTES:], name))
-        except (InvalidTag, ValueError):  # too short to be any
+        except (InvalidTag, ValueError):  # forged, written for another key, or too short
             return None
         faces, digest = _HEAD.unpack_from(plain)
         return Stored(plain[_HEAD.size :], faces, digest)
