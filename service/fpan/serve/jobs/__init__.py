@@ -1,1 +1,1 @@
-"""Long work: many pictures handed in once, parsed when nobody else waits, fetched later."""
+"""Jobs: many pictures submitted at once, parsed with low priority, whose result is fetched later."""

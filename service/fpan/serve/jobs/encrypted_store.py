@@ -1,4 +1,4 @@
-"""What lies in a store is encrypted: AES-256-GCM, a key of its own for each job, made from one secret."""
+"""Encrypts what is in a store: AES-256-GCM with one key per job, derived from one secret."""
 
 import asyncio
 import hashlib
@@ -21,25 +21,25 @@ _NONCE_BYTES = 12
 
 
 class Unreadable(Exception):
-    """It was not written with this secret, for this job and this place, or it was changed."""
+    """The data was written with another secret or for another job or name, or it was changed."""
 
 
 class Cipher:
-    """Keys that are made from a secret."""
+    """Derives keys from a secret."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
     def of(self, job: str) -> "JobCipher":
-        """For what belongs to one job."""
+        """Returns the cipher of one job."""
         return JobCipher(job, AESGCM(self._derived(f"job {job}")))
 
     def tag(self, purpose: str, *words: str) -> str:
-        """A keyed hash: tells whether two things are the same and nothing else to whoever lacks the secret."""
+        """Returns a keyed hash of strings. Without the secret it shows only whether two values are equal."""
         return self.digest(purpose, "\0".join(words).encode()).hexdigest()
 
     def digest(self, purpose: str, data: bytes = b"") -> "hmac.HMAC":
-        """The same, piece by piece."""
+        """Returns the same kind of keyed hash, which can be updated piece by piece."""
         return hmac.new(self._derived(purpose), data, hashlib.sha256)
 
     def _derived(self, purpose: str) -> bytes:
@@ -54,15 +54,15 @@ class JobCipher:
         self._key = key
 
     def encrypt(self, name: str, data: bytes) -> bytes:
-        """``data`` for the place ``name`` of this job; it can be read nowhere else."""
+        """Encrypts ``data``; it can be decrypted only under the same ``name`` of this job."""
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._key.encrypt(nonce, data, self._bound_to(name))
 
     def decrypt(self, name: str, data: bytes) -> bytes:
-        """What :meth:`encrypt` was given.
+        """Returns the data that :meth:`encrypt` was given.
 
         Raises:
-            Unreadable: it is something else.
+            Unreadable: see there.
         """
         view = memoryview(data)
         try:
@@ -78,14 +78,14 @@ _OPTIONS, _IN, _OUT = "options", "in-", "out-"
 
 
 class EncryptedStore:
-    """What lies in a store, for whoever has the secret. All of it raises what :class:`BlobStore` does."""
+    """Encrypts and decrypts the contents of a store. Its methods raise the errors of :class:`BlobStore`."""
 
     def __init__(self, blobs: BlobStore, cipher: Cipher) -> None:
         self.blobs = blobs
         self._cipher = cipher
 
     def of(self, job: str) -> "JobStore":
-        """What belongs to one job."""
+        """Returns the part of the store that belongs to one job."""
         return JobStore(job, self.blobs, self._cipher.of(job))
 
 
@@ -111,37 +111,37 @@ class JobStore:
         return dict(json.loads(await self._get(_OPTIONS)))
 
     async def put_picture(self, index: int, picture: Upload) -> None:
-        """One picture, and its own options."""
+        """Stores one picture with its own options."""
         head = json.dumps(picture.options).encode()  # has no line break of its own
         await self._put(_name(_IN, index), head + b"\n" + picture.data)
 
     async def picture(self, index: int) -> Upload:
-        """One picture; raises as :meth:`options`."""
+        """Returns one picture; raises the errors of :meth:`options`."""
         whole = await self._get(_name(_IN, index))
         end = whole.index(b"\n")
         options: dict[str, Any] = json.loads(whole[:end])
         return Upload(whole[end + 1 :], options)
 
     async def put_entry(self, index: int, entry: bytes) -> None:
-        """What became of one picture."""
+        """Stores the result entry of one picture."""
         await self._put(_name(_OUT, index), entry)
 
     async def entry(self, index: int) -> bytes:
-        """What became of one picture; raises as :meth:`options`."""
+        """Returns the result entry of one picture; raises the errors of :meth:`options`."""
         return await self._get(_name(_OUT, index))
 
     async def forget_picture(self, index: int) -> None:
-        """Takes a picture away that has been parsed."""
+        """Deletes a picture that has been parsed."""
         await self._blobs.delete(self._job, _name(_IN, index))
 
     async def forget_input(self) -> None:
-        """Takes away all that is not result."""
+        """Deletes everything except the results."""
         names = [name for name in await self._blobs.names(self._job) if not name.startswith(_OUT)]
         if names:
             await self._blobs.delete(self._job, *names)
 
     async def forget(self) -> None:
-        """Takes everything away."""
+        """Deletes everything that belongs to the job."""
         await self._blobs.delete(self._job)
 
     async def _put(self, name: str, data: bytes) -> None:
@@ -155,7 +155,7 @@ class JobStore:
 
 
 class Missing(Exception):
-    """It is not there any more."""
+    """The data is no longer in the store."""
 
 
 def _name(kind: str, index: int) -> str:

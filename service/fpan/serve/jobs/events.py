@@ -1,4 +1,4 @@
-"""Tells whoever waits in this process that a job has changed, wherever that was."""
+"""Notifies tasks in this process that a job has changed, in whichever process it changed."""
 
 import asyncio
 import logging
@@ -13,14 +13,14 @@ from fpan.serve.jobs.redis_errors import translating_errors
 from fpan.serve.jobs.scripts import CHANGED
 
 _LOOK_S = 1.0
-"""How often waiting looks up from the subscription, in seconds; it bounds how long ending one takes."""
+"""Timeout of one read of the subscription, in seconds; it limits how long it takes to stop."""
 _AGAIN_S = 0.5
-"""Between two tries to subscribe."""
+"""Pause between two attempts to subscribe, in seconds."""
 _log = logging.getLogger(__name__)
 
 
 class JobEvents:
-    """One subscription for all who wait here. What is told while Redis is away is lost: all look now and then."""
+    """One subscription for all tasks that wait. Messages sent while Redis is away are lost, so tasks also poll."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
@@ -28,7 +28,7 @@ class JobEvents:
 
     @contextmanager
     def changes(self, job: str | None = None) -> Iterator[asyncio.Event]:
-        """A block within which an event is set whenever a job, or any of them, may have changed."""
+        """A block in which an event is set whenever a job (None: any job) may have changed."""
         changed = asyncio.Event()
         self._waiting.setdefault(job, set()).add(changed)
         try:
@@ -39,7 +39,7 @@ class JobEvents:
                 del self._waiting[job]
 
     def wake(self) -> None:
-        """Lets everybody look."""
+        """Sets all events, so that every task checks its job."""
         for events in self._waiting.values():
             for event in events:
                 event.set()
@@ -52,14 +52,14 @@ class JobEvents:
                     await self._listen()
             except Unavailable:
                 await asyncio.sleep(_AGAIN_S)
-            except Exception:  # a fault of ours: those who wait still look now and then
+            except Exception:  # an error in our own code: waiting tasks still poll
                 _log.exception("changes of jobs cannot be followed")
                 await asyncio.sleep(_AGAIN_S)
 
     async def _listen(self) -> None:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
             await subscription.subscribe(CHANGED)
-            self.wake()  # what was told before this
+            self.wake()  # changes before the subscription began
             while True:
                 message = await subscription.get_message(timeout=_LOOK_S)
                 if message is not None:
@@ -69,7 +69,7 @@ class JobEvents:
 
 
 async def look_up(changed: asyncio.Event, within_s: float) -> bool:
-    """Waits until an event is set, at most so many seconds, and clears it; whether it was."""
+    """Waits at most ``within_s`` seconds for an event and clears it. Returns whether it was set."""
     try:
         async with asyncio.timeout(within_s):  # before Python 3.12, wait_for forgets that it was cancelled
             await changed.wait()

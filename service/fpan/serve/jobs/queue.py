@@ -1,4 +1,4 @@
-"""The jobs as Redis has them: who waits, who runs what, what has ended."""
+"""The job queue in Redis: jobs that wait, run or have ended."""
 
 import json
 import secrets
@@ -18,12 +18,12 @@ from fpan.serve.telemetry.job_metrics import JobCounts, QueueHealth
 _MS = 1000
 _ID_BYTES = 16
 _SWEEP_MOST = 100
-"""Jobs that are looked at by one sweep."""
+"""Largest number of jobs that one sweep handles."""
 
 
 @dataclass(frozen=True)
 class JobLimits:
-    """How long things take, by the settings."""
+    """Limits of jobs, from the settings: times in seconds, attempts per job, and jobs that may wait."""
 
     lease_s: float
     attempts: int
@@ -42,14 +42,14 @@ class JobSpec:
     key: str
     """Keyed hash of caller and ``Idempotency-Key``; empty without one."""
     digest: str
-    """Keyed hash of everything that was sent."""
+    """Keyed hash of the whole submission."""
     total: int
     webhook: str
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A job that is somebody's to run. Whoever has been away too long finds it is not."""
+    """A worker's right to run a job. It is lost when the worker does not renew it in time."""
 
     id: str
     token: str
@@ -57,28 +57,28 @@ class Lease:
 
 @dataclass(frozen=True)
 class WebhookTask:
-    """An end that is to be told."""
+    """A webhook call that is due for a job that has ended."""
 
     job: str
     attempt: int
-    """The how-manieth try this is."""
+    """Number of this attempt, from 1."""
     host: str
-    """With its port, where the address names one."""
+    """Host of the webhook, with its port if the URL has one."""
 
 
 Submitted = Literal["new", "same", "other", "full"]
 
 
 class RedisJobQueue:
-    """Jobs in Redis. Everything raises :class:`~fpan.serve.api.errors.Unavailable` while it is away."""
+    """Jobs in Redis. All methods raise :class:`~fpan.serve.api.errors.Unavailable` while Redis is away."""
 
     def __init__(self, redis: Redis, terms: JobLimits, counts: JobCounts) -> None:
         """Takes what it needs.
 
         Args:
-            redis: keeps the jobs.
-            terms: how long things take.
-            counts: are told of every job that is ended here, whatever ends it.
+            redis: stores the jobs.
+            terms: time limits and maximum numbers.
+            counts: counts every job that ends through this queue, for whatever reason.
         """
         self._redis: Any = redis
         self._counts = counts
@@ -86,7 +86,9 @@ class RedisJobQueue:
         self._scripts: dict[str, Any] = {}
 
     async def submit(self, order: JobSpec) -> tuple[str, Submitted]:
-        """Lets a job wait; its id, or that of the one that was handed in under the same key before."""
+        """Adds a job to the queue. Returns its id, or the id of the earlier job with the same idempotency key, and
+        which of the two it is.
+        """
         terms = self.terms
         fields = {
             "owner": order.owner,
@@ -103,12 +105,12 @@ class RedisJobQueue:
         return found.decode(), cast(Submitted, how.decode())
 
     async def record(self, job: str) -> JobRecord | None:
-        """What is known of a job."""
+        """Returns the record of a job; None if there is none."""
         with translating_errors():
             return JobRecord.read(await self._redis.hgetall(scripts.RECORD + job))
 
     async def take(self) -> Lease | None:
-        """The next job to run; None where none waits."""
+        """Takes the next job and returns its lease; None if no job waits."""
         token = new_id()
         worn = _problem(
             GatewayError(f"{self.terms.attempts} workers began this job and none of them came to its end"), ""
@@ -121,76 +123,77 @@ class RedisJobQueue:
         return Lease(found.decode(), token) if found else None
 
     async def renew(self, lease: Lease) -> bool:
-        """Whether the job is still the lease's, which holds anew if so."""
+        """Renews a lease. Returns False if the job no longer belongs to it."""
         return bool(await self._run(scripts.RENEW, lease.id, lease.token))
 
     async def marks(self, job: str) -> set[int]:
-        """Pictures of a job that are done."""
+        """Returns the indices of the pictures of a job that are done."""
         with translating_errors():
             return {int(index) for index in await self._redis.hkeys(scripts.MARKS + job)}
 
     async def mark(self, lease: Lease, index: int, status: int) -> bool:
-        """Notes that a picture is done; whether the job is still the lease's."""
+        """Marks a picture as done. Returns False if the job no longer belongs to the lease."""
         return bool(await self._run(scripts.MARK, lease.id, lease.token, index, status))
 
     async def finish(self, lease: Lease, state: State, problem: GatewayError | None = None) -> bool:
-        """Ends a job; whether it was still the lease's."""
+        """Ends a job. Returns False if it no longer belongs to the lease."""
         words = "" if problem is None else _problem(problem, lease.id)
         return self._ended(state, await self._run(scripts.FINISH, lease.id, lease.token, state, words))
 
     async def hand_back(self, lease: Lease) -> None:
-        """Lets another worker go on with a job."""
+        """Returns a job to the queue, so that another worker can continue it."""
         await self._run(scripts.HAND_BACK, lease.id, lease.token, round(self.terms.lease_s * _MS))
 
     async def cancel(self, job: str) -> bool:
-        """Ends a job that waits or runs; whether it did."""
+        """Cancels a job that waits or runs. Returns False if there was nothing to cancel."""
         return self._ended("cancelled", await self._run(scripts.CANCEL, job))
 
     async def remove(self, job: str) -> None:
-        """Forgets a job that has ended."""
+        """Deletes the record of a job that has ended."""
         await self._run(scripts.REMOVE, job)
 
     async def overdue(self) -> list[tuple[str, bool]]:
-        """Ends jobs that have waited too long; ids of those of which nothing may be left in the store.
+        """Ends jobs that are overdue, and finds those whose data must be deleted from the store.
 
         Returns:
-            With each whether it had ended before. A worker may still be writing of one that had not.
+            For each job its id and whether it had ended before. If it had not, a worker may still write its data.
         """
         late = DeadlineExceeded(f"the job had not ended within {self.terms.input_ttl_s:g} s")
         found: list[tuple[bytes, int]] = await self._run(scripts.OVERDUE, _problem(late, ""), _SWEEP_MOST)
         return [(job.decode(), not self._ended("failed", ms)) for job, ms in found]
 
     async def settled(self, job: str) -> None:
-        """Nothing is left of a job in the store."""
+        """Records that the store holds nothing of a job any more."""
         with translating_errors():
             await self._redis.zrem(scripts.DUE, job)
 
     async def known(self, job: str) -> bool:
-        """Whether there is a record of a job."""
+        """Returns whether a job has a record."""
         with translating_errors():
             return bool(await self._redis.exists(scripts.RECORD + job))
 
     async def may_sweep(self, for_s: float) -> bool:
-        """Whether this process is the one that sweeps now; nobody else is for so many seconds."""
+        """Returns whether this process may sweep now; if so, no other process may for ``for_s`` seconds."""
         with translating_errors():
             return bool(await self._redis.set(scripts.SWEPT, b"", nx=True, px=round(for_s * _MS)))
 
     async def next_hook(self, for_s: float, busy: Iterable[str] = ()) -> WebhookTask | None:
-        """A job whose end is to be told, to a host that is none of ``busy``; nobody else tries for so many seconds."""
+        """Returns the next webhook call whose host is not in ``busy``; it is not returned again for ``for_s`` seconds.
+        """
         found = await self._run(scripts.NEXT_HOOK, round(for_s * _MS), *busy)
         return None if found is None else WebhookTask(found[0].decode(), int(found[1]), found[2].decode())
 
     async def later_hook(self, job: str, after_s: float) -> None:
-        """Lets it be tried again after so many seconds."""
+        """Schedules the next attempt of a webhook call in ``after_s`` seconds."""
         await self._run(scripts.LATER_HOOK, job, round(after_s * _MS))
 
     async def hook_done(self, job: str) -> None:
-        """Nobody need be told any more."""
+        """Removes the webhook call of a job: it was delivered, given up, or is not needed."""
         with translating_errors():
             await self._redis.zrem(scripts.HOOKS, job)
 
     async def health(self) -> QueueHealth:
-        """How many jobs there are, and whether Redis is set up to keep them."""
+        """Returns the numbers of waiting and running jobs, and whether the configuration of Redis keeps them safe."""
         with translating_errors():
             waiting = int(await self._redis.xlen(scripts.QUEUE))
             groups = await self._redis.xinfo_groups(scripts.QUEUE) if waiting else []
@@ -200,7 +203,9 @@ class RedisJobQueue:
         return QueueHealth(max(0, waiting - running), running, keeps, bool(int(info.get("aof_enabled", 0))))
 
     def _ended(self, state: State, ms: int) -> bool:
-        """Counts a job that a script has just ended, so many milliseconds old; whether it has."""
+        """Counts a job that a script has ended ``ms`` milliseconds after its submission. Returns False if ``ms`` is
+        negative: the script has not ended the job.
+        """
         if ms < 0:
             return False
         self._counts.ended(state, ms / _MS)
@@ -214,7 +219,7 @@ class RedisJobQueue:
 
 
 def new_id() -> str:
-    """128 bits that nobody can guess."""
+    """Returns a random id of 128 bits, in hexadecimal."""
     return secrets.token_hex(_ID_BYTES)
 
 

@@ -1,4 +1,4 @@
-"""Takes away what has been kept long enough, and looks after the Redis of the jobs."""
+"""Deletes expired jobs and checks the Redis of the jobs."""
 
 import asyncio
 import logging
@@ -10,23 +10,23 @@ from fpan.serve.jobs.queue import RedisJobQueue
 from fpan.serve.telemetry.job_metrics import JobCounts, QueueHealth
 
 _STALE_S = 3600.0
-"""Age of what has no record, in seconds, at which it is taken away; younger, it may still be handed in."""
+"""Age in seconds at which data without a job record is deleted; younger data may belong to a running submission."""
 _NOBODY = "0" * 32
-"""A job that there is not, whose pictures are looked for."""
+"""Id of a job that does not exist; its pictures are listed to check whether the store answers."""
 _log = logging.getLogger(__name__)
 
 
 class Reaper:
-    """Looks now and then."""
+    """Checks and cleans up at regular intervals."""
 
     def __init__(self, job_queue: RedisJobQueue, store: EncryptedStore, every_s: float, counts: JobCounts) -> None:
         """Takes what it needs.
 
         Args:
-            job_queue: knows what has been kept long enough.
-            store: loses it.
-            every_s: how often, in seconds.
-            counts: are told how Redis is.
+            job_queue: finds the jobs that are overdue.
+            store: holds the data to delete.
+            every_s: interval in seconds.
+            counts: counts the state of Redis and of the store.
         """
         self._job_queue = job_queue
         self._store = store
@@ -37,35 +37,35 @@ class Reaper:
         self._warned: set[str] = set()
 
     async def run(self) -> None:
-        """Looks until it is cancelled."""
+        """Runs until it is cancelled."""
         while True:
             try:
                 self._look_after(await self._job_queue.health())
                 await self._look_at_store()
                 if await self._job_queue.may_sweep(self._every_s):
-                    with suppress(Unavailable):  # which of the two is away, the next look tells
+                    with suppress(Unavailable):  # the next round finds out whether Redis or the store is away
                         await self.sweep()
             except Unavailable:
                 self._counts.health(None)
                 if self._reachable:
                     _log.warning("the Redis of jobs does not answer: they can neither be handed in nor run")
                 self._reachable = False
-            except Exception:  # a fault of ours must not end this
+            except Exception:  # an error in our own code must not end the loop
                 _log.exception("jobs cannot be looked after")
             await asyncio.sleep(self._every_s)
 
     async def sweep(self) -> None:
-        """Ends what waited too long, and takes away input and result of what has been kept long enough."""
+        """Ends overdue jobs, and deletes input and result of expired ones."""
         for job, had_ended in await self._job_queue.overdue():
             await self._store.of(job).forget()
-            if had_ended:  # else a worker may be writing still: it comes up once more
+            if had_ended:  # otherwise a worker may still write: the job becomes due once more
                 await self._job_queue.settled(job)
         for job in await self._store.blobs.stale(_STALE_S):
             if not await self._job_queue.known(job):
                 await self._store.of(job).forget()
 
     async def _look_at_store(self) -> None:
-        """Whether the pictures of jobs can be reached; they may lie elsewhere than in Redis."""
+        """Checks whether the store of pictures answers; it need not be Redis."""
         try:
             await self._store.blobs.names(_NOBODY)
         except Unavailable as error:

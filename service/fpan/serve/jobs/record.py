@@ -1,4 +1,4 @@
-"""What is known of a job, and how it is told."""
+"""The record of a job, and its JSON form."""
 
 import json
 from collections.abc import Mapping
@@ -14,28 +14,28 @@ JOBS_PATH = "/v1/jobs"
 
 @dataclass(frozen=True)
 class JobRecord:
-    """A job as Redis has it. Nothing in it tells a picture."""
+    """A job as stored in Redis. It holds nothing of its pictures."""
 
     id: str
     state: State
     owner: str
-    """Keyed hash of whoever has proven to be its caller; empty where nobody has."""
+    """Keyed hash of the authenticated caller; empty without authentication."""
     total: int
-    """Pictures."""
+    """Number of pictures."""
     done: int
     failed: int
     """Pictures that are done and have a problem instead of an answer."""
     attempts: int
     """How often a worker has taken it."""
     created_ms: int
-    """Milliseconds since 1970 by Redis's clock, as the other two."""
+    """Milliseconds since 1970 by Redis's clock, as are ``started_ms`` and ``finished_ms``."""
     started_ms: int | None
     finished_ms: int | None
     result_ttl_ms: int
     problem: dict[str, Any] | None
     """Why it failed."""
     webhook: str
-    """Where its end is told; empty for nowhere."""
+    """URL that is called when the job ends; empty for none."""
     expired: bool
     """Whether its result is gone."""
     seq: int
@@ -43,7 +43,7 @@ class JobRecord:
 
     @classmethod
     def read(cls, fields: Mapping[bytes, bytes]) -> "JobRecord | None":
-        """From a hash; None where there is none."""
+        """Reads a record from a Redis hash; None if the hash is empty."""
         if b"state" not in fields:
             return None
         words = {name.decode(): value.decode() for name, value in fields.items()}
@@ -67,11 +67,11 @@ class JobRecord:
 
     @property
     def path(self) -> str:
-        """Of its route."""
+        """Path of the job's route."""
         return f"{JOBS_PATH}/{self.id}"
 
     def told(self) -> dict[str, Any]:
-        """As JSON, see :class:`fpan.serve.transports.http.openapi.schema.Job`."""
+        """The job as a JSON object, see :class:`fpan.serve.transports.http.openapi.schema.Job`."""
         has_result = self.state == "succeeded" and not self.expired
         gone_ms = self.finished_ms + self.result_ttl_ms if has_result and self.finished_ms is not None else None
         return {

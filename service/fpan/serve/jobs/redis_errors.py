@@ -1,4 +1,4 @@
-"""Redis, and what callers are told when it cannot be reached."""
+"""Connects to the Redis of the jobs, and translates its errors for callers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ _CONNECT_S, _ANSWER_S = 2.0, 5.0
 _TRIES, _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2, 0.02, 0.2
 _RETRY_AFTER_S = 5.0
 FULL_RETRY_S = 30.0
-"""After which callers may come again who are told that there is no room, in seconds."""
+"""``Retry-After`` in seconds for callers that are refused because there is no room."""
 
 
 def connect(url: str) -> Redis:
@@ -31,10 +31,10 @@ def connect(url: str) -> Redis:
 
 @contextmanager
 def translating_errors() -> Iterator[None]:
-    """A block that asks Redis.
+    """A block that sends commands to Redis.
 
     Raises:
-        Unavailable: it is away, or takes nothing now.
+        Unavailable: Redis does not answer, or takes no writes now.
     """
     try:
         yield

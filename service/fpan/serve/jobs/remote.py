@@ -17,30 +17,31 @@ from fpan.serve.telemetry.job_metrics import JobCounts
 
 _CONNECT_S = 5.0
 _GRACE_S = 5.0
-"""How much longer than its deadline an answer is waited for, so that the gateway's own word about it arrives."""
+"""Time to wait beyond the deadline, in seconds, so that the gateway's own error arrives."""
 _BROKEN_S = 600.0
-"""How long a picture is tried over which the gateway breaks, in seconds: it may be the gateway, or that picture."""
+"""How long a picture is retried when the gateway answers 500, in seconds: the cause may be the gateway or the picture.
+"""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
-"""Between such tries."""
+"""Pauses between such attempts, in seconds."""
 _log = logging.getLogger(__name__)
 
 
 class GatewayStatus:
-    """Whether the gateway does what this worker asks of it; said when that changes, and no more often."""
+    """Whether the gateway serves this worker; logged only when that changes."""
 
     def __init__(self, counts: JobCounts) -> None:
         self._counts = counts
         self._wrong = ""
 
     def is_well(self) -> None:
-        """It has answered."""
+        """Records that the gateway has answered."""
         self._counts.gateway(usable=True)
         if self._wrong:
             _log.info("the gateway answers this worker again")
         self._wrong = ""
 
     def is_wrong(self, what: str) -> None:
-        """It has not, or it refuses this worker whatever the picture."""
+        """Records that the gateway has not answered, or refuses this worker whatever the picture."""
         self._counts.gateway(usable=False)
         if what != self._wrong:
             _log.warning("%s: jobs wait until that is put right", what)
@@ -51,7 +52,7 @@ class RemoteParse:
     """A :class:`~fpan.serve.api.batch.Parse` by a gateway."""
 
     def __init__(self, client: httpx.AsyncClient, standing: GatewayStatus) -> None:
-        """Parses by whoever ``client``'s base address names, and tells ``standing`` how that goes."""
+        """Sends pictures to the base URL of ``client``, and reports to ``standing`` whether the gateway answers."""
         self._client = client
         self._standing = standing
 
@@ -91,7 +92,7 @@ class RemoteParse:
             raise self._away(f"the gateway of WORKER_GATEWAY_URL does not answer ({type(error).__name__})") from error
 
     def _error(self, answer: httpx.Response) -> GatewayError:
-        """What an answer without a result means: nothing of the picture where another try may go otherwise."""
+        """Translates an error response; it becomes Unavailable if another attempt may succeed."""
         status = answer.status_code
         if answer.headers.get("content-type", "").partition(";")[0] != PROBLEM_JSON:
             return self._away(f"the address of WORKER_GATEWAY_URL answers with {status} and no problem of its own")
@@ -116,6 +117,6 @@ class RemoteParse:
 
 
 def remote(client: httpx.AsyncClient, counts: JobCounts) -> ParseFor:
-    """Parses the pictures of any job by a gateway; ``counts`` are told whether it lets itself be used."""
+    """Parses the pictures of any job by a gateway; ``counts`` records whether the gateway can be used."""
     standing = GatewayStatus(counts)
     return lambda job: RemoteParse(client, standing)

@@ -1,4 +1,4 @@
-"""What changes in Redis at once or not at all, in Lua.
+"""Lua scripts that change jobs in Redis atomically.
 
 A job is a record (a hash) and, until it has ended, an entry of a stream that one consumer group reads. The two change
 in one script, so they never disagree. The entry's idle time, by Redis's own clock, is the lease of whoever runs the
@@ -123,8 +123,8 @@ while true do
 end
 """
 )
-"""Returns the id of a job that is now the token's: one whose worker has gone, else the one that waits longest; empty
-for none. After it, for each job that has failed by this: milliseconds since it was handed in."""
+"""Returns the id of a job that the token now owns: one whose lease has expired, else the one that waits longest; empty
+if there is none. Then, for each job that failed here after too many attempts: milliseconds since its submission."""
 
 RENEW = (
     _COMMON
@@ -135,7 +135,7 @@ renew(ARGV[1])
 return 1
 """
 )
-"""Whether the job is still the token's; if so, for another lease."""
+"""Renews the lease. Returns 1, or 0 if the token no longer owns the job."""
 
 MARK = (
     _COMMON
@@ -152,7 +152,7 @@ renew(id)
 return 1
 """
 )
-"""A picture is done. Whether the job is still the token's."""
+"""Marks a picture as done. Returns 1, or 0 if the token no longer owns the job."""
 
 FINISH = (
     _COMMON
@@ -162,7 +162,7 @@ if not owns(ARGV[1], ARGV[2]) then return -1 end
 return finish(ARGV[1], ARGV[3], ARGV[4])
 """
 )
-"""Ends a job. Milliseconds since it was handed in; -1 where it is not the token's any more."""
+"""Ends a job. Returns milliseconds since its submission; -1 if the token no longer owns it."""
 
 HAND_BACK = (
     _COMMON
@@ -191,7 +191,7 @@ end
 return -1
 """
 )
-"""Milliseconds since the job was handed in; -1 where there was nothing to cancel."""
+"""Cancels a job. Returns milliseconds since its submission; -1 if there was nothing to cancel."""
 
 REMOVE = (
     _COMMON
@@ -252,7 +252,7 @@ end
 return false
 """
 )
-"""A job whose end is to be told, the how-manieth try this is, and the host that is told."""
+"""Returns the id of a job whose webhook call is due, the number of this attempt, and the host."""
 
 LATER_HOOK = (
     _COMMON
@@ -261,4 +261,4 @@ LATER_HOOK = (
 redis.call('ZADD', HOOKS, 'XX', now() + tonumber(ARGV[2]), ARGV[1])
 """
 )
-"""Lets it be tried again after a while."""
+"""Schedules the next attempt of a webhook call."""

@@ -9,7 +9,7 @@ _LEAST_WEBHOOK_BYTES = 24
 
 
 def read_secret(text: str) -> bytes:
-    """What jobs are encrypted with.
+    """Reads the secret that encrypts jobs.
 
     Raises:
         ValueError: it is not the base64 of 32 bytes.
@@ -21,7 +21,7 @@ def read_secret(text: str) -> bytes:
 
 
 def read_webhook_secret(text: str) -> bytes:
-    """What webhooks are signed with: base64, with or without ``whsec_`` before it.
+    """Reads the secret that signs webhooks: base64, with or without ``whsec_`` before it.
 
     Raises:
         ValueError: it is not base64, or too short to be a secret.

@@ -1,4 +1,4 @@
-"""Tells of the end of jobs at an address of the caller's, signed, until somebody has listened.
+"""Sends a signed webhook call when a job ends, and retries until it is accepted or given up.
 
 The scheme is that of Standard WebhookSender (www.standardwebhooks.com): ``webhook-id``, the same for every try,
 ``webhook-timestamp`` and ``webhook-signature``, an HMAC-SHA-256 over the two and the body.
@@ -54,7 +54,7 @@ def guarded_clients(
 
 @dataclass(frozen=True)
 class Tries:
-    """How hard it is tried to tell of the end of a job."""
+    """Limits of webhook calls."""
 
     attempts: int
     """Until a message is given up."""
@@ -65,7 +65,7 @@ class Tries:
 
 
 class WebhookSender:
-    """Tells of every end at least once."""
+    """Sends each webhook call at least once."""
 
     def __init__(
         self,
@@ -106,9 +106,9 @@ class WebhookSender:
                     await ended(*self._telling)
 
     async def _begin_next(self, client: httpx.AsyncClient, changed: asyncio.Event) -> bool:
-        """Begins to tell whoever has waited longest and whose host is not being told something; whether there was one.
+        """Starts the oldest due call whose host has no call under way. Returns whether there was one.
 
-        One host that hangs holds up nobody but itself.
+        So a host that hangs delays only its own calls.
         """
         if len(self._telling) >= self._tries.at_once:
             return False
@@ -129,7 +129,7 @@ class WebhookSender:
 
     @contextmanager
     def _unbroken(self) -> Iterator[None]:
-        """A block whose failure ends nothing else: what is not told is due again later."""
+        """A block whose errors are caught: a call that failed is due again later."""
         try:
             yield
         except Unavailable:

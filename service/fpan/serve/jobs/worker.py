@@ -1,7 +1,7 @@
-"""Runs jobs: takes one, parses its pictures when nobody else waits, keeps each answer, tells how far it is.
+"""Runs jobs: takes one, parses its pictures as background work, stores each answer and marks its progress.
 
-A job that a worker is killed over is taken by another when its lease ends, and goes on where it was: every answer is
-in the store before its picture counts as done.
+If a worker is killed, another takes its job when the lease expires, and continues where it stopped: every answer is in
+the store before its picture is marked as done.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _HAND_BACK_S = 3.0
 """How long handing back may take; without it the job waits for its lease to end."""
 _LAST_LOOK_S = 0.5
-"""How long whoever runs no job may take to see that it is to end."""
+"""How long a worker without a job may take to stop, in seconds."""
 _RENEWALS = 3
-"""Of a lease, while it lasts."""
+"""Renewals during the time of one lease."""
 _log = logging.getLogger(__name__)
 
 
@@ -193,14 +193,14 @@ class JobWorker:
             _log.warning("job %s could not be handed back: it waits for its lease to end", lease.id)
 
     async def _clean(self, lease: Lease) -> None:
-        """What this worker may have written of a job after it was cancelled."""
+        """Deletes what this worker may have written after the job was cancelled."""
         record = await persistently(lambda: self._job_queue.record(lease.id))
         if record is None or record.state in ("cancelled", "failed"):
             await persistently(self._store.of(lease.id).forget)
 
 
 async def persistently(ask: Callable[[], Awaitable[T]]) -> T:
-    """What ``ask`` returns, asked again for as long as it says that it cannot now."""
+    """Calls ``ask`` until it raises neither Unavailable nor Overloaded, and returns its result."""
     pause_s = _FIRST_PAUSE_S
     while True:
         try:
@@ -234,5 +234,5 @@ async def _each(do: Callable[[int], Awaitable[None]], indices: Iterable[int], at
 
 
 def _lost(work: asyncio.Task[None]) -> bool:
-    """Whether it ended so; asked of every task, or asyncio complains of what nobody has looked at."""
+    """Whether the task ended with ``_Lost``. Reads the exception of every task, or asyncio would log it."""
     return not work.cancelled() and isinstance(work.exception(), _Lost)
