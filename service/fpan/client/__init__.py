@@ -54,7 +54,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Loads gRPC when it is asked for: the base install has none."""
+    """Imports the gRPC clients on first access, because the base install has no gRPC."""
     if name not in ("AsyncGrpcClient", "GrpcClient"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

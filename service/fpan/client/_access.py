@@ -1,4 +1,4 @@
-"""What opens a server that does not let everybody in: API keys, and certificates of authorities of one's own."""
+"""Access to protected servers: API keys, private certificate authorities and client certificates."""
 
 import os
 import ssl
@@ -13,18 +13,19 @@ from fpan.client.errors import FpanError
 
 KEY_VARIABLE = "FPAN_API_KEY"
 AUTHORITY_VARIABLE = "FPAN_CA"
-"""PEM file of those who may vouch for the server."""
+"""Environment variable with the path of a PEM file: certificates of the trusted authorities."""
 CERTIFICATE_VARIABLE, PRIVATE_KEY_VARIABLE = "FPAN_CLIENT_CERTIFICATE", "FPAN_CLIENT_KEY"
-"""PEM files of the certificate that a server may ask for (``TLS_CLIENT_CA``), and of its private key."""
+"""Environment variables with the paths of PEM files: the client certificate, which a server may require
+(``TLS_CLIENT_CA``), and its private key."""
 Verify = ssl.SSLContext | str | os.PathLike[str] | bool
-"""Whose certificates are believed."""
+"""Which server certificates are trusted: an SSLContext, the PEM file of an authority, True (default) or False (any)."""
 
 
 def key_headers(api_key: str | None = None) -> dict[str, str]:
-    """The header of the given API key, else of that in ``FPAN_API_KEY``; none without one.
+    """The authorization header for ``api_key``, or for ``FPAN_API_KEY`` if it is None; empty without a key.
 
     Raises:
-        ValueError: the key cannot be sent as it is.
+        ValueError: the key has characters that a header cannot carry.
     """
     key = (os.environ.get(KEY_VARIABLE, "") if api_key is None else api_key).strip()
     if not key.isascii() or not key.isprintable():
@@ -33,7 +34,7 @@ def key_headers(api_key: str | None = None) -> dict[str, str]:
 
 
 class Files(NamedTuple):
-    """PEM files that the environment names; None where it names none."""
+    """Paths of the PEM files that the environment variables name; None for a variable that is not set."""
 
     authority: str | None
     certificate: str | None
@@ -41,27 +42,28 @@ class Files(NamedTuple):
 
 
 def named_files() -> Files:
-    """Whose certificates are believed, and which is shown, as the environment says."""
+    """Reads the paths of the PEM files from the environment."""
     variables = (AUTHORITY_VARIABLE, CERTIFICATE_VARIABLE, PRIVATE_KEY_VARIABLE)
     return Files(*(os.environ.get(variable) or None for variable in variables))
 
 
 def named_pem(variable: str, path: str | None) -> bytes | None:
-    """What is in a file that a variable names.
+    """Reads the PEM file at ``path``, which the environment variable ``variable`` named; None without a path.
 
     Raises:
-        FpanError: it cannot be read.
+        FpanError: the file cannot be read; the message names the variable.
     """
     with _of_use(variable):
         return Path(path).read_bytes() if path else None
 
 
 def verifying(verify: Verify = True) -> ssl.SSLContext | bool:
-    """What httpx takes. Of what ``verify`` leaves open, the environment decides: see :func:`named_files`.
+    """The ``verify`` argument for httpx. The environment fills in what ``verify`` does not set; see
+    :func:`named_files`.
 
     Raises:
-        OSError: there is no such file, or it holds no certificates.
-        FpanError: the same of one that the environment names.
+        OSError: the file of ``verify`` does not exist or holds no certificates.
+        FpanError: a file that the environment names does not exist or holds no certificates.
     """
     if isinstance(verify, ssl.SSLContext) or verify is False:
         return verify
@@ -85,5 +87,5 @@ def verifying(verify: Verify = True) -> ssl.SSLContext | bool:
 def _of_use(variable: str) -> Iterator[None]:
     try:
         yield
-    except OSError as error:  # those of ssl are too
+    except OSError as error:  # ssl.SSLError is an OSError
         raise FpanError(f"{variable}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""From HTTP answers to typed results and errors."""
+"""Reads HTTP responses into typed results and errors."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -25,18 +25,18 @@ _REQUEST_ID = "x-request-id"
 
 
 def unreachable(url: str, error: Exception) -> FpanError:
-    """What to raise when httpx got no answer from ``url``."""
+    """The exception to raise when httpx got no response from ``url``."""
     if isinstance(error, httpx.TimeoutException):
         return ServerUnreachable(f"{url} did not answer in time ({type(error).__name__})")
     return ServerUnreachable(f"{url} does not answer: {error or type(error).__name__}")
 
 
 def expect(response: httpx.Response, media_type: str, *statuses: int) -> httpx.Response:
-    """The answer itself, when it is a success of that media type; ``statuses`` are those that will do, 200 if none.
+    """Returns the response if its status is one of ``statuses`` (200 if none is given) and its type ``media_type``.
 
     Raises:
-        ApiError: the server said no.
-        UnexpectedAnswer: it is something else.
+        ApiError: the status is 400 or above.
+        UnexpectedAnswer: another status or media type.
     """
     found = _media_type(response)
     if response.status_code >= HTTPStatus.BAD_REQUEST:
@@ -49,7 +49,7 @@ def expect(response: httpx.Response, media_type: str, *statuses: int) -> httpx.R
 
 
 def read_json(response: httpx.Response, *statuses: int) -> Any:
-    """The JSON of a success; see :func:`expect`."""
+    """The decoded JSON body of a successful response; errors as :func:`expect`."""
     try:
         return expect(response, JSON, *statuses).json()
     except ValueError as error:
@@ -57,7 +57,7 @@ def read_json(response: httpx.Response, *statuses: int) -> Any:
 
 
 def read_result(response: httpx.Response) -> Result:
-    """The answer to a parse; errors as :func:`expect`."""
+    """The result of a parse request; errors as :func:`expect`."""
     body = read_json(response)
     try:
         return _result(body)
@@ -66,7 +66,7 @@ def read_result(response: httpx.Response) -> Result:
 
 
 def read_results(response: httpx.Response) -> list[Result | ApiError]:
-    """The answer to several pictures: for each its result, or what is wrong with it; errors as :func:`expect`."""
+    """The response to a request with several pictures: a result or an error for each; raises as :func:`expect`."""
     body = read_json(response)
     try:
         return [_one_of_several(each) for each in body["results"]]
@@ -75,12 +75,12 @@ def read_results(response: httpx.Response) -> list[Result | ApiError]:
 
 
 def read_npz(response: httpx.Response) -> dict[str, NDArray[Any]]:
-    """The arrays of an answer; errors as :func:`expect`."""
+    """The arrays of an ``.npz`` response; errors as :func:`expect`."""
     return read_arrays(expect(response, NPZ).content)
 
 
 def read_taxonomy(response: httpx.Response) -> Taxonomy:
-    """The answer to ``/v1/labels``; errors as :func:`expect`."""
+    """The taxonomy in the response of ``/v1/labels``; errors as :func:`expect`."""
     body = read_json(response)
     try:
         names = {int(c["id"]): c["name"] for c in body["classes"]}
@@ -91,7 +91,7 @@ def read_taxonomy(response: httpx.Response) -> Taxonomy:
 
 
 def read_health(live: httpx.Response, ready: httpx.Response) -> Health:
-    """From the answers of the two health routes; a server that is not ready is no error."""
+    """The health from the responses of the two health routes. A server that is not ready does not raise."""
     detail = "" if ready.status_code == HTTPStatus.OK else _why_not(ready)
     return Health(live.status_code == HTTPStatus.OK, ready.status_code == HTTPStatus.OK, detail)
 
@@ -121,7 +121,7 @@ def _problem(response: httpx.Response) -> ApiError:
                 status, slug, str(body["detail"]), str(body.get("request_id") or identity or "") or None, wait
             )
         except (KeyError, TypeError, ValueError, AttributeError):
-            pass  # a proxy's words, then, not the server's
+            pass  # not the server's format: the response is probably a proxy's
     phrase = response.reason_phrase or "no reason given"
     slug = phrase.lower().replace(" ", "-")
     return api_error(status, slug, f"{response.url} answered {status} {phrase}", identity, wait)
@@ -165,7 +165,7 @@ def _result(body: Mapping[str, Any]) -> Result:
 
 
 def _mask(body: Mapping[str, Any], faces: Sequence[Face], height: int, width: int) -> Mask:
-    """The label map of all faces, as whichever output has it."""
+    """The label map of all faces: from run lengths if the response has them, else from the indexed PNG."""
     if body.get("mask"):
         return read_mask(body["mask"], height, width)
     if not body.get("png"):

@@ -1,4 +1,4 @@
-"""The asynchronous clients: what they share, and the one of HTTP."""
+"""The asynchronous clients: the common base class, and the HTTP client."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -22,9 +22,9 @@ from fpan.contract.taxonomy import Taxonomy
 
 
 class AsyncJobs:
-    """The jobs of a server: pictures that are handed in together and parsed when nobody else waits.
+    """The jobs of a server: sets of pictures that are parsed in the background, when no other requests wait.
 
-    Its methods raise what :mod:`fpan.client.errors` draws; :class:`ApiError` with 404 where there is no such job.
+    The methods raise the errors of :mod:`fpan.client.errors`; :class:`ApiError` with status 404 for an unknown job.
     """
 
     def __init__(self, client: "AsyncClient") -> None:
@@ -41,16 +41,16 @@ class AsyncJobs:
         key: str | None = None,
         **options: Unpack[Options],
     ) -> Job:
-        """Hands in pictures.
+        """Submits pictures as a job.
 
         Args:
-            pictures: what to parse.
+            pictures: the pictures to parse.
             output: as for :meth:`AsyncClient.parse`.
-            drawings: former name of ``output``, which warns.
-            shapes: likewise.
-            webhook: address that is told of the job's end, where the server allows it.
-            key: the same request with the same key is the same job; None makes one for this call alone.
-            options: for all pictures; ``deadline_ms`` is for each.
+            drawings: deprecated name of ``output``; emits a DeprecationWarning.
+            shapes: deprecated name of ``output``; emits a DeprecationWarning.
+            webhook: URL that the server calls when the job ends, if the server allows webhooks.
+            key: idempotency key: the same request with the same key returns the same job; None generates a new key.
+            options: apply to all pictures; ``deadline_ms`` is the time for each picture.
         """
         wanted = outputs(output, drawings=drawings, shapes=shapes)
         data = [await asyncio.to_thread(picture_bytes, picture) for picture in pictures]
@@ -58,13 +58,14 @@ class AsyncJobs:
         return await self._client._ask(Call(call, _job_calls.read_job))
 
     async def get(self, job: Job | str) -> Job:
-        """How far a job is."""
+        """The current state of a job."""
         return await self._client._ask(Call(_job_calls.job_call(job), _job_calls.read_job))
 
     async def events(self, job: Job | str) -> AsyncIterator[Job]:
-        """The job now, and again whenever it has changed, until it has ended.
+        """Yields the job now and after each change, until it has ended.
 
-        Asks anew when the line is cut or the server is away or full, for minutes once it has told of the job.
+        Reconnects when the connection breaks or the server is unreachable or busy. Once the server has reported the
+        job, reconnecting goes on for about five minutes; before that, as often as for any other call.
         """
         line = _job_calls.Line(self._client._retry)
         while True:
@@ -87,33 +88,33 @@ class AsyncJobs:
             ) as response:
                 if response.status_code != HTTPStatus.OK:
                     await response.aread()
-                    yield _job_calls.read_job(response)  # which says what is wrong
+                    yield _job_calls.read_job(response)  # raises the error that the response describes
                 async for line in response.aiter_lines():
                     if (seen := _job_calls.read_event(line, call.path)) is not None:
                         yield seen
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.ReadTimeout):
-            return  # cut, as by a server that is restarted
+            return  # the connection broke, e.g. because the server restarted
         except httpx.HTTPError as error:
             raise _answers.unreachable(self._client.url, error) from error
 
     async def wait(self, job: Job | str) -> Job:
-        """The job when it has ended, however that came about."""
+        """Waits until the job has ended (succeeded, failed or cancelled) and returns it."""
         async for seen in self.events(job):
             if seen.ended:
                 return seen
         raise AssertionError("events end with the job")
 
     async def result(self, job: Job | str) -> list[Result | ApiError]:
-        """What became of each picture: its result, or what is wrong with it."""
+        """The result of each picture, or its error."""
         return await self._client._ask(Call(_job_calls.job_call(job, "/result"), _answers.read_results))
 
     async def cancel(self, job: Job | str) -> Job | None:
-        """Ends a job that waits or runs; one that has ended is deleted with its result, and None is returned."""
+        """Cancels a job that waits or runs. Deletes a job that has ended, with its result, and returns None."""
         return await self._client._ask(Call(_job_calls.job_call(job, method="DELETE"), _job_calls.read_end))
 
 
 class Asynchronous(ABC, Generic[Q, A]):
-    """What every asynchronous client can, whatever carries its calls: the twin of
+    """Methods of every asynchronous client, whatever its protocol: the counterpart of
     :class:`~fpan.client._blocking.Blocking`.
     """
 
@@ -134,10 +135,10 @@ class Asynchronous(ABC, Generic[Q, A]):
         """Parses the faces of one picture.
 
         Args:
-            picture: what to parse.
-            output: what the answer has beside the masks: pictures, outlines, soft masks, arrays; e.g. ``["polygons"]``.
-            pictures: former name of ``output``, which warns.
-            shapes: likewise.
+            picture: the picture to parse.
+            output: what the result has besides masks: pictures, outlines, soft masks, arrays; e.g. ``["polygons"]``.
+            pictures: deprecated name of ``output``; emits a DeprecationWarning.
+            shapes: deprecated name of ``output``; emits a DeprecationWarning.
             options: see :class:`Options`.
         """
         wanted = outputs(output, pictures=pictures, shapes=shapes)
@@ -147,8 +148,8 @@ class Asynchronous(ABC, Generic[Q, A]):
     async def draw(
         self, picture: Picture, drawing: Drawing | Literal["alpha"] = "overlay", **options: Unpack[Options]
     ) -> bytes:
-        """A PNG that the server draws of the parsed picture; ``alpha``, over HTTP, is the soft mask of all kept
-        classes together.
+        """A PNG that the server draws from the parsed picture. ``alpha`` is one soft mask of all kept classes; only
+        HTTP has it.
         """
         data = await asyncio.to_thread(picture_bytes, picture)
         return await self._ask(self._wire.draw_call(data, options, drawing))
@@ -156,17 +157,17 @@ class Asynchronous(ABC, Generic[Q, A]):
     async def arrays(
         self, picture: Picture, *, alpha: bool = False, **options: Unpack[Options]
     ) -> dict[str, NDArray[Any]]:
-        """Label map, confidence and what else is known as arrays; ``alpha``, and named classes, bring soft masks.
+        """The result as arrays. Soft masks are among them if ``alpha`` is True or ``options`` name classes.
 
-        They are ``labels``, ``confidence``, ``class_names``, ``taxonomy``, ``box``, ``score``, ``landmarks`` and, where
-        there are any, ``alpha`` with ``alpha_ids``, and ``matrix`` with ``frame="crop"``.
+        The arrays are ``labels``, ``confidence``, ``class_names``, ``taxonomy``, ``box``, ``score`` and ``landmarks``;
+        with soft masks also ``alpha`` and ``alpha_ids``; with ``frame="crop"`` also ``matrix``.
         """
         data = await asyncio.to_thread(picture_bytes, picture)
         return await self._ask(self._wire.arrays_call(data, options, alpha))
 
     @abstractmethod
     async def health(self) -> Health:
-        """Whether the server runs and is ready; asks once."""
+        """Whether the server runs and is ready. Does not retry."""
 
     @abstractmethod
     async def aclose(self) -> None:
@@ -174,7 +175,7 @@ class Asynchronous(ABC, Generic[Q, A]):
 
     @abstractmethod
     async def _once(self, request: Q, left_ms: int | None = None) -> A:
-        """One attempt, which may take so long."""
+        """Sends the request once. ``left_ms``: time for the answer in milliseconds; None: the client's timeout."""
 
     async def _ask(self, call: Call[Q, A, T]) -> T:
         patience = Patience(self._retry, call.deadline_ms)
@@ -204,8 +205,8 @@ class AsyncClient(Asynchronous[_calls.Request, httpx.Response]):
     ...     result = await client.parse("photo.jpg")
     ...     hair = result.faces[0].part("hair")
 
-    One client serves many tasks of one event loop; it keeps connections open until it is closed. Its methods raise what
-    :mod:`fpan.client.errors` draws; those that take a picture raise OSError, too, when its file cannot be read.
+    One client serves many tasks of one event loop; it keeps connections open until it is closed. Its methods raise
+    the errors of :mod:`fpan.client.errors`; those that take a picture also raise OSError if its file cannot be read.
     """
 
     def __init__(
@@ -220,24 +221,25 @@ class AsyncClient(Asynchronous[_calls.Request, httpx.Response]):
         verify: Verify = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Opens nothing yet.
+        """Connects on the first call.
 
         Args:
             url: address of the server; None takes ``FPAN_URL`` from the environment, else http://127.0.0.1:8000.
-            api_key: opens a server that asks for one; None takes ``FPAN_API_KEY`` from the environment.
-            client_id: who asks, in words of the caller's own; while a version is tried out, the same client always gets
-                the same.
+            api_key: for a server that requires one; None takes ``FPAN_API_KEY`` from the environment.
+            client_id: an identifier that the caller chooses; while a model version is on trial for a share of the
+                callers, one client always gets the same version.
             retry: how often to try again on 429 and 503.
             timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
             headers: sent with every request.
-            verify: whose certificates are believed: True (or those of the file that ``FPAN_CA`` names), the PEM file of
-                an authority, or an SSLContext that may have the caller's own certificate too. Without one the server is
-                shown that of ``FPAN_CLIENT_CERTIFICATE`` and ``FPAN_CLIENT_KEY``, if it asks.
-            transport: of httpx; None goes over the network, by the proxies that the environment names.
+            verify: which server certificates are trusted: True (the default authorities, or those in the file that
+                ``FPAN_CA`` names), the PEM file of an authority, or an SSLContext, which may also hold a client
+                certificate. Without an SSLContext, the client certificate is that of ``FPAN_CLIENT_CERTIFICATE`` and
+                ``FPAN_CLIENT_KEY``, if the server requires one.
+            transport: an httpx transport; None uses the network, with the proxies that the environment names.
         """
         super().__init__(_calls, _calls.base_url(url), retry)
         self.jobs = AsyncJobs(self)
-        """Pictures that are handed in together and fetched later."""
+        """Jobs: pictures that are submitted together and whose results are fetched later."""
         self._timeout_s = timeout_s
         self._http = httpx.AsyncClient(
             base_url=self.url,
@@ -255,14 +257,14 @@ class AsyncClient(Asynchronous[_calls.Request, httpx.Response]):
         shapes: Sequence[Shape] = (),
         **options: Unpack[Options],
     ) -> list[Result | ApiError]:
-        """Parses the faces of several pictures in one call; a picture that fails has its error in its place.
+        """Parses the faces of several pictures in one call. For a picture that fails, the list has its error.
 
         Args:
-            pictures: what to parse.
+            pictures: the pictures to parse.
             output: as for :meth:`parse`.
-            drawings: former name of ``output``, which warns.
-            shapes: likewise.
-            options: for all pictures; ``deadline_ms`` is for each.
+            drawings: deprecated name of ``output``; emits a DeprecationWarning.
+            shapes: deprecated name of ``output``; emits a DeprecationWarning.
+            options: apply to all pictures; ``deadline_ms`` is the time for each picture.
         """
         wanted = outputs(output, drawings=drawings, shapes=shapes)
         data = [await asyncio.to_thread(picture_bytes, picture) for picture in pictures]
@@ -270,19 +272,19 @@ class AsyncClient(Asynchronous[_calls.Request, httpx.Response]):
         return await self._ask(Call(call, _answers.read_results))
 
     async def labels(self, model: str | None = None) -> Taxonomy:
-        """The classes: ids, names, colours, left-right partners, groups, other orders."""
+        """The classes of the label maps: ids, names, colours, left-right partners, groups and alternative id orders."""
         return await self._ask(Call(_calls.get("/v1/labels", model=model), _answers.read_taxonomy))
 
     async def models(self) -> Any:
-        """The models that are served, as the server's JSON."""
+        """The models that the server serves, as decoded JSON."""
         return await self._ask(Call(_calls.get("/v1/models"), _answers.read_json))
 
     async def drift(self) -> Any:
-        """How the newest faces of each version differ from the reference in its card, as the server's JSON."""
+        """How the most recent faces of each version differ from the reference in its card, as decoded JSON."""
         return await self._ask(Call(_calls.get("/v1/drift"), _answers.read_json))
 
     async def health(self) -> Health:
-        """Whether the server runs and is ready; asks once."""
+        """Whether the server runs and is ready. Does not retry."""
         requests = (_calls.get(f"/v1/health/{which}") for which in ("live", "ready"))
         return _answers.read_health(*await asyncio.gather(*map(self._once, requests)))
 

@@ -1,4 +1,4 @@
-"""The calls of HTTP as data, so that the blocking and the asynchronous client differ in how they send only."""
+"""HTTP calls as data, so that the blocking and the asynchronous client differ only in how they send them."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,12 +20,12 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 URL_VARIABLE = "FPAN_URL"
 CONNECT_TIMEOUT_S = 5.0
 DEADLINE_GRACE_S = 5.0
-"""How much longer than the deadline the client waits, so that the server's own word about it arrives."""
+"""Seconds that the client waits after the deadline, so that the server's own error response can arrive."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request, whatever sends it."""
+    """One HTTP request, for the blocking and the asynchronous client."""
 
     method: str
     path: str
@@ -33,7 +33,8 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes | None = None
     pictures: tuple[bytes, ...] = ()
-    """Of a call with several, in the place of ``content``; each has the time that one picture has."""
+    """Files of a request with several pictures, sent instead of ``content``. The timeout is multiplied by their
+    number."""
 
     def arguments(self, left_ms: int | None, timeout_s: float) -> dict[str, Any]:
         """Arguments of httpx's ``request`` for an attempt that may take ``left_ms``."""
@@ -57,25 +58,25 @@ def base_url(url: str | None) -> str:
 
 
 def headers(given: Mapping[str, str] | None, client_id: str | None, api_key: str | None) -> dict[str, str]:
-    """What goes with every request."""
+    """The headers of every request."""
     told = {} if client_id is None else {CLIENT_ID: client_id}
     return {**key_headers(api_key), **told, **(given or {})}
 
 
 def parse_call(data: bytes, options: Options, outputs: Sequence[Output]) -> Call[Request, httpx.Response, Result]:
-    """A parse that answers JSON, with the outputs in it."""
+    """A parse request whose response is JSON that includes the outputs."""
     return _post(data, options, _words(options, outputs), JSON, read_result)
 
 
 def arrays_call(data: bytes, options: Options, alpha: bool) -> Call[Request, httpx.Response, dict[str, NDArray[Any]]]:
-    """A parse that answers arrays."""
+    """A parse request whose response is an ``.npz`` file of arrays."""
     return _post(data, options, "npz,alpha" if alpha else "npz", NPZ, read_npz)
 
 
 def draw_call(
     data: bytes, options: Options, drawing: Drawing | Literal["alpha"]
 ) -> Call[Request, httpx.Response, bytes]:
-    """A parse that answers a picture."""
+    """A parse request whose response is a PNG."""
     return _post(data, options, drawing, PNG, lambda response: expect(response, PNG).content)
 
 
@@ -86,7 +87,7 @@ def several_call(
     outputs: Sequence[Output],
     **headers: str,
 ) -> Request:
-    """A request with several pictures, of which each may take the deadline of the options."""
+    """A request with several pictures. The deadline in the options applies to each picture."""
     params = {**query(options), "output": _words(options, outputs)}
     if (deadline_ms := options.get("deadline_ms")) is not None:
         params["deadline_ms"] = str(deadline_ms)
@@ -95,7 +96,7 @@ def several_call(
 
 
 def get(path: str, **params: str | None) -> Request:
-    """A request for something to read."""
+    """A GET request for JSON; parameters that are None are left out."""
     told = {name: value for name, value in params.items() if value is not None}
     return Request("GET", path, params=told, headers={"accept": JSON})
 
@@ -103,17 +104,17 @@ def get(path: str, **params: str | None) -> Request:
 def _post(
     data: bytes, options: Options, output: str, accept: str, read: Callable[[httpx.Response], T]
 ) -> Call[Request, httpx.Response, T]:
-    # The server tells the format from the bytes; no client could name it better.
+    # The server detects the image format from the bytes, so no specific type is needed.
     headers = {"accept": accept, "content-type": "application/octet-stream"}
     params = {**query(options), "output": output}
     return Call(Request("POST", "/v1/parse", params, headers, data), read, options.get("deadline_ms"))
 
 
 def _words(options: Options, outputs: Sequence[Output]) -> str:
-    """The value of the option ``output``.
+    """The value of the query parameter ``output``.
 
-    Results have the label map of all faces, as run lengths. A caller who wants it as a PNG and no masks of single faces
-    gets it as that alone.
+    Results have the label map of all faces as run lengths. It is requested as a PNG alone if the caller wants the PNG
+    and no masks of single faces.
     """
     has_map = "png" in outputs and options.get("frame") != "crop" and options.get("face_masks") is False
     return ",".join(outputs if has_map else ("rle", *outputs))

@@ -1,4 +1,4 @@
-"""Pictures in and out of the client; label maps, outlines, soft masks and arrays as they arrive, decoded."""
+"""Encodes pictures for requests; decodes label maps, outlines, soft masks and arrays of responses."""
 
 import base64
 import io
@@ -24,12 +24,12 @@ Picture = bytes | bytearray | memoryview | str | PathLike[str] | BinaryIO | NDAr
 
 
 def picture_bytes(picture: Picture) -> bytes:
-    """The bytes to send. Files go as they are; pixels go as PNG, so that nothing is lost.
+    """The bytes to send. Files are sent unchanged; pixels are sent as PNG, which is lossless.
 
     Raises:
         OSError: the file cannot be read.
-        TypeError: no picture.
-        ValueError: pixels of another shape or dtype.
+        TypeError: the argument is not a picture.
+        ValueError: the pixels have another shape or dtype.
     """
     if isinstance(picture, bytes | bytearray | memoryview):
         return bytes(picture)
@@ -66,8 +66,8 @@ def indexed_png(data: bytes) -> NDArray[np.uint8]:
     """The palette indices of an 8-bit indexed PNG, uint8 (H, W).
 
     Raises:
-        OSError: it is no PNG.
-        ValueError: it has no palette.
+        OSError: the data is not a PNG.
+        ValueError: the PNG has no palette.
     """
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         if image.mode != "P":
@@ -89,18 +89,18 @@ class Polygon:
 
 @dataclass(frozen=True)
 class SoftMasks:
-    """The soft masks of one face, each still a PNG of its own window."""
+    """The soft masks of one face, each encoded as a PNG of its own window."""
 
     height: int
     width: int
     classes: tuple[tuple[str, tuple[int, int, int, int], bytes], ...] = field(repr=False)
-    """Of each class: name, window, PNG."""
+    """For each class: name, window (x0, y0, x1, y1), PNG."""
 
     def of(self, name: str) -> NDArray[np.uint8]:
-        """How much of each pixel the class covers, uint8 (height, width), 255 = wholly; zero where it is not.
+        """How much of each pixel the class covers, uint8 (height, width): 255 is all of it, 0 none.
 
         Raises:
-            UnexpectedAnswer: the picture cannot be read, or does not fit its window.
+            UnexpectedAnswer: the PNG cannot be read, or does not fit its window.
         """
         values = np.zeros((self.height, self.width), np.uint8)
         for known, (x0, y0, x1, y1), data in self.classes:
@@ -113,7 +113,7 @@ class SoftMasks:
 
 
 def read_polygons(body: Mapping[str, Any] | None) -> dict[str, tuple[Polygon, ...]] | None:
-    """From the JSON member ``polygons``, by the name of the class; None where there is none."""
+    """Reads the JSON member ``polygons``: class name -> polygons; None if ``body`` is None."""
     if body is None:
         return None
     return {
@@ -125,7 +125,7 @@ def read_polygons(body: Mapping[str, Any] | None) -> dict[str, tuple[Polygon, ..
 
 
 def read_soft(body: Mapping[str, Any] | None) -> SoftMasks | None:
-    """From the JSON member ``alpha`` of a face; None where there is none."""
+    """Reads the JSON member ``alpha`` of a face; None if ``body`` is None."""
     if body is None:
         return None
     height, width = (int(side) for side in body["size"])
@@ -140,7 +140,7 @@ def read_arrays(data: bytes) -> dict[str, NDArray[Any]]:
     """The arrays of an ``.npz``.
 
     Raises:
-        UnexpectedAnswer: it is none.
+        UnexpectedAnswer: the data is not an ``.npz`` file.
     """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -159,17 +159,17 @@ _BROKEN = "the server's label map cannot be decoded"
 
 @dataclass(frozen=True)
 class Mask(ABC):
-    """One label map, still encoded."""
+    """One encoded label map."""
 
     height: int
     width: int
 
     @cached_property
     def labels(self) -> NDArray[np.uint8]:
-        """The class of each pixel, uint8 (height, width), read-only; 0 where no class is.
+        """The class of each pixel, uint8 (height, width), read-only; 0 for pixels without a class.
 
         Raises:
-            UnexpectedAnswer: the encoding is broken, or does not fit the size.
+            UnexpectedAnswer: the encoding is invalid or does not match the size.
         """
         labels = np.zeros((self.height, self.width), np.uint8)
         self._decode_into(labels)
@@ -178,7 +178,7 @@ class Mask(ABC):
 
     @abstractmethod
     def of(self, name: str) -> NDArray[np.bool_]:
-        """Where the class called ``name`` is, bool (height, width); all False where it does not occur."""
+        """The pixels of the class ``name``, bool (height, width); all False if the class does not occur."""
 
     @abstractmethod
     def _decode_into(self, labels: NDArray[np.uint8]) -> None: ...
@@ -186,10 +186,10 @@ class Mask(ABC):
 
 @dataclass(frozen=True)
 class RunLengthMask(Mask):
-    """As HTTP brings it: the run lengths of each class."""
+    """A label map as run lengths of each class, as HTTP responses have it."""
 
     classes: tuple[tuple[int, str, str], ...]
-    """Of each class that occurs: id, name, run lengths."""
+    """For each class that occurs: id, name, run lengths."""
 
     def of(self, name: str) -> NDArray[np.bool_]:
         """See :meth:`Mask.of`."""
@@ -211,12 +211,12 @@ class RunLengthMask(Mask):
 
 @dataclass(frozen=True)
 class IndexedMask(Mask):
-    """As gRPC brings it: a PNG whose palette index is the class."""
+    """A label map as a PNG whose palette index is the class id, as gRPC responses have it."""
 
     ids: Mapping[str, int]
-    """Of the classes that occur."""
+    """Name -> id, of the classes that occur."""
     window: tuple[int, int, int, int]
-    """The part that the PNG shows; around it is no class."""
+    """The part that the PNG covers: x0, y0, x1, y1 in pixels. Pixels outside it have no class."""
     png: bytes = field(repr=False)
 
     def of(self, name: str) -> NDArray[np.bool_]:
@@ -237,14 +237,14 @@ class IndexedMask(Mask):
 
 
 NO_MASK = RunLengthMask(0, 0, ())
-"""Where there is no label map of all faces, because each has a frame of its own."""
+"""Stands for the label map of all faces when there is none, because each face has its own frame."""
 
 
 def read_mask(body: Mapping[str, Any], height: int, width: int) -> Mask:
-    """From the JSON member ``mask`` of a picture of that size.
+    """Reads the JSON member ``mask`` of a picture of that size in pixels.
 
     Raises:
-        UnexpectedAnswer: another encoding, or another size than the picture's.
+        UnexpectedAnswer: the mask has another encoding or another size.
     """
     if body["encoding"] != ENCODING or list(body["size"]) != [height, width]:
         raise UnexpectedAnswer(

@@ -1,4 +1,4 @@
-"""From gRPC's messages and statuses to typed results and errors: the twin of :mod:`fpan.client._answers`."""
+"""Reads gRPC messages and statuses into typed results and errors: the counterpart of :mod:`fpan.client._answers`."""
 
 from collections.abc import Collection, Iterable, Mapping
 from http import HTTPStatus
@@ -21,7 +21,7 @@ from fpan.contract.face import FACTS, FaceFacts
 from fpan.contract.messages import read_fields
 
 DOMAIN = "mask-fpan"
-"""Of the server's own ``google.rpc.ErrorInfo``."""
+"""Domain of the ``google.rpc.ErrorInfo`` that the server itself sends."""
 _DETAILS = "grpc-status-details-bin"
 _REQUEST_ID = "x-request-id"
 _STATUSES = {
@@ -30,15 +30,15 @@ _STATUSES = {
     "RESOURCE_EXHAUSTED": HTTPStatus.TOO_MANY_REQUESTS,
     "DEADLINE_EXCEEDED": HTTPStatus.GATEWAY_TIMEOUT,
 }
-"""What statuses mean that gRPC itself, or a proxy, gives without the server's details."""
+"""HTTP statuses for gRPC statuses that come without the server's details: from gRPC itself or from a proxy."""
 _TOO_LARGE = "larger than max"
-"""By these words alone gRPC tells a message that is too large from a server that is too busy."""
+"""Only this text distinguishes a message that is too large from a busy server: gRPC gives both the same status."""
 
 
 def failure(url: str, error: grpc.RpcError, left_ms: int | None) -> FpanError:
-    """What to raise when a call to ``url`` that was given ``left_ms`` failed."""
+    """The exception to raise when a call to ``url`` with a deadline of ``left_ms`` failed."""
     code, words = error.code(), str(error.details() or "").strip()
-    # Pairs in both kinds of channel, whatever the types of the blocking one are called.
+    # Both kinds of channel give pairs, although the type of the blocking channel's metadata has another name.
     trailing = dict(cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ()))
     identity = str(trailing.get(_REQUEST_ID, "")) or None
     details = _details(trailing.get(_DETAILS))
@@ -63,7 +63,7 @@ def failure(url: str, error: grpc.RpcError, left_ms: int | None) -> FpanError:
 
 
 def _status(told: Mapping[str, str], code: grpc.StatusCode) -> int:
-    """The HTTP status of a problem, which the server tells beside its name."""
+    """The HTTP status of a problem, from the metadata of the server's ``ErrorInfo``."""
     try:
         return int(told["http_status"])
     except (KeyError, ValueError):
@@ -71,7 +71,7 @@ def _status(told: Mapping[str, str], code: grpc.StatusCode) -> int:
 
 
 def _details(data: str | bytes | None) -> dict[type, Any]:
-    """The details of a status by their kind."""
+    """The details of a status by their message type."""
     found: dict[type, Any] = {}
     if isinstance(data, bytes):
         try:
@@ -80,32 +80,32 @@ def _details(data: str | bytes | None) -> dict[type, Any]:
                     if packed.Is(kind.DESCRIPTOR):
                         found[kind] = kind.FromString(packed.value)
         except DecodeError:
-            pass  # a proxy's, then, not the server's
+            pass  # not the server's format: the details are probably a proxy's
     return found
 
 
 def read_health(answer: health_pb2.HealthCheckResponse) -> Health:
-    """From the answer of ``grpc.health.v1``; a server that is not ready is no error."""
+    """The health from the response of ``grpc.health.v1``. A server that is not ready does not raise."""
     word = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     ready = word == "SERVING"
     return Health(True, ready, "" if ready else word.lower().replace("_", " "))
 
 
 def read_npz(answer: pb.ParseResponse) -> dict[str, NDArray[Any]]:
-    """The arrays of an answer.
+    """The arrays of a response.
 
     Raises:
-        UnexpectedAnswer: there are none.
+        UnexpectedAnswer: the response has no arrays.
     """
     return read_arrays(answer.npz)
 
 
 def read_drawing(answer: pb.ParseResponse, drawing: Drawing) -> bytes:
-    """One picture of an answer: of the photo, or of the one crop.
+    """One drawing of a response: of the photo, or of the only crop.
 
     Raises:
-        ApiError: pictures are of crops, and there is not one face: what the server says over HTTP.
-        UnexpectedAnswer: it is missing.
+        ApiError: drawings are of crops, and the number of faces is not 1. The server refuses the same over HTTP.
+        UnexpectedAnswer: the drawing is missing.
     """
     of: pb.ParseResponse | pb.Face = answer
     if not answer.HasField("labels"):
@@ -120,10 +120,10 @@ def read_drawing(answer: pb.ParseResponse, drawing: Drawing) -> bytes:
 
 
 def read_result(answer: pb.ParseResponse, outputs: Collection[Output]) -> Result:
-    """The answer to a parse that asked for those outputs.
+    """The result of a parse request with those outputs.
 
     Raises:
-        UnexpectedAnswer: it does not hang together.
+        UnexpectedAnswer: the message is inconsistent.
     """
     try:
         return _result(answer, outputs)
@@ -197,7 +197,7 @@ def _soft(masks: Iterable[pb.SoftMask], height: int, width: int) -> SoftMasks:
 def _pictures(
     of: pb.ParseResponse | pb.Face, wanted: Collection[Output], whole: pb.ParseResponse | None = None
 ) -> dict[str, bytes]:
-    """The PNGs that were asked for; ``redact`` is of the whole picture alone."""
+    """The PNGs in ``wanted``. Only the whole picture has ``redact``."""
     found: dict[Output, bytes] = {
         "png": of.labels.png,
         "overlay": of.overlay_png,

@@ -1,4 +1,4 @@
-"""The calls of gRPC as messages: the twin of :mod:`fpan.client._calls`."""
+"""gRPC calls as messages: the counterpart of :mod:`fpan.client._calls`."""
 
 import os
 from collections.abc import Sequence
@@ -28,12 +28,12 @@ DEFAULT_URL = "grpc://127.0.0.1:50051"
 URL_VARIABLE = "FPAN_GRPC_URL"
 PLAIN, ENCRYPTED = "grpc", "grpcs"
 CHANNEL_OPTIONS = (
-    # Label maps of large pictures exceed the 4 MiB that a channel lets pass by default.
+    # Label maps of large pictures exceed a channel's default limit of 4 MiB.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # The client's own retries know how long the server asks to be left alone.
+    # The client retries itself, because its retries respect the delay that the server requests.
     ("grpc.enable_retries", 0),
-    # A server that comes back is found again within a second; by default that may take two minutes.
+    # Reconnects to a restarted server within a second; with the defaults this can take two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -47,7 +47,7 @@ def base_url(url: str | None) -> str:
     """The server's address: the given one, else ``FPAN_GRPC_URL``, else this machine's port 50051.
 
     Raises:
-        ValueError: it is none of gRPC.
+        ValueError: the address is not a gRPC address.
     """
     told = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
     told = (told if "://" in told else f"{PLAIN}://{told}").rstrip("/")
@@ -60,18 +60,18 @@ def base_url(url: str | None) -> str:
 def credentials(
     url: str, roots: Pem | None = None, certificate: Pem | None = None, private_key: Pem | None = None
 ) -> grpc.ChannelCredentials | None:
-    """What a channel to ``url`` is encrypted with; None where it is not.
+    """The TLS credentials of a channel to ``url``; None for an address without TLS.
 
     Args:
         url: address of the server.
-        roots: who may vouch for it; None takes what the environment names.
-        certificate: that the server is shown, with what leads to its root; None likewise, with its key.
-        private_key: of the certificate.
+        roots: certificates of the trusted authorities; None takes the file that the environment names.
+        certificate: client certificate with its chain; None takes certificate and key that the environment names.
+        private_key: private key of the client certificate.
 
     Raises:
         OSError: a file cannot be read.
-        FpanError: the same of one that the environment names.
-        ValueError: certificates for an address without TLS, or one of certificate and key without the other.
+        FpanError: a file that the environment names cannot be read.
+        ValueError: certificates are given for an address without TLS, or a certificate without its key or vice versa.
     """
     if urlsplit(url).scheme == PLAIN:
         if any(each is not None for each in (roots, certificate, private_key)):
@@ -81,7 +81,7 @@ def credentials(
     trusted = named_pem(AUTHORITY_VARIABLE, named.authority) if roots is None else _pem(roots)
     if certificate is None and private_key is None:
         shown = named_pem(CERTIFICATE_VARIABLE, named.certificate)
-        # One file may hold both, as it may for HTTP.
+        # As for HTTP, one file may hold both certificate and key.
         key = named_pem(PRIVATE_KEY_VARIABLE, named.private_key or named.certificate) if shown else None
     else:
         shown, key = _pem(certificate), _pem(private_key)
@@ -95,7 +95,7 @@ def _pem(told: Pem | None) -> bytes | None:
 
 
 def metadata(api_key: str | None, client_id: str | None) -> Metadata:
-    """What goes with every call."""
+    """The metadata of every call."""
     told = {**key_headers(api_key), **({CLIENT_ID: client_id} if client_id else {})}
     return tuple((name.lower(), value) for name, value in told.items())
 
@@ -103,17 +103,17 @@ def metadata(api_key: str | None, client_id: str | None) -> Metadata:
 def parse_call(
     data: bytes, options: Options, outputs: Sequence[Output]
 ) -> Call[pb.ParseRequest, pb.ParseResponse, Result]:
-    """A parse that answers with label maps, the outputs beside them."""
+    """A parse call whose response has the label maps and the outputs."""
     return _call(data, options, outputs, partial(read_result, outputs=outputs))
 
 
 def draw_call(
     data: bytes, options: Options, drawing: Drawing | Literal["alpha"]
 ) -> Call[pb.ParseRequest, pb.ParseResponse, bytes]:
-    """A parse of which one picture is of interest.
+    """A parse call that returns one drawing.
 
     Raises:
-        ValueError: the soft mask of all classes together, which only HTTP has.
+        ValueError: ``drawing`` is ``alpha``, the soft mask of all classes together, which only HTTP has.
     """
     if drawing == "alpha":
         raise ValueError('over gRPC soft masks come by face and class: parse(..., output=["alpha"])')
@@ -123,13 +123,13 @@ def draw_call(
 def arrays_call(
     data: bytes, options: Options, alpha: bool
 ) -> Call[pb.ParseRequest, pb.ParseResponse, dict[str, NDArray[Any]]]:
-    """A parse of which the arrays are of interest."""
+    """A parse call that returns the arrays."""
     return _call(data, options, ("npz", "alpha") if alpha else ("npz",), read_npz)
 
 
 def _call(data: bytes, options: Options, outputs: Sequence[str], read: Any) -> Call[Any, Any, Any]:
     message = _options(known(options))
-    # Label maps always come as indexed PNGs: no output asks for them.
+    # Label maps always come as indexed PNGs, so there is no output for them.
     message.outputs.extend(_member(pb.Output, "OUTPUT", name, "output") for name in outputs if name != "png")
     return Call(pb.ParseRequest(image=data, options=message), read, options.get("deadline_ms"))
 
@@ -161,7 +161,7 @@ def _options(options: Options) -> pb.ParseOptions:
 
 
 def _member(kind: Any, prefix: str, word: str, option: str) -> Any:
-    """The member of an enumeration that an option's word names."""
+    """The value of the enumeration member that an option names."""
     words = [name.removeprefix(f"{prefix}_").lower() for name in kind.keys()[1:]]
     if word not in words:
         raise ValueError(f"{option} is one of {', '.join(words)}, not {word!r}")

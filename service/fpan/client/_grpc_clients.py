@@ -1,4 +1,4 @@
-"""The clients of gRPC. Imported when they are asked for: they need the extra ``[grpc]``."""
+"""The gRPC clients. Imported only on first access, because they need the extra ``[grpc]``."""
 
 from functools import cached_property
 from typing import Any
@@ -42,21 +42,21 @@ class GrpcClient(Blocking[pb.ParseRequest, pb.ParseResponse]):
         certificate: Pem | None = None,
         private_key: Pem | None = None,
     ) -> None:
-        """Opens nothing yet.
+        """Connects on the first call.
 
         Args:
             url: ``grpc://HOST:PORT``, or ``grpcs://HOST:PORT`` with TLS; None takes ``FPAN_GRPC_URL`` from the
                 environment, else grpc://127.0.0.1:50051.
-            api_key: opens a server that asks for one; None takes ``FPAN_API_KEY`` from the environment.
-            client_id: who asks, in words of the caller's own; while a version is tried out, the same client always gets
-                the same.
-            retry: how often to try again when the server is busy or away.
+            api_key: for a server that requires one; None takes ``FPAN_API_KEY`` from the environment.
+            client_id: an identifier that the caller chooses; while a model version is on trial for a share of the
+                callers, one client always gets the same version.
+            retry: how often to try again when the server is busy or unreachable.
             timeout_s: how long to wait for an answer when the call names no ``deadline_ms``, in seconds.
-            root_certificates: PEM, or its file, of those who may vouch for the server; None takes the file that
-                ``FPAN_CA`` names, else trusts those that gRPC brings along.
-            certificate: PEM, or its file, that a server is shown which asks for one; None takes the files that
-                ``FPAN_CLIENT_CERTIFICATE`` and ``FPAN_CLIENT_KEY`` name.
-            private_key: of the certificate.
+            root_certificates: certificates of the trusted authorities, as PEM or the path of a PEM file; None takes
+                the file that ``FPAN_CA`` names, else the certificates that gRPC includes.
+            certificate: client certificate for a server that requires one, as PEM or the path of a PEM file; None
+                takes the files that ``FPAN_CLIENT_CERTIFICATE`` and ``FPAN_CLIENT_KEY`` name.
+            private_key: private key of the client certificate.
         """
         super().__init__(_grpc_calls, _grpc_calls.base_url(url), retry)
         self._timeout_s = timeout_s
@@ -71,7 +71,7 @@ class GrpcClient(Blocking[pb.ParseRequest, pb.ParseResponse]):
         self._stub = face_parsing_pb2_grpc.FaceParsingStub(self._channel)
 
     def health(self) -> Health:
-        """Whether the server runs and is ready; asks once."""
+        """Whether the server runs and is ready. Does not retry."""
         check = health_pb2_grpc.HealthStub(self._channel).Check
         return read_health(self._called(check, _HEALTH, None))
 
@@ -92,7 +92,7 @@ class GrpcClient(Blocking[pb.ParseRequest, pb.ParseResponse]):
 
 
 class AsyncGrpcClient(Asynchronous[pb.ParseRequest, pb.ParseResponse]):
-    """Parses faces with a running server over gRPC: the asynchronous twin of :class:`GrpcClient`.
+    """Parses faces with a running server over gRPC: the asynchronous counterpart of :class:`GrpcClient`.
 
     >>> async with AsyncGrpcClient("grpc://127.0.0.1:50051") as client:  # doctest: +SKIP
     ...     result = await client.parse("photo.jpg")
@@ -112,7 +112,7 @@ class AsyncGrpcClient(Asynchronous[pb.ParseRequest, pb.ParseResponse]):
         certificate: Pem | None = None,
         private_key: Pem | None = None,
     ) -> None:
-        """Opens nothing yet; the arguments are those of :class:`GrpcClient`."""
+        """Connects on the first call; the arguments are those of :class:`GrpcClient`."""
         super().__init__(_grpc_calls, _grpc_calls.base_url(url), retry)
         self._timeout_s = timeout_s
         self._metadata = _grpc_calls.metadata(api_key, client_id)
@@ -120,7 +120,7 @@ class AsyncGrpcClient(Asynchronous[pb.ParseRequest, pb.ParseResponse]):
 
     @cached_property
     def _channel(self) -> grpc.aio.Channel:
-        """Belongs to the event loop of the first call."""
+        """Created on the first call, because a channel belongs to the event loop in which it is created."""
         target = self.url.partition("://")[2]
         if self._secret:
             return grpc.aio.secure_channel(target, self._secret, CHANNEL_OPTIONS)
@@ -131,7 +131,7 @@ class AsyncGrpcClient(Asynchronous[pb.ParseRequest, pb.ParseResponse]):
         return face_parsing_pb2_grpc.FaceParsingStub(self._channel)
 
     async def health(self) -> Health:
-        """Whether the server runs and is ready; asks once."""
+        """Whether the server runs and is ready. Does not retry."""
         check = health_pb2_grpc.HealthStub(self._channel).Check
         return read_health(await self._called(check, _HEALTH, None))
 

@@ -1,4 +1,4 @@
-"""The calls of jobs as data, and what comes back."""
+"""HTTP calls of jobs as data, and how their responses are read."""
 
 import json
 import uuid
@@ -17,33 +17,33 @@ from fpan.client.types import Job
 
 _PATH = "/v1/jobs"
 EVENTS_TIMEOUT_S = 60.0
-"""How long nothing may come on the line of events, in seconds: a server says something several times as often."""
+"""Read timeout of the event stream in seconds. The server sends something several times in that time."""
 _COME_AGAIN_S = 0.5
-"""How long to wait, in seconds, before a line of events that was cut is asked for anew."""
+"""Seconds to wait before reconnecting to an event stream that has ended."""
 _RESTART = Retry(attempts=14, longest_wait_s=30.0)
-"""Patience with a server that has told of a job and is gone or refuses now: about five minutes, as for a restart."""
+"""Retries when a server has reported a job and is now unreachable or busy: about five minutes, enough for a restart."""
 
 
 class Line:
-    """The line on which a server tells of a job, which may be cut any number of times."""
+    """Decides when to reconnect to the event stream of a job, which may break any number of times."""
 
     def __init__(self, retry: Retry) -> None:
-        """Has the patience of any other call until something was heard."""
+        """Until the first event, retries are those of any other call."""
         self._retry = retry
         self._patience = Patience(retry)
 
     def heard(self) -> None:
-        """The server has told of the job."""
+        """Records that the server has reported the job, which starts the retries anew."""
         self._patience = Patience(self._retry if self._retry.attempts == 1 else _RESTART)
 
     def pause_s(self, cut: TryAgain | ServerUnreachable | None) -> float:
-        """Seconds after which the line is asked for anew.
+        """Seconds to wait before reconnecting.
 
         Args:
-            cut: why there is none; None where it has only ended, as it may.
+            cut: the error that ended the stream; None if the stream just ended, which is allowed.
 
         Raises:
-            TryAgain, ServerUnreachable: ``cut``, where patience is over.
+            TryAgain, ServerUnreachable: ``cut`` itself, when no retries are left.
         """
         if cut is None:
             return _COME_AGAIN_S
@@ -60,13 +60,13 @@ def submit_call(
     webhook: str | None,
     key: str | None,
 ) -> _calls.Request:
-    """Hands in pictures. It always has a key, so that it can be sent again when no answer comes."""
+    """A request that submits pictures. It always has an idempotency key, so that it can be repeated safely."""
     call = _calls.several_call(_PATH, pictures, options, outputs, idempotency_key=key or uuid.uuid4().hex)
     return call if webhook is None else replace(call, params={**call.params, "webhook": webhook})
 
 
 def job_call(job: Job | str, part: str = "", method: str = "GET") -> _calls.Request:
-    """Asks after a job, or a part of it."""
+    """A request for a job, or for the part of it at the subpath ``part``."""
     return replace(_calls.get(f"{_PATH}/{job.id if isinstance(job, Job) else job}{part}"), method=method)
 
 
@@ -76,12 +76,12 @@ def read_job(response: httpx.Response) -> Job:
 
 
 def read_end(response: httpx.Response) -> Job | None:
-    """What became of a job that was ended; None for one that had ended and is forgotten."""
+    """The job after a cancel request; None if it had ended before and is deleted now."""
     return None if response.status_code == HTTPStatus.NO_CONTENT else read_job(response)
 
 
 def read_event(line: str, url: str) -> Job | None:
-    """The job that a line of server-sent events tells; None for a line that tells none."""
+    """The job in a line of server-sent events; None for a line without data."""
     name, _, value = line.partition(": ")
     if name != "data":
         return None

@@ -1,4 +1,4 @@
-"""Options of a parse, and how they are written as query parameters."""
+"""Options of a parse request, and how they are written as query parameters."""
 
 import json
 import warnings
@@ -10,14 +10,14 @@ Drawing = Literal["png", "overlay", "cutout", "confidence", "redact"]
 """A picture that the server draws: indexed label map, tinted photo, RGBA cut-out, grey confidence, photo with its faces
 covered."""
 Shape = Literal["polygons", "alpha", "npz"]
-"""What a result holds beside label maps when it is asked for: outlines, soft masks, a file of arrays."""
+"""What a result can hold besides label maps: outlines, soft masks, a file of arrays."""
 Output = Drawing | Shape
-"""What an answer may hold beside its masks, under the names of HTTP's option ``output``."""
+"""What a response can hold besides its masks, as the query parameter ``output`` names it."""
 DRAWINGS: tuple[Drawing, ...] = get_args(Drawing)
 
 
 def outputs(output: Sequence[Output], **former: Sequence[Any]) -> tuple[Output, ...]:
-    """The outputs that are asked for, each once, also where they are given under a former name, which warns."""
+    """The requested outputs without repeats, with those given under deprecated argument names. Each of these warns."""
     for name, wanted in former.items():
         if wanted:
             warnings.warn(f"{name} is called output: parse(..., output={[*wanted]})", DeprecationWarning, stacklevel=4)
@@ -25,41 +25,41 @@ def outputs(output: Sequence[Output], **former: Sequence[Any]) -> tuple[Output, 
 
 
 class Options(TypedDict, total=False):
-    """What may be asked of a parse. Whatever is left out or None is the server's choice."""
+    """Options of a parse request. The server chooses the value of options that are left out or None."""
 
     faces: Faces
-    """``auto`` finds them; ``full`` takes the picture as one aligned face; or boxes (x0, y0, x1, y1) in pixels."""
+    """``auto`` detects faces; ``full`` takes the picture as one aligned face; or boxes (x0, y0, x1, y1) in pixels."""
     max_faces: int | None
-    """Most faces to parse, the largest first."""
+    """Maximum number of faces to parse; the largest are kept."""
     classes: Sequence[str]
     """Names of the classes to keep; all others become background. Empty, with empty ``groups``, keeps all."""
     groups: Sequence[str]
-    """Names of groups of classes to keep, beside ``classes``."""
+    """Names of groups of classes to keep, in addition to ``classes``."""
     tolerance: float | None
-    """How far ``polygons`` may run from the true border, in pixels; 0 is exact."""
+    """Maximum distance of ``polygons`` from the true border, in pixels; 0 is exact."""
     redact: Literal["blur", "pixelate", "fill"] | None
-    """How the drawing ``redact`` covers the faces, or the parts that ``classes`` and ``groups`` name."""
+    """How the output ``redact`` covers the faces, or the parts that ``classes`` and ``groups`` name."""
     abstain: float | None
-    """Least confidence, 0 to 1, of a labelled pixel; those below it become 255."""
+    """Minimum confidence, 0 to 1, of a labelled pixel; pixels below it become 255."""
     face_masks: bool
-    """Whether each face has a mask of its own beside the picture's; else that is empty, and the answer smaller."""
+    """Whether each face has its own mask in addition to the picture's. False leaves those empty: a smaller response."""
     frame: Literal["image", "crop"]
-    """Whose pixels label maps have: the picture's, or those of each face's aligned crop."""
+    """The pixel grid of the label maps: that of the picture, or that of each face's aligned crop."""
     taxonomy: str | None
-    """Another order of the classes that ids follow, one of the taxonomy's ``remaps``."""
+    """An alternative order of class ids, one of the taxonomy's ``remaps``."""
     orientation: Literal["exif", "raw"]
-    """Turn the picture upright as its EXIF data says, or take its pixels as they lie."""
+    """``exif`` rotates the picture upright by its EXIF orientation; ``raw`` takes the pixels as they are stored."""
     model: str | None
     """``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``."""
     deadline_ms: int | None
-    """Time the answer may take in milliseconds, retries and their waits included."""
+    """Time limit for the answer in milliseconds, including retries and the waits between them."""
 
 
 def known(options: Options) -> Options:
-    """The same.
+    """Returns the options unchanged.
 
     Raises:
-        TypeError: an option that does not exist.
+        TypeError: an option does not exist.
     """
     if unknown := sorted(set(options) - Options.__optional_keys__):
         names = ", ".join(sorted(Options.__optional_keys__))
@@ -68,19 +68,19 @@ def known(options: Options) -> Options:
 
 
 def query(options: Options) -> dict[str, str]:
-    """The options as query parameters, all but the deadline, which each attempt tells anew; errors as :func:`known`."""
+    """The options as query parameters, without the deadline, which each attempt sets; errors as :func:`known`."""
     told = {name: word(name, value) for name, value in known(options).items() if name != "deadline_ms"}
     return {name: text for name, text in told.items() if text}
 
 
 def word(name: str, value: Any) -> str:
-    """The value of an option as a query parameter has it; empty where it is left out."""
+    """The value of an option as the text of a query parameter; empty for None."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str | int | float):
         return str(value)
-    if name == "faces":  # no box at all, too, is no leave to find faces: the server refuses it
+    if name == "faces":  # an empty list is sent too: the server refuses it and does not detect faces
         return json.dumps([[float(number) for number in box] for box in value])
     return ",".join(value)

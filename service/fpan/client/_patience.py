@@ -1,4 +1,4 @@
-"""When to try again, and how long a call may take: decisions without any input or output."""
+"""Decides when to retry and how long a call may take, without any input or output."""
 
 import random
 import time
@@ -13,21 +13,21 @@ from fpan.client.errors import ServerUnreachable, TryAgain
 
 _FIRST_WAIT_S = 0.5
 _JITTER = 0.25
-"""A wait is longer by up to this share, so that refused callers do not all come back at once."""
+"""Each wait is extended by a random share up to this one, so that refused clients do not all retry at once."""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and how long a call is tried when the server says 429 or 503."""
+    """How often and how long a call is retried on status 429 or 503."""
 
     attempts: int = 4
-    """At most, the first included; 1 tries once."""
+    """Maximum number of attempts, including the first; 1 means no retries."""
     longest_wait_s: float = 30.0
-    """A server that asks for a longer wait is not waited for."""
+    """Maximum wait in seconds. If the server requests a longer one, the call fails at once."""
 
 
 class Patience:
-    """The patience of one call, over its attempts."""
+    """Counts the attempts and the remaining time of one call."""
 
     def __init__(
         self, retry: Retry, deadline_ms: int | None = None, clock: Callable[[], float] = time.monotonic
@@ -38,11 +38,11 @@ class Patience:
         self._attempt = 0
 
     def left_ms(self) -> int | None:
-        """What is left of the call's time, at least 1; None where it has no deadline."""
+        """Remaining time of the call in milliseconds, at least 1; None without a deadline."""
         return None if self._until is None else max(1, round((self._until - self._clock()) * 1000))
 
     def wait_s(self, refusal: TryAgain | ServerUnreachable) -> float | None:
-        """How long to wait before the next attempt; None when the refusal is final."""
+        """Seconds to wait before the next attempt; None if there is no next attempt."""
         self._attempt += 1
         if self._attempt >= self._retry.attempts:
             return None
@@ -55,7 +55,7 @@ class Patience:
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
-    """The header ``Retry-After``, seconds or a date (RFC 9110, 10.2.3), in seconds; None where there is none."""
+    """The header ``Retry-After``, given as seconds or as a date (RFC 9110, 10.2.3), in seconds; None without one."""
     value = response.headers.get("retry-after")
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""What the four clients share: a call is a request of some protocol, and how its answer is read."""
+"""Types that the four clients share. A call is a request of a protocol and a function that reads its response."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,36 +10,36 @@ from fpan.client._options import Drawing, Options, Output
 from fpan.client.types import Result
 
 Q = TypeVar("Q")
-"""A protocol's request."""
+"""Request type of a protocol."""
 A = TypeVar("A")
-"""A protocol's answer."""
+"""Response type of a protocol."""
 T = TypeVar("T")
 
 CLIENT_ID = "x-client-id"
-"""Header, or gRPC metadata, that tells who asks."""
+"""HTTP header, or gRPC metadata key, that identifies the client."""
 
 
 @dataclass(frozen=True)
 class Call(Generic[Q, A, T]):
-    """One call, whatever sends it."""
+    """One call, for the blocking and the asynchronous client."""
 
     request: Q
     read: Callable[[A], T]
-    """From the answer to what the caller gets; raises what :mod:`fpan.client.errors` draws."""
+    """Converts the response to what the caller gets; raises the errors of :mod:`fpan.client.errors`."""
     deadline_ms: int | None = None
 
 
 class Wire(Protocol[Q, A]):
-    """The calls of one protocol. Modules are such: :mod:`fpan.client._calls`, :mod:`fpan.client._grpc_calls`."""
+    """The calls of one protocol. The modules :mod:`fpan.client._calls` and :mod:`fpan.client._grpc_calls` implement it."""
 
     def parse_call(self, data: bytes, options: Options, outputs: Sequence[Output]) -> Call[Q, A, Result]:
-        """A parse that answers with a result, the outputs in it."""
+        """A parse call that returns a result with the outputs."""
         ...
 
     def draw_call(self, data: bytes, options: Options, drawing: Drawing | Literal["alpha"]) -> Call[Q, A, bytes]:
-        """A parse that answers with a picture."""
+        """A parse call that returns a PNG."""
         ...
 
     def arrays_call(self, data: bytes, options: Options, alpha: bool) -> Call[Q, A, dict[str, NDArray[Any]]]:
-        """A parse that answers with arrays."""
+        """A parse call that returns arrays."""
         ...

@@ -1,11 +1,11 @@
-"""What can go wrong for a caller of the client: one tree.
+"""The exceptions of the client, in one class tree.
 
 ::
 
     FpanError
-    |-- ServerUnreachable       no answer at all: refused, lost or too slow
-    |-- UnexpectedAnswer        an answer that is none of this API: wrong address, or a newer server
-    `-- ApiError                the server said no: status, slug, detail, request_id
+    |-- ServerUnreachable       no response: connection refused, lost or too slow
+    |-- UnexpectedAnswer        the response is not one of this API: wrong address, or a newer server
+    `-- ApiError                the server refused: status, slug, detail, request_id
         |-- TryAgain            429 or 503, after the client's own retries
         `-- DeadlinePassed      504
 """
@@ -13,11 +13,11 @@
 from typing import ClassVar
 
 OF_THE_CALLER = frozenset({401, 403})
-"""Statuses that refuse whoever asks, whatever the picture: they say nothing of it."""
+"""Statuses that refuse the caller, not the picture."""
 
 
 class FpanError(Exception):
-    """Something went wrong. ``str()`` is a sentence for people."""
+    """Base class of all errors of the client. ``str()`` is a sentence for people."""
 
 
 class ServerUnreachable(FpanError):
@@ -25,11 +25,11 @@ class ServerUnreachable(FpanError):
 
 
 class UnexpectedAnswer(FpanError):
-    """The server's answer is not one of this API."""
+    """The server's response is not one of this API."""
 
 
 class ApiError(FpanError):
-    """The server refused, as an RFC 9457 problem."""
+    """The server refused the request, with an RFC 9457 problem."""
 
     statuses: ClassVar[frozenset[int]] = frozenset()
 
@@ -44,23 +44,23 @@ class ApiError(FpanError):
         self.detail = detail
         """What is wrong, for people."""
         self.request_id = request_id
-        """Names the request in the server's logs; None where the server told none."""
+        """Identifies the request in the server's logs; None if the response has no id."""
         self.retry_after_s = retry_after_s
-        """After how many seconds it may be worth another try; None where the server told none."""
+        """Seconds to wait before another attempt; None if the server did not say."""
 
     def __reduce__(self) -> tuple[type["ApiError"], tuple[object, ...]]:
-        """So that it survives process pools."""
+        """Makes the error picklable, so that process pools can return it."""
         return type(self), (self.status, self.slug, self.detail, self.request_id, self.retry_after_s)
 
 
 class TryAgain(ApiError):
-    """Over capacity, or not there just now; later it may work."""
+    """The server is over capacity or temporarily unavailable; a later attempt may succeed."""
 
     statuses = frozenset({429, 503})
 
 
 class DeadlinePassed(ApiError):
-    """The answer was not ready in the time that was given."""
+    """The answer was not ready before the deadline."""
 
     statuses = frozenset({504})
 
@@ -68,6 +68,6 @@ class DeadlinePassed(ApiError):
 def api_error(
     status: int, slug: str, detail: str, request_id: str | None, retry_after_s: float | None = None
 ) -> ApiError:
-    """The error of the tree that fits a status."""
+    """The error class that fits an HTTP status, as an instance."""
     kind = next((kind for kind in (TryAgain, DeadlinePassed) if status in kind.statuses), ApiError)
     return kind(status, slug, detail, request_id, retry_after_s)

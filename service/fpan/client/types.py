@@ -1,4 +1,4 @@
-"""What the client answers with. Coordinates are pixels of the picture, x to the right, y down; x1, y1 exclusive."""
+"""Results of the client. Coordinates are pixels of the picture, x to the right, y down; x1, y1 exclusive."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -16,15 +16,15 @@ __all__ = ["CoveredFace", "CropFrame", "Face", "Health", "Job", "ModelVersion", 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """The version of a model that answered."""
+    """The model version that computed the answer."""
 
     name: str
     version: int
     sha256: str
     alias: str | None = None
-    """champion, challenger or shadow, as it was asked for; None where it has no alias."""
+    """champion, challenger or shadow, as the request named it; None without an alias."""
     precision: str | None = None
-    """What it is computed in: fp32, int8 or bf16; None where the server is older than that."""
+    """Numeric precision of the computation: fp32, int8 or bf16; None if the server is too old to report it."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CropFrame:
     size: int
     """Side in pixels."""
     matrix: NDArray[np.float64]
-    """(2, 3): from the picture's pixels to the crop's; whole numbers are pixel centres."""
+    """float64 (2, 3): maps pixels of the picture to pixels of the crop; integer coordinates are pixel centres."""
 
 
 @dataclass(frozen=True)
@@ -43,35 +43,36 @@ class CoveredFace:
 
     id: int
     whole: bool
-    """Whether its whole box is covered, and not its mask alone."""
+    """True if its whole box is covered, False if only its mask is."""
     why: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Face(FaceFacts):
-    """One face: what is told of it, and its masks."""
+    """One face: its measurements and its masks."""
 
     mask: Mask = field(repr=False)
     polygons: dict[str, tuple[Polygon, ...]] | None = field(default=None, repr=False)
-    """Outlines of this face alone by class; None unless among the outputs."""
+    """Outlines of this face by class name; None unless ``polygons`` is among the outputs."""
     alpha_masks: SoftMasks | None = field(default=None, repr=False)
     """See :meth:`alpha`; None unless ``alpha`` is among the outputs."""
     crop: CropFrame | None = None
-    """Whose pixels masks, parts and outlines count, with ``frame="crop"``; box and landmarks count the picture's."""
+    """The crop in whose pixels masks, parts and outlines are given, with ``frame="crop"``; else None. Box and landmarks
+    are always in pixels of the picture."""
     pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
     """PNG files of the crop by name, with ``frame="crop"``."""
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """Label map of this face alone, uint8 (H, W) of the picture, or its crop; decoded when first asked for."""
+        """Label map of this face alone, uint8 (H, W), of the picture or of its crop; decoded on first access."""
         return self.mask.labels
 
     def alpha(self, name: str) -> NDArray[np.uint8]:
-        """How much of each pixel one part covers, uint8 (H, W), 255 = wholly; zero where the face has no such part.
+        """How much of each pixel one part covers, uint8 (H, W): 255 is all of it; all 0 if the face has no such part.
 
         Raises:
-            ValueError: soft masks were not asked for.
-            UnexpectedAnswer: the server's cannot be decoded.
+            ValueError: ``alpha`` is not among the outputs.
+            UnexpectedAnswer: the server's soft mask cannot be decoded.
         """
         if self.alpha_masks is None:
             raise ValueError('soft masks come when they are asked for: parse(..., output=["alpha"])')
@@ -79,61 +80,61 @@ class Face(FaceFacts):
 
     @property
     def soft(self) -> SoftMasks | None:
-        """Former name of :attr:`alpha_masks`, which warns."""
+        """Deprecated name of :attr:`alpha_masks`; emits a DeprecationWarning."""
         _renamed("soft", "alpha_masks")
         return self.alpha_masks
 
     def part(self, name: str) -> NDArray[np.bool_]:
-        """Where one part of this face is, bool (H, W); all False where the face has no such part."""
+        """The pixels of one part of this face, bool (H, W); all False if the face has no such part."""
         return self.mask.of(name)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of a picture."""
+    """The result for one picture."""
 
     request_id: str
     width: int
     height: int
     taxonomy: str
-    """Name of the set of classes; :meth:`Client.labels` has it whole."""
+    """Name of the set of classes; :meth:`Client.labels` returns the classes themselves."""
     model: ModelVersion
     faces: tuple[Face, ...]
     reason: str | None
-    """Why there is no face, where there is none."""
+    """Why the result has no faces; None if it has some."""
     notes: tuple[str, ...]
     """What the caller should know, e.g. that only the first frame was read."""
     timing_ms: dict[str, float]
-    """Milliseconds by stage."""
+    """Stage -> duration in milliseconds."""
     mask: Mask = field(repr=False)
     raw: Any = field(repr=False)
-    """The server's own answer: its JSON, or over gRPC its ``faceparsing.v1.ParseResponse``."""
+    """The server's response: the decoded JSON, or over gRPC the ``faceparsing.v1.ParseResponse``."""
     pictures: dict[str, bytes] = field(default_factory=dict, repr=False)
-    """PNG files by name, those that were asked for; with ``frame="crop"`` each face has its own."""
+    """Name -> PNG file, for the requested drawings; with ``frame="crop"`` each face has its own."""
     polygons: dict[str, tuple[Polygon, ...]] | None = field(default=None, repr=False)
-    """Outlines of all faces by class; None unless among the outputs."""
+    """Outlines of all faces by class name; None unless ``polygons`` is among the outputs."""
     npz: bytes | None = field(default=None, repr=False)
     """The file that ``numpy.load`` reads (see :meth:`Client.arrays`); None unless among the outputs."""
     redact: tuple[CoveredFace, ...] = ()
-    """How each face was covered, where ``redact`` is among the outputs."""
+    """How each face was covered; empty unless ``redact`` is among the outputs."""
 
     @property
     def covered(self) -> tuple[CoveredFace, ...]:
-        """Former name of :attr:`redact`, which warns."""
+        """Deprecated name of :attr:`redact`; emits a DeprecationWarning."""
         _renamed("covered", "redact")
         return self.redact
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """Label map of all faces, uint8 (H, W), (0, 0) with ``frame="crop"``; decoded when first asked for."""
+        """Label map of all faces, uint8 (H, W), (0, 0) with ``frame="crop"``; decoded on first access."""
         return self.mask.labels
 
     def alpha(self, name: str) -> NDArray[np.uint8]:
-        """How much of each pixel one part of any face covers, uint8 (H, W): the largest where faces overlap.
+        """How much of each pixel one part covers, for all faces, uint8 (H, W): the maximum where faces overlap.
 
         Raises:
-            ValueError: soft masks were not asked for, or each face has a frame of its own.
-            UnexpectedAnswer: the server's cannot be decoded.
+            ValueError: ``alpha`` is not among the outputs, or each face has its own frame.
+            UnexpectedAnswer: the server's soft mask cannot be decoded.
         """
         if any(face.crop for face in self.faces):
             raise ValueError("every face has a frame of its own: ask the faces")
@@ -151,34 +152,34 @@ class Result:
 
 @dataclass(frozen=True)
 class Job:
-    """Pictures that were handed in together."""
+    """Pictures that were submitted together."""
 
     id: str
     state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
     done: int
-    """Pictures that are parsed."""
+    """Number of pictures that are finished, including those that failed."""
     failed: int
-    """Those of them that have an error instead of a result."""
+    """Number of finished pictures that have an error instead of a result."""
     total: int
     detail: str
-    """Why it failed as a whole, in the server's words; empty where it did not."""
+    """Why the whole job failed, as the server reports it; empty if it did not fail."""
     raw: dict[str, Any] = field(repr=False)
     """The server's JSON."""
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will change any more."""
+        """Whether the job is in a final state."""
         return self.state not in ("queued", "running")
 
 
 @dataclass(frozen=True)
 class Health:
-    """How the server is."""
+    """Health of the server."""
 
     live: bool
     ready: bool
     detail: str
-    """Why it is not ready, in the server's words; empty when it is."""
+    """Why the server is not ready, as it reports it; empty if it is ready."""
 
 
 def _renamed(former: str, name: str) -> None:
