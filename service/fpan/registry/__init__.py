@@ -1,6 +1,6 @@
-"""Writes the model repository: versions whole or not at all, aliases with their history, and what is no longer needed.
+"""Writes the model repository: publishes versions atomically, moves aliases with a history, removes old versions.
 
-Training publishes with it, ``fpan models`` promotes, takes back and clears up. Reading is :mod:`fpan.contract`'s.
+Training publishes with it; ``fpan models`` promotes, rolls back and cleans up. :mod:`fpan.contract` reads.
 """
 
 from fpan.registry.folder import FolderStore

@@ -1,4 +1,4 @@
-"""What two versions differ in, as data."""
+"""Differences between two versions, as data."""
 
 import json
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from fpan.contract import Evaluation, ModelCard, Taxonomy
 from fpan.registry.store import Store
 
 CONFIG_FILE = "config.json"
-"""The resolved configuration that a version was trained with."""
+"""File with the resolved training configuration of a version."""
 
 Section = Literal["card", "metrics", "gates", "taxonomy", "files", "config"]
 _PLAIN = (
     *("title", "created", "git_commit", "source", "task", "input_size", "sizes"),
     *("parameters", "macs", "code_licence", "weights_licence"),
 )
-"""Members of a card that are compared as they are."""
+"""Members of a card that are compared by their plain values."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One value that is not the same; None where one of the two has none."""
+    """One value that differs; None on the side that does not have it."""
 
     section: Section
     name: str
@@ -30,7 +30,7 @@ class Difference:
 
 
 def differences(store: Store, before: ModelCard, after: ModelCard) -> list[Difference]:
-    """All that differs between two versions, of one model or of two.
+    """All differences between two versions, of the same model or of two models.
 
     Raises:
         RepositoryError: a file cannot be read.
@@ -91,7 +91,7 @@ def _config(store: Store, card: ModelCard) -> dict[str, Any]:
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested members by their dotted path."""
+    """Yields nested members with their dotted paths."""
     if isinstance(value, dict) and value:
         for name, below in value.items():
             yield from _flat(below, f"{path}.{name}" if path else name)

@@ -4,8 +4,8 @@
 
     <repository>/<model>/<version>/card.json, model.onnx, ...   immutable
                          aliases.json, history.jsonl            see fpan.contract.aliases
-                         .lock                                  held by the one that writes; never removed
-                         .writing-*, .removing-*                what a crash left; the next writer takes it away
+                         .lock                                  locked by the current writer; never removed
+                         .writing-*, .removing-*                left by a crash; the next writer removes it
 """
 
 import os
@@ -24,7 +24,7 @@ from fpan.registry.store import VersionExists
 from fpan.storage.files import append_line, sync, write_whole
 
 LOCK_TIMEOUT_S = 60.0
-"""How long to wait for another writer of the same model, in seconds; a large version is copied within it."""
+"""Seconds to wait for another writer of the same model: long enough to copy a large version."""
 _LOCK_POLL_S = 0.05
 _LOCK_FILE = ".lock"
 _WRITING, _REMOVING = ".writing-", ".removing-"
@@ -32,17 +32,17 @@ _FOLDER_MODE = 0o755
 
 
 class FolderStore(ModelRepository):
-    """A :class:`~fpan.registry.store.Store` in a local folder, or one on a network file system that knows ``flock``."""
+    """A :class:`~fpan.registry.store.Store` in a folder: local, or on a network file system that supports ``flock``."""
 
     def __init__(self, root: Path | str, *, create: bool = False) -> None:
-        """Opens it.
+        """Opens the repository.
 
         Args:
             root: the repository's folder.
-            create: makes it where it is missing.
+            create: creates the folder if it is missing.
 
         Raises:
-            RepositoryError: it is missing, or cannot be made.
+            RepositoryError: the folder is missing or cannot be created.
         """
         if create:
             with _told(Path(root)):
@@ -95,18 +95,18 @@ class FolderWriter:
         self._folder = store.root / name
 
     def settle(self) -> None:
-        """Adds to the history the move that was made when a crash came between the two."""
+        """Adds the last move to the history if a crash prevented that after the move."""
         change = self._store.aliases(self._name).change
         if change is None:
             return
         path = self._folder / HISTORY_FILE
         data = path.read_bytes() if path.is_file() else b""
-        whole = History.read(data[: data.rfind(b"\n") + 1])  # without a line that a crash has torn
+        whole = History.read(data[: data.rfind(b"\n") + 1])  # without a last line that a crash cut off
         if change.serial not in {written.serial for written in whole.changes}:
             append_line(path, change.model_dump_json().encode())
 
     def put(self, card: ModelCard, files: Mapping[str, Path]) -> ModelCard:
-        """See :class:`~fpan.registry.store.Writer`. The version's folder appears by one rename."""
+        """See :class:`~fpan.registry.store.Writer`. One rename puts the version's folder in place."""
         self.sweep()
         target = self._folder / str(card.version)
         if target.exists():
@@ -144,7 +144,7 @@ class FolderWriter:
         self.settle()
 
     def sweep(self) -> list[str]:
-        """See :class:`~fpan.registry.store.Writer`. Nobody else writes: what is there belongs to the dead."""
+        """See :class:`~fpan.registry.store.Writer`. This writer holds the lock, so all leftovers come from crashes."""
         found = self._store.leftovers(self._name)
         for name in found:
             shutil.rmtree(self._folder / name)
@@ -153,10 +153,10 @@ class FolderWriter:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds the lock of a file that stays; the system lets go of it when its holder dies, however that comes about.
+    """Locks a file, which is never removed. The operating system releases the lock when the process ends in any way.
 
     Raises:
-        RepositoryError: another holds it for too long, or this system has no such locks.
+        RepositoryError: another process holds the lock for too long, or this system has no ``flock``.
     """
     if sys.platform == "win32":
         raise RepositoryError("a model repository is written to on Linux and macOS only: there is no flock here")
@@ -181,7 +181,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Says where the file system refused something."""
+    """Turns an OSError into a RepositoryError that names the path."""
     try:
         yield
     except OSError as error:

@@ -2,13 +2,13 @@
 
 ::
 
-    <prefix>/<model>/<version>/model.onnx, ..., card.json   the card is put last: with it the version is there
-                     aliases.json                           replaced only by one who has seen the one that is there
-                     history/00000001.json, ...             one object a move
+    <prefix>/<model>/<version>/model.onnx, ..., card.json   the card is written last and makes the version visible
+                     aliases.json                           replaced only if it has not changed since it was read
+                     history/00000001.json, ...             one object for each move
 
-An object store has no locks, but conditions: If-None-Match puts an object only where there is none, If-Match replaces
-the very object that was read. Whoever loses a race is told, and nothing is lost. The addresses and keys of the store
-are those of the AWS tools: ``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID`` and so on.
+An object store has no locks but conditional writes: If-None-Match writes an object only if there is none, If-Match
+replaces only the object that was read. A writer that loses a race gets an error, and no data is lost. Address and keys
+of the store come from the variables of the AWS tools: ``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID`` and so on.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from fpan.registry.store import AliasMoved, VersionExists
 from fpan.storage.objects import Bucket, ConditionFailed, StoredObject
 
 STALE = timedelta(hours=24)
-"""Files without a card that are older than this belong to a write that never ended; younger ones may yet get theirs."""
+"""Files without a card that are older than this come from an interrupted write; newer ones may still get their card."""
 _HISTORY = "history/"
 
 
@@ -33,7 +33,7 @@ class ObjectStore(Versions):
     """A :class:`~fpan.registry.store.Store` at ``s3://BUCKET/PREFIX``."""
 
     def __init__(self, address: str) -> None:
-        """Opens it; connects when first used.
+        """Opens the store; connects on first use.
 
         Raises:
             RepositoryError: the address names no bucket, or the extra ``[s3]`` is not installed.
@@ -50,7 +50,7 @@ class ObjectStore(Versions):
         return [name for name in self.objects.folders() if self.versions(name)]
 
     def versions(self, name: str) -> list[int]:
-        """See :class:`~fpan.registry.store.Store`. Without its card a version is not there yet."""
+        """See :class:`~fpan.registry.store.Store`. A version without a card is not counted."""
         return sorted(number for number, files in self._numbers(name).items() if CARD_FILE in files)
 
     def taken(self, name: str) -> list[int]:
@@ -108,13 +108,13 @@ class ObjectStore(Versions):
 
     @contextmanager
     def writer(self, name: str) -> Iterator["ObjectWriter"]:
-        """See :class:`~fpan.registry.store.Store`. Others may write meanwhile; see :class:`ObjectWriter`."""
+        """See :class:`~fpan.registry.store.Store`. Other writers are not excluded; see :class:`ObjectWriter`."""
         writer = ObjectWriter(self, name)
         writer.settle()
         yield writer
 
     def _numbers(self, name: str) -> dict[int, dict[str, StoredObject]]:
-        """Files by number, whether they are a whole version or not."""
+        """Version number -> its files, complete versions or not."""
         found: dict[int, dict[str, StoredObject]] = {}
         for each in self.objects.below(name):
             number, slash, file = each.path.partition("/")
@@ -128,7 +128,7 @@ class ObjectStore(Versions):
 
 
 class ObjectWriter:
-    """A :class:`~fpan.registry.store.Writer` beside which others may write: whoever loses a race is told."""
+    """A :class:`~fpan.registry.store.Writer` that does not exclude others: a writer that loses a race gets an error."""
 
     def __init__(self, store: ObjectStore, name: str) -> None:
         self._store = store
@@ -136,7 +136,7 @@ class ObjectWriter:
         _, self._seen = store.objects.get(name, ALIASES_FILE)
 
     def settle(self) -> None:
-        """Adds to the history the move that was made when a crash came between the two."""
+        """Adds the last move to the history if a crash prevented that after the move."""
         change = self._store.aliases(self._name).change
         if change is None:
             return
@@ -144,10 +144,10 @@ class ObjectWriter:
             line = change.model_dump_json().encode()
             self._store.objects.put(self._name, f"{_HISTORY}{change.serial:08}.json", line, IfNoneMatch="*")
         except ConditionFailed:
-            return  # it is there
+            return  # the history has the move already
 
     def put(self, card: ModelCard, files: Mapping[str, Path]) -> ModelCard:
-        """See :class:`~fpan.registry.store.Writer`. No file is written over, the card comes last."""
+        """See :class:`~fpan.registry.store.Writer`. Overwrites no file and writes the card last."""
         listed = {file: sha256_of(path) for file, path in sorted(files.items())}
         card = ModelCard.model_validate({**card.model_dump(), "files": listed})
         try:
@@ -161,7 +161,7 @@ class ObjectWriter:
         return card
 
     def remove(self, version: int) -> None:
-        """See :class:`~fpan.registry.store.Writer`. Without its card it is no version any more."""
+        """See :class:`~fpan.registry.store.Writer`. Deletes the card first: without it the version no longer exists."""
         files = self._store.sizes(self._name, version)
         for file in sorted(files, key=lambda file: file != CARD_FILE):
             self._store.objects.delete(self._name, f"{version}/{file}")
@@ -170,7 +170,7 @@ class ObjectWriter:
         """See :class:`~fpan.registry.store.Writer`.
 
         Raises:
-            AliasMoved: another writer has moved an alias since this one began.
+            AliasMoved: another writer has moved an alias since this writer read them.
         """
         data = (aliases.model_dump_json(indent=2) + "\n").encode()
         condition = {"IfMatch": self._seen} if self._seen else {"IfNoneMatch": "*"}

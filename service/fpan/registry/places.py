@@ -1,4 +1,4 @@
-"""A model repository by its address: a local folder, or an object store."""
+"""Opens a model repository by its address: a local folder or an object store."""
 
 import shutil
 from pathlib import Path
@@ -17,23 +17,23 @@ def open_store(address: Path | str, *, create: bool = False) -> Store:
 
     Args:
         address: a folder, or ``s3://BUCKET/PREFIX``.
-        create: makes the folder where it is missing; a bucket must be there.
+        create: creates the folder if it is missing; a bucket must exist.
 
     Raises:
-        RepositoryError: there is none, or what it needs is not installed.
+        RepositoryError: there is no repository, or an extra that it needs is not installed.
     """
     return ObjectStore(str(address)) if is_remote(address) else FolderStore(address, create=create)
 
 
 def fetch(store: Store, folder: Path) -> None:
-    """Copies what would be served of a store into a folder, which is a model repository then; what is there stays.
+    """Copies the versions to serve from a store into a folder, which then is a model repository. Keeps what is there.
 
-    Of every model: its aliases, the versions that these name, the former champion, and the highest where none is
-    champion. Nothing is verified here: whoever loads a version does that. Whoever reads the folder meanwhile sees what
-    was there before or what is there now.
+    For every model it copies the aliases and their history, the versions that the aliases name, the former champion,
+    and the highest version if there is no champion. It does not verify the files: that happens when a version is
+    loaded. Each version or file is put in place by one rename: concurrent readers see the old or the new state.
 
     Raises:
-        RepositoryError: something is missing.
+        RepositoryError: a version or file is missing.
     """
     for name in store.names():
         aliases, history = store.aliases(name), store.history(name)
@@ -55,7 +55,7 @@ def _fetch_version(store: Store, name: str, version: int, target: Path) -> None:
     card = store.card(name, version)
     beside = target.with_name(f".{target.name}.new")
     if beside.is_dir():
-        shutil.rmtree(beside)  # of a call that was cut off
+        shutil.rmtree(beside)  # left by an interrupted call
     beside.mkdir(parents=True)
     for file in (*card.files, CARD_FILE):
         (beside / file).write_bytes(store.read(card, file))

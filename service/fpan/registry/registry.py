@@ -1,4 +1,4 @@
-"""What may be done to a model repository, wherever it lies."""
+"""Operations on a model repository, for every kind of store."""
 
 import tempfile
 from collections.abc import Mapping
@@ -12,78 +12,78 @@ from fpan.contract.aliases import CHALLENGER, CHAMPION
 from fpan.registry.store import AliasMoved, Store, VersionExists, Writer
 
 DEFAULT_KEEP = 5
-"""Newest versions of a model that clearing up leaves, whatever else it leaves."""
+"""Number of newest versions of a model that cleaning up always keeps."""
 
 
 _NUMBER_TRIES = 10
-"""How often a number that another writer has just taken is chosen anew."""
+"""Attempts when another writer takes the same version number or moves an alias at the same time."""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A version as it lies there."""
+    """A version in the repository, usable or not."""
 
     name: str
     version: int
     aliases: tuple[AliasName, ...]
     share: float
-    """Of the callers who name no version, the part that it answers as challenger, 0 to 1."""
+    """Share of the callers who name no version that this version answers as challenger, 0 to 1."""
     card: ModelCard | None
-    """None where it cannot be read."""
+    """None if the card cannot be read."""
     size: int
-    """Bytes of all its files."""
+    """Total size of its files in bytes."""
     fault: str = ""
-    """Why it is of no use; empty when nothing is wrong that can be seen without reading its files whole."""
+    """Why the version cannot be used; empty if no fault is found without reading whole files."""
 
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What clearing up a model takes away, and why it leaves what it leaves."""
+    """What cleaning up a model removes, and why it keeps the rest."""
 
     name: str
     removed: tuple[int, ...]
     kept: dict[int, str]
-    """Version -> why."""
+    """Version -> why it is kept."""
     leftovers: tuple[str, ...]
-    """Names of what crashes have left, which goes too."""
+    """Names of leftovers of crashes, which are removed too."""
 
 
 class Registry:
-    """A model repository that is written to."""
+    """Publishes, promotes, rolls back and cleans up versions in a model repository."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def publish(self, card: ModelCard, files: Mapping[str, Path], *, version: int | None = None) -> ModelCard:
-        """Writes a new version, whole or not at all.
+        """Writes a new version atomically.
 
         Args:
-            card: its card; the number of the version and the sha256 of its files are filled in here.
-            files: name -> where it lies now.
-            version: its number; the next one when it is left out. No number is used twice.
+            card: its card; this method fills in the version number and the sha256 of the files.
+            files: file name -> path of the source file.
+            version: the version number; None takes the next one. A number is never used twice.
 
         Raises:
-            VersionExists: ``version`` is there already.
-            RepositoryError: it cannot be written.
+            VersionExists: ``version`` already exists.
+            RepositoryError: the version cannot be written.
         """
         with self.store.writer(card.name) as writer:
             for tries_left in reversed(range(_NUMBER_TRIES)):
                 used = (*self.store.taken(card.name), self.store.history(card.name).highest_version)
                 try:
                     return writer.put(card.model_copy(update={"version": version or max(used) + 1}), files)
-                except VersionExists:  # where writers cannot be held off, another may have been faster
+                except VersionExists:  # in stores without locks another writer may have been faster
                     if version is not None or not tries_left:
                         raise
         raise AssertionError  # the last try has returned or raised
 
     def publish_again(self, card: ModelCard) -> ModelCard:
-        """Writes the files of a version once more, under the next number, with a card that tells more than its own.
+        """Writes the files of an existing version again, under the next number, with a changed card.
 
         Args:
-            card: of the version that is there, changed.
+            card: the changed card of the existing version.
 
         Raises:
-            RepositoryError: it cannot be read or written.
+            RepositoryError: the files cannot be read or written.
         """
         with tempfile.TemporaryDirectory() as folder:
             files = {name: Path(folder) / name for name in card.files}
@@ -92,7 +92,7 @@ class Registry:
             return self.publish(card, files)
 
     def versions(self, name: str) -> list[Version]:
-        """All versions of a model, ascending, those that are of no use among them.
+        """All versions of a model, ascending, including those that cannot be used.
 
         Raises:
             RepositoryError: there is no such model, or its aliases cannot be read.
@@ -116,12 +116,12 @@ class Registry:
         return found
 
     def dangling(self, name: str) -> dict[AliasName, int]:
-        """Aliases that name a version that is gone."""
+        """Aliases that name a version that no longer exists."""
         there = self.store.versions(name)
         return {alias: v for alias, v in self.store.aliases(name).aliases.items() if v not in there}
 
     def verified(self, reference: Reference) -> ModelCard:
-        """The card of a version all of whose files are as it says.
+        """The card of a version, after verifying all files against the card.
 
         Raises:
             RepositoryError: there is no such version, or a file is missing or was changed.
@@ -131,28 +131,31 @@ class Registry:
         return card
 
     def settle(self, name: str, command: str) -> Change | None:
-        """Makes the version champion that answers for want of one, so that one which comes after does not take over.
+        """If a model has no champion, makes its highest version champion.
+
+        That version answers already. As champion it goes on answering when a newer version is published.
 
         Returns:
-            The move; None where there is a champion, or no version.
+            The move; None if there is a champion already, or no version.
         """
         if not self.store.versions(name) or CHAMPION in self.store.aliases(name).aliases:
             return None
         return self.promote(name, self.store.latest(name), CHAMPION, command)
 
     def promote(self, name: str, version: int, alias: AliasName, command: str, share: float = 0.0) -> Change:
-        """Makes a version what ``alias`` names, once all of its files are found to be as its card says.
+        """Points an alias to a version, after verifying all files of the version against its card.
 
         Args:
             name: the model.
-            version: which of its versions.
-            alias: what it becomes.
-            command: for the history.
-            share: of the callers who name no version, the part that a challenger answers, 0 to 1.
+            version: the version number.
+            alias: the alias to move.
+            command: the command to record in the history.
+            share: share of the callers who name no version that a challenger answers, 0 to 1.
 
         Raises:
-            ValueError: something else than a challenger is to have a share.
-            RepositoryError: the version is missing or was changed, or cannot be served beside the other aliases'.
+            ValueError: ``share`` is set for an alias other than challenger.
+            RepositoryError: the version is missing or was changed, or its inputs or outputs differ from those of the
+                versions that have an alias.
         """
         if share and alias != CHALLENGER:
             raise ValueError(f"{alias} has no share of the callers: {CHALLENGER} has")
@@ -161,25 +164,25 @@ class Registry:
             return self._move(writer, name, "promote", alias, version, command, share)
 
     def rollback(self, name: str, alias: AliasName, command: str, expect: int | None = None) -> Change:
-        """Makes ``alias`` name what it named before; once more, and it names what it named before that.
+        """Points an alias back to its previous version. Each further call goes back one more step.
 
         Args:
             name: the model.
-            alias: what goes back. A challenger has no share of the callers then.
-            command: for the history.
-            expect: the version that must be what ``alias`` names, so that of many who want to take one promotion back
-                only the first does; None for whichever it is.
+            alias: the alias to move. A challenger then has no share of the callers.
+            command: the command to record in the history.
+            expect: the version that the alias must name now; None accepts any. When several processes try to roll back
+                the same promotion, only the first succeeds.
 
         Raises:
-            AliasMoved: it is not ``expect``.
-            RepositoryError: there is nothing before, or it is gone or was changed.
+            AliasMoved: the alias does not name ``expect``.
+            RepositoryError: there is no previous version, or it no longer exists or was changed.
         """
         self.store.latest(name)
         for tries_left in reversed(range(_NUMBER_TRIES)):
             try:
                 return self._roll_back(name, alias, command, expect)
             except AliasMoved:
-                # Where writers cannot be held off, another alias of the model may have moved, and this one not.
+                # In stores without locks, another alias of the model may have moved, and not this one: then try again.
                 now = self.store.aliases(name).aliases.get(alias)
                 if expect is None or now != expect or not tries_left:
                     raise
@@ -218,7 +221,7 @@ class Registry:
         if version is not None:
             card = self.verified(Reference(name, version))
             sha256 = card.sha256
-            # With the one that it replaces too: both are loaded while the one takes over from the other.
+            # Also checked against the version that it replaces: during the switch both are loaded.
             for other, beside in aliases.aliases.items():
                 if beside in self.store.versions(name):
                     _fit(card, self.store.card(name, beside), other)
@@ -237,15 +240,15 @@ class Registry:
         return change
 
     def clean(self, name: str, keep: int = DEFAULT_KEEP, *, dry_run: bool = False) -> Cleaning:
-        """Takes away the versions of a model that nobody needs.
+        """Removes old versions of a model and leftovers of crashes.
 
-        It leaves those with an alias, the former champion, the newest ``keep``, and those that are broken and may be
-        all that is left of something.
+        Keeps versions with an alias, the former champion and the newest ``keep``. Also keeps broken versions, because
+        they may be the only copy of something.
 
         Args:
             name: the model.
-            keep: newest versions to leave, at least 1.
-            dry_run: only tells.
+            keep: number of newest versions to keep, at least 1.
+            dry_run: reports what would be removed, and removes nothing.
 
         Raises:
             RepositoryError: there is no such model, or its aliases cannot be read.
@@ -276,10 +279,10 @@ class Registry:
 
 
 def _fit(card: ModelCard, other: ModelCard, alias: AliasName) -> None:
-    """Versions of one model answer side by side, so that their tensors must be the same.
+    """Checks that two versions of a model have the same inputs and outputs, because both can be served at once.
 
     Raises:
-        RepositoryError: they are not.
+        RepositoryError: their inputs or outputs differ.
     """
     if card.interface != other.interface:
         raise RepositoryError(

@@ -1,4 +1,4 @@
-"""The gateways that serve a model repository, and promotions that are done when every one of them has followed."""
+"""Promotions and rollbacks that wait until every gateway of a model repository serves the new version."""
 
 import socket
 import time
@@ -16,17 +16,17 @@ from fpan.registry.registry import Registry
 from fpan.registry.store import AliasMoved
 
 TIMEOUT_S = 120.0
-"""How long all gateways together may take to follow, in seconds: they load and try out a network, or just start."""
+"""Seconds within which all gateways must follow: each loads and tests a network, or may still be starting."""
 _POLL_S = 0.1
 _ANSWER_TIMEOUT_S = 10.0
 
 
 class NotFollowed(RepositoryError):
-    """A gateway does not serve what it should. The message says which, why, and what has been done about it."""
+    """A gateway does not serve the expected version. The message says which gateway, why, and what was done."""
 
 
 class Refused(NotFollowed):
-    """A gateway has tried it out, and does not let it answer."""
+    """A gateway has tested the version and refuses to serve it."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,27 @@ class Replica:
     """One gateway."""
 
     address: str
-    """For people: its URL, with the address that the name stands for where it stands for several."""
+    """For people: its URL, with the IP address if the host name has several."""
     versions: dict[AliasName | None, int]
-    """Of one model: alias -> the version that it means there; None -> the one that answers where none is named."""
+    """For one model: alias -> the version that the gateway serves for it; None -> the default version."""
     refused: dict[int, str]
-    """Versions that it does not let answer, and why."""
+    """Version that the gateway refuses to serve -> reason."""
     fault: str = ""
-    """Why nothing is known of it."""
+    """Why the gateway could not be queried; empty if it could."""
 
 
 class Replicas:
-    """All gateways at some URLs. A host name stands for every address that it has when they are looked at."""
+    """All gateways at some URLs. Host names are resolved at each look; every address of a name is one gateway."""
 
     def __init__(self, urls: Sequence[str], timeout_s: float = TIMEOUT_S) -> None:
-        """Names them.
+        """Checks the URLs; connects later.
 
         Args:
             urls: such as ``http://gateway:8000``.
-            timeout_s: how long they may take to follow, in seconds.
+            timeout_s: seconds within which all gateways must follow.
 
         Raises:
-            ValueError: one is no such URL.
+            ValueError: a URL is not of this form.
         """
         for url in urls:
             if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
@@ -63,19 +63,19 @@ class Replicas:
         self._timeout_s = timeout_s
 
     def look(self, name: str) -> list[Replica]:
-        """What each of them serves of a model now."""
+        """The versions of a model that each gateway serves now."""
         return [replica for url in self._urls for replica in _replicas(url, name)]
 
     def until(self, name: str, served: Callable[[Replica], bool], refused: int | None = None) -> None:
-        """Waits until all of them serve what they should.
+        """Waits until all gateways serve the expected version.
 
         Args:
             name: the model.
-            served: whether one does.
-            refused: the version that each of them tries out; the wait ends as soon as one refuses it.
+            served: whether a gateway serves the expected version.
+            refused: the version that the gateways test; the wait ends as soon as one of them refuses it.
 
         Raises:
-            NotFollowed: one refuses, or they take too long.
+            NotFollowed: a gateway refuses the version (:class:`Refused`), or the time is over.
         """
         until = time.monotonic() + self._timeout_s
         while True:
@@ -101,10 +101,11 @@ def promote_everywhere(
     replicas: Replicas,
     share: float = 0.0,
 ) -> Change:
-    """Makes a version what ``alias`` names, and takes that back unless every gateway lets it answer.
+    """Points an alias to a version, and rolls back unless every gateway serves it.
 
-    A model without a champion gets one first: the version that answers now, which a rollback goes back to. What the
-    alias named already stays, unless a gateway refuses it: this is how a promotion that was cut off is ended.
+    If a model has no champion, the version that answers now is made champion first, as the target of the rollback. If
+    the alias names the version already, as after an interrupted promotion, it is rolled back only if a gateway refuses
+    the version.
 
     Raises:
         NotFollowed: a gateway does not follow; the message says what the alias names now.
@@ -130,11 +131,11 @@ def promote_everywhere(
 
 
 def rollback_everywhere(registry: Registry, name: str, alias: AliasName, command: str, replicas: Replicas) -> Change:
-    """Takes an alias back, and waits until every gateway has followed.
+    """Rolls an alias back, and waits until every gateway has followed.
 
     Raises:
-        NotFollowed: one does not; the alias stays where it went.
-        RepositoryError: there is nothing before.
+        NotFollowed: a gateway does not follow; the alias stays rolled back.
+        RepositoryError: there is no previous version.
     """
     change = registry.rollback(name, alias, command)
     replicas.until(name, lambda replica: replica.versions.get(alias) == change.version)
@@ -142,7 +143,7 @@ def rollback_everywhere(registry: Registry, name: str, alias: AliasName, command
 
 
 def _take_back(registry: Registry, name: str, version: int, alias: AliasName, command: str) -> str:
-    """Makes the alias name what it did before, and says so."""
+    """Rolls the alias back, and returns a sentence that says what happened."""
     try:
         back = registry.rollback(name, alias, f"{command} (taken back)", expect=version)
     except AliasMoved as error:
@@ -153,10 +154,10 @@ def _take_back(registry: Registry, name: str, version: int, alias: AliasName, co
 
 
 def _answering(name: str, replicas: Sequence[Replica]) -> int:
-    """The version that answers at all of them.
+    """The version that answers by default at all gateways.
 
     Raises:
-        NotFollowed: they do not agree, or one does not say: there would be nothing to go back to.
+        NotFollowed: the gateways differ, or one cannot be queried: there would be no version to roll back to.
     """
     said = {replica.versions.get(None) for replica in replicas if not replica.fault}
     faults = [f"{replica.address} {replica.fault}" for replica in replicas if replica.fault]
@@ -191,7 +192,7 @@ def _replicas(url: str, name: str) -> Iterator[Replica]:
 
 
 def _ask(scheme: str, host: str, address: str, port: int) -> Any:
-    """What one gateway says of its models, asked at its own address under the name that all of them share."""
+    """The models of one gateway, queried at its own IP address with the shared host name in Host header and SNI."""
     literal = f"[{address}]" if ":" in address else address
     shared = f"[{host}]" if ":" in host else host
     with httpx.Client(timeout=_ANSWER_TIMEOUT_S, verify=verifying()) as client:
