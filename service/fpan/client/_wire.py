@@ -30,7 +30,7 @@ class Call(Generic[Q, A, T]):
 
 
 class Wire(Protocol[Q, A]):
-    """The calls of one protocol. The modules :mod:`fpan.client._calls` and :mod:`fpan.client._grpc_calls` implement it."""
+    """The calls of one protocol. :mod:`fpan.client._calls` and :mod:`fpan.client._grpc_calls` implement it."""
 
     def parse_call(self, data: bytes, options: Options, outputs: Sequence[Output]) -> Call[Q, A, Result]:
         """A parse call that returns a result with the outputs."""
