@@ -1,4 +1,4 @@
-"""What the registry needs of the place where versions lie."""
+"""Interface between the registry and the storage of versions."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -13,14 +13,14 @@ class VersionExists(RepositoryError):
 
 
 class AliasMoved(RepositoryError):
-    """An alias is not any more what the one who would move it has seen."""
+    """The alias has changed since the caller read it."""
 
 
 class Writer(Protocol):
-    """Writes to one model. Each call leaves the old state or the new one, wherever it is cut off."""
+    """Writes to one model. Each call is atomic: an interruption leaves the old or the new state."""
 
     def put(self, card: ModelCard, files: Mapping[str, Path]) -> ModelCard:
-        """Adds the version that ``card`` names, with ``files`` (name -> where it lies now).
+        """Adds the version that ``card`` names, with ``files`` (name -> path of the source file).
 
         Returns:
             The card with its ``files`` filled in.
@@ -31,20 +31,20 @@ class Writer(Protocol):
         ...
 
     def remove(self, version: int) -> None:
-        """Takes a version away. Whoever looks meanwhile sees it whole or not at all."""
+        """Removes a version. Concurrent readers see the whole version or none."""
         ...
 
     def move(self, aliases: Aliases) -> None:
-        """Puts ``aliases`` in place, which is when their ``change`` has happened, then adds that to the history."""
+        """Writes ``aliases``, which makes their ``change`` effective, then adds the change to the history."""
         ...
 
     def sweep(self) -> list[str]:
-        """Takes away what calls that were cut off have left, and returns its names."""
+        """Removes the leftovers of interrupted calls, and returns their names."""
         ...
 
 
 class Store(Protocol):
-    """Versions of models, their aliases and history. All raise :class:`RepositoryError` where something is wrong."""
+    """Versions of models, their aliases and history. All methods raise :class:`RepositoryError` on errors."""
 
     @property
     def address(self) -> str:
@@ -64,7 +64,7 @@ class Store(Protocol):
         ...
 
     def taken(self, name: str) -> list[int]:
-        """Numbers that no new version may have: those of versions, and of what may become one."""
+        """Numbers that a new version cannot have: those of versions and of versions that are being written."""
         ...
 
     def resolve(self, reference: Reference) -> int:
@@ -96,9 +96,9 @@ class Store(Protocol):
         ...
 
     def leftovers(self, name: str) -> list[str]:
-        """Names of what :meth:`Writer.sweep` would take away."""
+        """Names of the leftovers that :meth:`Writer.sweep` would remove."""
         ...
 
     def writer(self, name: str) -> AbstractContextManager[Writer]:
-        """A block in which a model may be written to; what the crash of an earlier one left undone is done first."""
+        """A context for writing to a model. On entry it completes what a crash of an earlier writer left undone."""
         ...
