@@ -1,1 +1,1 @@
-"""Files and objects that are there whole or not at all: registry, jobs and bulk labelling stand on it."""
+"""Atomic writes of files and objects, used by the registry, jobs and bulk labelling."""

@@ -1,4 +1,4 @@
-"""Files that survive a crash whole: written beside their place, flushed to the disk, then put there by one rename."""
+"""Crash-safe writes: to a temporary file in the same folder, flushed to the disk, then renamed to the final name."""
 
 import os
 from pathlib import Path
@@ -14,9 +14,9 @@ def sync(path: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Puts ``data`` in the place of a file: after a crash that holds what was there before, or this.
+    """Replaces the content of a file. After a crash the file has either the old content or ``data``.
 
-    One writer at a time: the file beside it always has the same name.
+    Only one writer at a time is allowed, because the temporary file always has the same name.
     """
     beside = path.with_name(f".{path.name}.new")
     beside.write_bytes(data)
@@ -26,7 +26,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Adds a line. A crash may leave its beginning, which the next call takes away."""
+    """Adds a line. A crash may leave an incomplete line, which the next call removes."""
     fresh = not path.exists()
     with path.open("ab+") as file:
         size = file.seek(0, os.SEEK_END)
@@ -40,5 +40,5 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def _whole_lines(data: bytes, size: int) -> int:
-    """Bytes up to the end of the last line that is whole."""
+    """Number of bytes up to the end of the last complete line."""
     return size if data.endswith(b"\n") else data.rfind(b"\n") + 1

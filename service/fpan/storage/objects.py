@@ -42,7 +42,7 @@ class ConditionFailed(Exception):
 
 
 class Bucket:
-    """What lies at ``s3://BUCKET/PREFIX``. Everything raises RepositoryError where the store refuses or is away."""
+    """What lies at ``s3://BUCKET/PREFIX``. All methods raise RepositoryError if the store fails."""
 
     def __init__(self, address: str) -> None:
         """Opens it; connects when first used.
@@ -96,7 +96,7 @@ class Bucket:
             return self._put(folder, path, body, condition)
 
     def delete(self, folder: str, path: str) -> None:
-        """Takes an object away."""
+        """Deletes an object."""
         with self._told():
             self._client.delete_object(Bucket=self._bucket, Key=f"{self._prefix}{folder}/{path}")
 
@@ -130,7 +130,7 @@ class Bucket:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Says what the store refused."""
+        """Turns errors of the store and of files into RepositoryError."""
         try:
             yield
         except (self._refused, self._failed) as error:
