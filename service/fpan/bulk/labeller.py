@@ -40,9 +40,9 @@ _AHEAD = 4
 _ITS_OWN = frozenset(
     {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, HTTPStatus.UNPROCESSABLE_ENTITY}
 )
-"""Refusals of a picture, whoever asks."""
+"""Statuses that refuse the picture, not the caller."""
 _OF_US = OF_THE_CALLER | {HTTPStatus.NOT_FOUND}
-"""Refusals of whoever asks, and of the model of all pictures: another try changes nothing."""
+"""Statuses that refuse the caller or the model, so for all pictures: a retry does not help."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Served:
-    """Who answers."""
+    """The model version that answers, and its taxonomy."""
 
     model: Model
     taxonomy: Taxonomy
@@ -249,7 +249,7 @@ class Labeller:
                     found, tries = Problem("unexpected-answer", str(error), its_own=False), tries + 1
                 if tries >= TRIES:
                     return found
-            # Each has been asked: all are away, full or at a loss.
+            # All gateways have been tried: each is unreachable, busy or failing.
             wait_s = max(backoff_s, min(asked_s, default=0.0))
             if away is not None and time.monotonic() + wait_s > until:
                 return self._out_of_patience(away)

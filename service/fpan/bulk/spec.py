@@ -23,7 +23,7 @@ class Model(BaseModel):
 
     @property
     def pinned(self) -> str:
-        """As it is asked for, so that no promotion in the middle of a run changes who answers."""
+        """``NAME:VERSION`` for requests, so that a promotion during a run does not change the version that answers."""
         return f"{self.name}:{self.version}"
 
 
@@ -66,7 +66,7 @@ class LabelRequest(BaseModel):
 
 
 class LabelSpec(LabelRequest):
-    """A wish, and who fulfils it."""
+    """A label request together with the model version and the taxonomy that answer it."""
 
     model: Model
     taxonomy: Taxonomy
