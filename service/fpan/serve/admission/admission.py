@@ -1,4 +1,4 @@
-"""Who may come in: key, scope, permit, rate. One for every transport, asked before a request's body is read."""
+"""Admission control: key, scope, permit, rate. All transports call it before they read a request's body."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -15,63 +15,63 @@ from fpan.serve.api.errors import Forbidden, Overloaded, TooLarge, Unavailable
 from fpan.serve.telemetry.metrics import Metrics
 
 Pool = Literal["requests", "uploads"]
-"""Permits are for requests, or for uploads of jobs, that may last and then are done elsewhere."""
+"""Kind of a permit: for requests, or for uploads of jobs, which may take long and are processed by workers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """How many requests may be under way at once, of all transports together."""
+    """Largest number of requests at the same time, over all transports."""
 
     requests: int
-    """But for uploads of jobs."""
+    """Requests other than uploads of jobs."""
     background: int
-    """Of them, those of callers who would rather wait; at least one less than all keeps room for others."""
+    """Background requests, which are part of :attr:`requests`. A smaller number keeps room for the others."""
     uploads: int
     """Uploads of jobs."""
     streams: int
-    """Streams of events of one caller."""
+    """Event streams of one caller."""
 
     @classmethod
     def of(cls, settings: AdmissionSettings) -> "Capacity":
-        """What ``settings`` allow."""
+        """Reads the capacity from ``settings``."""
         share = max(1, settings.max_concurrency // _BACKGROUND_SHARE)
         background = settings.max_background_concurrency or share
         return cls(settings.max_concurrency, background, settings.max_job_uploads, settings.max_event_streams)
 
 
 _BACKGROUND_SHARE = 4
-"""One in so many permits is for background work where nothing else is set."""
+"""By default, one permit in this many is for background requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a route asks of its callers. Transports have a table of these by route."""
+    """What a route requires of its callers. Each transport has a table of these by route."""
 
     scope: Scope | None = None
-    """What their key must allow; None: any key will do."""
+    """Scope that the key must have; None: any key is accepted."""
     limited: bool = False
-    """Whether a request takes a permit, and counts against its caller's quota."""
+    """Whether a request needs a permit and counts against its caller's quota."""
     open: bool = False
-    """Whether it needs no key."""
+    """Whether no key is needed."""
     pool: Pool = "requests"
-    """Whose permits it takes where it is limited."""
+    """Kind of the permit, if :attr:`limited`."""
 
 
 OPEN = Access(open=True)
 ANY_KEY = Access()
-"""Of whatever no table knows, too: what was forgotten there is not open."""
+"""Also used for routes that are missing in the table, so that a forgotten route is not open."""
 
 
 class Admitted(NamedTuple):
-    """A request that has been let in."""
+    """The caller of an admitted request, and its quota."""
 
     caller: Caller
     allowance: Allowance | None = None
-    """What is left of its caller's quota, where there is one."""
+    """What is left of the caller's quota; None without a quota."""
 
 
 class Admission:
-    """Lets requests in, and knows how many are under way."""
+    """Admits requests, and counts those that are being handled."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class Admission:
         rates: RateLimiter | None = None,
         per_minute: int = 0,
     ) -> None:
-        """Takes what it needs.
+        """Makes an admission control.
 
         Args:
-            capacity: how many requests may be under way at once.
-            keys: of those who may come in; None where nobody needs one, and none is looked at.
-            metrics: are told how many requests are under way.
-            rates: counts requests against quotas; None where there are none.
-            per_minute: requests in a minute of a caller whose key does not say how many; 0 is any number.
+            capacity: largest number of requests at the same time.
+            keys: the valid keys; None if no key is needed, in which case none is checked.
+            metrics: receive the number of requests that are being handled.
+            rates: counts requests against quotas; None if there are no quotas.
+            per_minute: quota of a caller whose key has none, in requests per minute; 0 means no limit.
         """
         self._capacity = capacity
         self._keys = keys
@@ -96,16 +96,16 @@ class Admission:
         self._rates = rates
         self._per_minute = per_minute
         self.draining = False
-        """Whether nothing new is let in: the server is shutting down."""
+        """Whether the server is shutting down, and admits no new requests."""
         self._running: Counter[str] = Counter()
         self._of_key: Counter[str] = Counter()
         self._streams: Counter[str] = Counter()
 
     def identify(self, offered: Credentials, access: Access) -> Caller:
-        """Who asks, where they may.
+        """Returns the caller if its key allows the access.
 
         Raises:
-            Unauthenticated: no key, or not one of ours.
+            Unauthenticated: the key is missing or unknown.
             Forbidden: the key does not allow it.
         """
         if self._keys is None or access.open:
@@ -121,15 +121,15 @@ class Admission:
         """A block in which a request is handled.
 
         Args:
-            offered: what it says of its caller.
-            access: what its route asks.
-            background: whether its caller would rather wait than keep others waiting.
+            offered: credentials that the request carries.
+            access: what the route requires.
+            background: whether all other requests go first.
 
         Raises:
-            Unauthenticated: no key, or not one of ours.
+            Unauthenticated: the key is missing or unknown.
             Forbidden: the key does not allow it.
             Unavailable: the server is shutting down.
-            Overloaded: too many requests are under way.
+            Overloaded: too many requests are being handled.
             RateLimited: the caller's quota is used up.
         """
         caller = self.identify(offered, access)
@@ -138,7 +138,7 @@ class Admission:
             return
         if self.draining:
             raise Unavailable("this server is shutting down")
-        # First the permit, which costs nothing to refuse: whom there is no room for spends nothing of a quota.
+        # The permit first: a request that is refused for lack of capacity must not use up quota.
         with self._permit(caller, access.pool, background):
             allowance = None
             if self._rates is not None:
@@ -146,10 +146,10 @@ class Admission:
             yield Admitted(caller, allowance)
 
     def check_cost(self, caller: Caller, requests: int) -> None:
-        """Refuses what counts as so many requests that it could never be done.
+        """Refuses a request that counts as more requests than the caller's quota can ever allow.
 
         Raises:
-            TooLarge: the caller's quota of a minute is smaller.
+            TooLarge: the caller's quota for a minute is smaller.
         """
         quota = self._quota(caller)
         if self._rates is not None and 0 < quota < requests:
@@ -159,14 +159,14 @@ class Admission:
             )
 
     async def spend(self, caller: Caller, requests: int) -> Allowance | None:
-        """Counts a request that was let in, and has counted as one, as so many in all.
+        """Counts an admitted request, which has been counted once, as ``requests`` in all.
 
         Returns:
-            What is left; None where nothing more was counted.
+            What is left of the quota; None if nothing more was counted.
 
         Raises:
-            TooLarge: the caller's quota is smaller.
-            RateLimited: it has not so many left.
+            TooLarge: the caller's quota is smaller than ``requests``.
+            RateLimited: too little of the quota is left.
         """
         self.check_cost(caller, requests)
         if self._rates is None or requests <= 1:
@@ -175,10 +175,10 @@ class Admission:
 
     @contextmanager
     def streaming(self, caller: Caller) -> Iterator[None]:
-        """A block in which a caller is told of events.
+        """A block in which a caller receives a stream of events.
 
         Raises:
-            Overloaded: it has as many such streams open as it may.
+            Overloaded: the caller has the largest number of streams open already.
         """
         if self._streams[caller.account] >= self._capacity.streams:
             raise Overloaded(

@@ -1,4 +1,4 @@
-"""Who asks: all that tells callers apart. It goes into no log, no metric and no answer."""
+"""Identity of callers. None of it is written to a log, a metric or an answer."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from urllib.parse import unquote
 from fpan.serve.admission.keys import KeyEntry
 
 CLIENT_ID = "x-client-id"
-"""Header, or gRPC metadata, by which a caller says who it is; it proves nothing."""
+"""HTTP header or gRPC metadata with an id that the caller chooses. It is not verified."""
 _NETWORK_BITS = 64
 AUTHORIZATION, API_KEY = "authorization", "x-api-key"
-"""Headers, or gRPC metadata, that an API key comes in."""
+"""HTTP headers or gRPC metadata that may hold an API key."""
 _BEARER = "bearer"
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request says of its caller."""
+    """What a request states about its caller, unverified."""
 
     authorization: str | None
     """Value of :data:`AUTHORIZATION`."""
@@ -25,33 +25,33 @@ class Credentials:
     client_id: str | None
     """Value of :data:`CLIENT_ID`."""
     host: str
-    """Address that it comes from."""
+    """Address that the request comes from."""
 
     @property
     def key(self) -> str | None:
-        """The API key; None where there is none. A proxy's own ``Authorization``, such as Basic, is none."""
+        """The API key, or None. An ``Authorization`` of another scheme, such as a proxy's Basic, is ignored."""
         scheme, _, told = (self.authorization or "").partition(" ")
         return told.strip() if scheme.lower() == _BEARER else self.api_key
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who asks."""
+    """The sender of a request."""
 
     key: KeyEntry | None
-    """What proves who it is; None where nobody needs to."""
+    """The verified API key; None if the route or the server needs none."""
     identity: str
-    """What it is known by from one request to the next: see :func:`caller_of`."""
+    """Identifies the caller over several requests; see :func:`caller_of`."""
     account: str
-    """What its quota is counted by: the key, else the address, and nothing that it only says."""
+    """What its quota is counted by: the key, else the address, but never an unverified id."""
 
 
 def caller_of(key: KeyEntry | None, client_id: str | None, host: str) -> Caller:
-    """Who asks. What is proved comes before what is only said; one key may speak for many clients.
+    """Returns the caller. A verified key comes before an unverified id; one key may be used by many clients.
 
     Args:
-        key: that it has presented.
-        client_id: value of :data:`CLIENT_ID`; None where it was not sent.
+        key: the verified key; None without one.
+        client_id: value of :data:`CLIENT_ID`; None if it was not sent.
         host: address that the request comes from.
     """
     if key is None:
@@ -61,8 +61,8 @@ def caller_of(key: KeyEntry | None, client_id: str | None, host: str) -> Caller:
 
 
 def quota_of(host: str) -> str:
-    """Whose quota a request uses that proves nothing: its address's, or with IPv6 that of the network of 64 bits, the
-    least that one caller has. Not :data:`CLIENT_ID`: whoever says another one each time would have no limit.
+    """Returns the account of a request without a key: its IPv4 address, or its IPv6 network of 64 bits, which is the
+    smallest that one caller has. :data:`CLIENT_ID` is not used: a caller could change it to escape the quota.
     """
     try:
         address = ipaddress.ip_address(host)
@@ -76,7 +76,7 @@ def quota_of(host: str) -> str:
 
 
 def host_of(peer: str) -> str:
-    """The address of a gRPC peer such as ``ipv4:10.0.0.1:50312``, without its port, which changes; as HTTP tells it."""
+    """Returns the address of a gRPC peer such as ``ipv4:10.0.0.1:50312`` without its port, as HTTP gives it."""
     _, _, address = unquote(peer).partition(":")
     host, _, _ = address.rpartition(":")
     return host.strip("[]") or address

@@ -1,4 +1,4 @@
-"""How an API key is made and hashed: ``fpan_ID_SECRET``."""
+"""API keys, ``fpan_ID_SECRET``: making, hashing, the file of their hashes, and checking."""
 
 import hashlib
 import hmac
@@ -28,13 +28,13 @@ _KEY = re.compile(rf"{PREFIX}_([0-9a-z]{{1,32}})_[0-9a-f]{{{2 * _SECRET_BYTES}}}
 
 
 def new_key() -> tuple[str, str]:
-    """A key's id and the key itself, with 256 random bits in it."""
+    """Makes a key with 256 random bits; returns its id and the key."""
     identity = secrets.token_hex(_ID_BYTES)
     return identity, f"{PREFIX}_{identity}_{secrets.token_hex(_SECRET_BYTES)}"
 
 
 def id_of(key: str) -> str | None:
-    """The id within a key; None where it is no key."""
+    """Returns the id in a key, or None if the text is not a key."""
     match = _KEY.fullmatch(key)
     return match and match[1]
 
@@ -44,13 +44,13 @@ def hash_of(key: str) -> str:
 
     Slow hashes (argon2, bcrypt) and salts are for passwords, which can be guessed. 256 random bits cannot, so one fast
     hash is as good, and can be computed for every request. The id is hashed with the secret, so that a hash moved to
-    another entry of the file opens nothing.
+    another entry of the file is of no use.
     """
     return hashlib.sha256(key.encode("ascii")).hexdigest()
 
 
 Scope = Literal["parse", "jobs", "inference", "metrics"]
-"""What a key may do beside reading labels and models, which every key may."""
+"""What a key allows. Every key allows reading labels and models."""
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 MAX_NAME = 100
 _MODE = 0o600
@@ -59,32 +59,32 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class KeyFileError(ValueError):
-    """The file of keys is of no use; the message says why, and holds nothing of what is in it."""
+    """The file of keys cannot be used. The message says why, and contains none of the file's contents."""
 
 
 class KeyEntry(BaseModel):
-    """One key, as far as it is kept."""
+    """What is stored about one key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     id: Annotated[str, Field(pattern=r"^[0-9a-z]{1,32}$")]
-    """The part of the key that names it; no secret."""
+    """The public part of the key."""
     name: Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
-    """For people: whose it is, what for."""
+    """For people: owner and purpose."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Hash of the whole key, see :func:`fpan.serve.admission.keys.hash_of`."""
     scopes: Annotated[frozenset[Scope], Field(min_length=1)]
-    """What it may do."""
+    """What the key allows."""
     requests_per_minute: Positive | None = None
-    """Requests that it may send in a minute; None leaves it at the server's setting."""
+    """Quota in requests per minute; None uses the server's setting."""
     concurrent: Positive | None = None
-    """Requests of it that may be under way at once; None leaves it at the server's limit for everybody."""
+    """Largest number of its requests at the same time; None applies only the server's limit for all callers."""
     created: AwareDatetime
-    """When it was made."""
+    """When the key was made."""
     expires: AwareDatetime | None = None
-    """From when on it is refused; None: never."""
+    """When the key expires; None: never."""
     revoked: AwareDatetime | None = None
-    """Since when it is refused; None: it is not."""
+    """When the key was revoked; None: it was not."""
 
 
 class KeyFile(BaseModel):
@@ -107,7 +107,7 @@ class KeyFile(BaseModel):
         """Reads a file's bytes.
 
         Raises:
-            KeyFileError: they are no such file.
+            KeyFileError: they are not a valid file of keys.
         """
         try:
             return cls.model_validate_json(data)
@@ -117,7 +117,7 @@ class KeyFile(BaseModel):
             raise KeyFileError(f"{where}: {first['msg']}") from None
 
     def dump(self) -> bytes:
-        """The bytes of the file, the same for the same keys."""
+        """Returns the bytes of the file; equal keys give equal bytes."""
         told = self.model_dump(mode="json", exclude_none=True)
         for key in told["keys"]:
             key["scopes"] = sorted(key["scopes"])
@@ -125,10 +125,10 @@ class KeyFile(BaseModel):
 
 
 def load(path: Path) -> KeyFile:
-    """Reads a file of keys; one that is not there has none.
+    """Reads a file of keys. A missing file counts as one without keys.
 
     Raises:
-        KeyFileError: it cannot be read, or is no such file.
+        KeyFileError: the file cannot be read, or is not a valid file of keys.
     """
     try:
         return KeyFile.parse(path.read_bytes())
@@ -140,23 +140,23 @@ def load(path: Path) -> KeyFile:
 
 @contextmanager
 def edited(path: Path) -> Iterator[list[KeyEntry]]:
-    """The keys of a file, to be changed in place; they are written, whole or not at all, when the block ends well.
+    """A block that may change the list of keys in place. It is written atomically when the block ends without an error.
 
-    One command at a time: a second one waits.
+    The file is locked: a second command waits.
 
     Raises:
-        KeyFileError: it cannot be read or written, or is no such file.
+        KeyFileError: the file cannot be read or written, or is not a valid file of keys.
     """
-    import fcntl  # here, so that the rest of this works where there is none
+    import fcntl  # imported here, because Windows has no fcntl and needs the rest of this module
 
-    path = path.resolve()  # the file that a link means is written anew, not the link
+    path = path.resolve()  # replaces the file that a link points to, not the link
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise KeyFileError(f"the keys cannot be written: {error.strerror or error}") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of the folder: the file itself is another one afterwards
+        fcntl.flock(lock, fcntl.LOCK_EX)  # locks the folder, because the file itself is replaced
         entries = list(load(path).keys)
         yield entries
         _write(path, KeyFile(keys=tuple(entries)).dump(), lock)
@@ -168,7 +168,7 @@ def edited(path: Path) -> Iterator[list[KeyEntry]]:
 
 def _write(path: Path, data: bytes, folder: int) -> None:
     beside = path.with_name(f".{path.name}.new")
-    beside.unlink(missing_ok=True)  # of a command that was killed
+    beside.unlink(missing_ok=True)  # left by a command that was killed
     number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
     with os.fdopen(number, "wb") as file:
         file.write(data)
@@ -179,32 +179,32 @@ def _write(path: Path, data: bytes, folder: int) -> None:
 
 
 _NOBODYS = secrets.token_hex(32)
-"""Compared with where there is no such id, so that this takes as long as with one."""
+"""Compared with if the id is unknown, so that the check takes as long as for a known id."""
 HOW = "send it as `Authorization: Bearer KEY` or as `X-API-Key`"
 
 
 class KeyRing:
-    """Knows keys by their hashes; :meth:`replace` exchanges all of them at once."""
+    """Checks keys by their hashes; :meth:`replace` exchanges all of them at once."""
 
     def __init__(self, keys: KeyFile, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
         self.replace(keys)
 
     def replace(self, keys: KeyFile) -> None:
-        """These are the keys from now on."""
+        """Uses these keys from now on."""
         self._by_id = {key.id: key for key in keys.keys}
 
     @property
     def usable(self) -> int:
-        """How many keys there are that are neither revoked nor expired."""
+        """Number of keys that are neither revoked nor expired."""
         now = self._clock()
         return sum(not key.revoked and not _over(key, now) for key in self._by_id.values())
 
     def owner(self, presented: str | None) -> KeyEntry:
-        """The entry of a key that somebody presents.
+        """Returns the entry of the key that a request carries.
 
         Raises:
-            Unauthenticated: there is none, it is not known, revoked or expired.
+            Unauthenticated: the key is missing, unknown, revoked or expired.
         """
         if presented is None:
             raise Unauthenticated(
@@ -215,7 +215,7 @@ class KeyRing:
         digest = hash_of(presented) if name else ""
         if not hmac.compare_digest(digest, entry.sha256 if entry else _NOBODYS) or entry is None:
             raise Unauthenticated(f"the API key is none of this server's: {HOW}, whole and unchanged")
-        # Only who has the key itself is told what became of it.
+        # Only a caller with the whole key learns that it was revoked or has expired.
         if entry.revoked:
             raise Unauthenticated(
                 f"the API key {entry.id} was revoked on {entry.revoked:%Y-%m-%d}: ask for another one"
@@ -237,15 +237,15 @@ _OR = "AUTH=off serves everybody without"
 def open_keys(
     settings: "AdmissionSettings", bind_address: str, counts: "FileCounts"
 ) -> tuple[KeyRing | None, tuple[WatchedFiles, ...]]:
-    """The keys of those who may come in, and what follows their file; no keys where nobody needs one.
+    """Opens the file of keys and watches it; returns ``(None, ())`` if no keys are needed.
 
     Args:
         settings: whether keys are needed, and their file.
-        bind_address: what the ports listen on.
-        counts: are told how reading the file goes.
+        bind_address: address that the ports listen on.
+        counts: metrics of reading the file.
 
     Raises:
-        StartError: keys are needed, and there are none, or their file is of no use.
+        StartError: keys are needed, but there are none, or their file cannot be used.
     """
     if not settings.needs_keys_at(bind_address):
         return None, ()
@@ -270,7 +270,7 @@ def open_keys(
         raise StartError(f"KEYS_FILE={settings.keys_file}: {error.strerror or error}: {make}; {_OR}") from error
     except ValueError as error:
         raise StartError(f"KEYS_FILE={settings.keys_file} is no file of keys: {error}") from error
-    counts.keys.set_function(lambda: ring.usable)  # when it is asked for: keys expire by themselves
+    counts.keys.set_function(lambda: ring.usable)  # computed when the metric is read, because keys expire
     if not ring.usable:
         make = _MAKE.format(file=settings.keys_file)
         raise StartError(

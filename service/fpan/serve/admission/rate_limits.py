@@ -1,4 +1,4 @@
-"""Quotas of callers: a sliding window in Redis, or here while there is none."""
+"""Quotas of callers: a sliding window in Redis, or in this process without Redis."""
 
 import hmac
 import math
@@ -18,25 +18,25 @@ from fpan.serve.telemetry.metrics import Metrics
 Counted = Literal["redis", "local"]
 """Where a caller's requests are counted."""
 PREFIX: Final = "fpan:rate"
-"""Of every key in Redis."""
+"""Prefix of every Redis key of quotas."""
 _POOLED: Final = "async+redis://"
-"""What the library wants as address where it is given connections."""
+"""The address that the library requires if it gets a connection pool."""
 
 
 class RateLimiter:
     """Counts the requests of each caller within the last minute.
 
-    Gateways with the same Redis and the same secret count together. While Redis is away each counts by itself, from
-    nothing; what Redis counted meanwhile is not made up for.
+    Gateways with the same Redis and the same secret share their counts. While Redis is unreachable, each gateway counts
+    for itself, starting at 0; these counts are not added to those in Redis later.
     """
 
     def __init__(self, redis: GuardedRedis | None, secret: Secret, metrics: Metrics) -> None:
-        """Takes what it needs.
+        """Makes a rate limiter.
 
         Args:
-            redis: where all gateways count; None counts here.
-            secret: without it nobody can tell from Redis who the callers are.
-            metrics: are told of those who are refused.
+            redis: where all gateways count; None counts in this process.
+            secret: key of the hash that hides callers' identities in Redis.
+            metrics: count the refused requests.
         """
         self._redis = redis
         self._key = secret.derived("callers")
@@ -49,18 +49,18 @@ class RateLimiter:
             self._there = SlidingWindowCounterRateLimiter(storage)
 
     async def take(self, identity: str, per_minute: int, cost: int = 1) -> Allowance | None:
-        """Counts a request of a caller. One that is refused is not counted.
+        """Counts a request of a caller. A refused request is not counted.
 
         Args:
-            identity: who asks. It leaves this process only as a keyed hash.
-            per_minute: the caller's quota; 0 is any number.
-            cost: how many requests it counts as, at most ``per_minute``.
+            identity: account of the caller. It leaves this process only as a keyed hash.
+            per_minute: the caller's quota; 0 means no limit.
+            cost: number of requests that this one counts as, at most ``per_minute``.
 
         Returns:
-            What is left; None where there is no quota.
+            What is left of the quota; None without a quota.
 
         Raises:
-            RateLimited: it is used up; :attr:`RateLimited.allowance` says when more is there.
+            RateLimited: the quota is used up; :attr:`RateLimited.allowance` says when more requests are available.
         """
         if not per_minute:
             return None
@@ -91,5 +91,5 @@ async def _hit(
     stats = await limiter.get_window_stats(quota, caller)
     reset_s = max(0.0, stats.reset_time - time.time())
     if taken and stats.remaining == quota.amount - cost:
-        reset_s = float(WINDOW_S)  # the first of its window, of which the library says that it ends now
+        reset_s = float(WINDOW_S)  # first request of a window: the library says that the window ends now
     return taken, Allowance(quota.amount, stats.remaining, reset_s)

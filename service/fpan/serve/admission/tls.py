@@ -14,10 +14,10 @@ _WHAT = "certificate"
 
 
 class Tls:
-    """The certificate of now, as HTTP and gRPC want it. New connections get the newest."""
+    """The present certificate for HTTP and gRPC. New connections use the newest one."""
 
     def __init__(self, settings: AdmissionSettings) -> None:
-        """Takes the files' names; :meth:`use` reads them.
+        """Stores the files' names; :meth:`use` reads the files.
 
         Args:
             settings: with ``tls_certificate`` and ``tls_key``.
@@ -27,31 +27,31 @@ class Tls:
         self._certificate, self._key = settings.tls_certificate, settings.tls_key
         self._client_ca = settings.tls_client_ca
         self.context = self._fresh()
-        """Of HTTP."""
+        """TLS context of HTTP."""
         self._grpc: grpc.ServerCertificateConfiguration
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files, in the order in which :meth:`use` wants what is in them."""
+        """The files, in the order in which :meth:`use` expects their contents."""
         return (self._certificate, self._key) + ((self._client_ca,) if self._client_ca else ())
 
     def use(self, contents: Contents) -> None:
-        """Puts another certificate in the place of the one that was.
+        """Replaces the certificate.
 
         Raises:
-            OSError, ValueError: it does not go with its key, or one of them is no such file.
+            OSError, ValueError: certificate and key do not match, or one of them is not valid.
         """
-        self._load(self._fresh())  # a pair that does not fit must not get half of the way into the one in use
+        self._load(self._fresh())  # tried in a new context first: an invalid pair changes nothing
         if contents != tuple(path.read_bytes() for path in self.paths):
             raise ValueError("its files are being written just now")
         self._load(self.context)
         roots = contents[2] if self._client_ca else None
         if self._client_ca:
-            self.context.load_verify_locations(self._client_ca)  # beside those of before, which nothing can take away
+            self.context.load_verify_locations(self._client_ca)  # a context cannot drop the former ones
         self._grpc = grpc.ssl_server_certificate_configuration([(contents[1], contents[0])], root_certificates=roots)
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
-        """Of gRPC; they ask for the certificate of now at every handshake."""
+        """Returns credentials of gRPC that use the present certificate at every handshake."""
         credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
             self._grpc, lambda: self._grpc, require_client_authentication=self._client_ca is not None
         )
@@ -73,10 +73,10 @@ def _no_password() -> str:
 
 
 def open_tls(settings: AdmissionSettings, counts: FileCounts) -> tuple[Tls | None, tuple[WatchedFiles, ...]]:
-    """The certificate of both ports and what follows its files; none where no TLS is asked for.
+    """Opens the certificate of both ports and watches its files; returns ``(None, ())`` if TLS is not configured.
 
     Raises:
-        StartError: one of certificate and key is missing, or they are of no use.
+        StartError: certificate or key is missing, or they cannot be used.
     """
     if not (settings.tls_certificate and settings.tls_key):
         if settings.tls_certificate or settings.tls_key or settings.tls_client_ca:

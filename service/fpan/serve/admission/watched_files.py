@@ -1,4 +1,4 @@
-"""Files that others exchange while this runs: keys, certificates."""
+"""Files that may be replaced while the server runs: keys, certificates."""
 
 import asyncio
 import logging
@@ -10,10 +10,10 @@ Contents = tuple[bytes, ...]
 
 
 class WatchedFiles:
-    """Hands on what is in some files, at first and whenever it has changed; what is of no use changes nothing.
+    """Passes on the contents of files, once at first and after every change; unusable contents are ignored.
 
-    The contents are compared, not times: a mounted Secret is exchanged by turning a link, and a file may be written
-    twice within a clock's tick.
+    Contents are compared, not times: Kubernetes replaces a mounted Secret by changing a link, and a file may be written
+    twice within the resolution of its time.
     """
 
     def __init__(
@@ -24,18 +24,18 @@ class WatchedFiles:
         poll_s: float,
         told: Callable[[bool], None] = lambda good: None,
     ) -> None:
-        """Reads them and hands them on.
+        """Reads the files and passes their contents on.
 
         Args:
-            what: names them in the log.
+            what: name of the files in the log.
             paths: the files.
-            use: takes the contents. A ``ValueError`` or ``OSError`` of its says that they are of no use, and why.
-            poll_s: how often they are looked at, in seconds.
-            told: hears after each change whether the files of now are those in use.
+            use: called with the contents. It raises ``ValueError`` or ``OSError`` if they cannot be used.
+            poll_s: interval between reads, in seconds.
+            told: called after each change with whether the present contents are in use.
 
         Raises:
             OSError: a file cannot be read.
-            ValueError: they are of no use.
+            ValueError: the contents cannot be used.
         """
         self._what = what
         self._paths = tuple(paths)
@@ -47,17 +47,17 @@ class WatchedFiles:
         told(True)
 
     def read(self) -> Contents:
-        """What is in the files."""
+        """Returns the contents of the files."""
         return tuple(path.read_bytes() for path in self._paths)
 
     async def run(self) -> None:
-        """Follows them until it is cancelled."""
+        """Watches the files until it is cancelled."""
         while True:
             await asyncio.sleep(self._poll_s)
             await asyncio.to_thread(self.look)
 
     def look(self) -> None:
-        """Hands on what has changed since the last look."""
+        """Reads the files, and passes the contents on if they have changed."""
         try:
             now: Contents | str = self.read()
         except OSError as error:
@@ -79,5 +79,5 @@ class WatchedFiles:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    """Without names of files."""
+    """The error's message without names of files."""
     return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__

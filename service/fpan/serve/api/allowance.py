@@ -1,23 +1,23 @@
-"""What a caller may still ask, and how answers tell it."""
+"""What is left of a caller's quota, and the header fields that say so."""
 
 import math
 from dataclasses import dataclass
 from typing import Final
 
 WINDOW_S: Final = 60
-"""Seconds that a quota is for."""
+"""Length of the window that a quota applies to, in seconds."""
 _POLICY: Final = '"default"'
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """What is left of a caller's quota after its request was counted."""
+    """State of a caller's quota after its request was counted."""
 
     limit: int
-    """Requests in a minute."""
+    """Quota: requests in a minute."""
     remaining: int
     reset_s: float
-    """Seconds until more of it is there."""
+    """Seconds until more requests become available."""
 
 
 def limit_fields(allowance: Allowance | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Several pictures, each with its own answer or its own problem: what batches and jobs are made of."""
+"""Requests with several pictures, each with its own answer or its own problem. Batches and jobs use this."""
 
 import asyncio
 import json
@@ -13,14 +13,14 @@ from fpan.serve.api.problem import broken, problem_of
 
 @dataclass(frozen=True)
 class Upload:
-    """What a request carries."""
+    """One picture of a request, and its options."""
 
     data: bytes
-    """The file of the picture; empty where it is yet to be fetched."""
+    """The picture's file; empty if it has not been fetched from :attr:`url` yet."""
     options: dict[str, object] = field(default_factory=dict)
-    """Members of the query (words) and of the JSON body (values), ``image`` and ``url`` left out."""
+    """Members of the query (strings) and of the JSON body (JSON values), without ``image`` and ``url``."""
     url: str | None = None
-    """Where the picture is, in the place of its bytes."""
+    """Address to fetch the picture from, if its bytes were not sent."""
 
 
 _OK = 200
@@ -33,37 +33,37 @@ class Parse(Protocol):
         """The JSON answer, as ``/v1/parse`` gives it.
 
         Args:
-            picture: with all options that count for it.
-            identity: of the request.
+            picture: the picture, with every option that applies to it.
+            identity: id of the request.
 
         Raises:
-            GatewayError: why there is none.
+            GatewayError: the picture has no answer; the error says why.
         """
         ...
 
 
 def check_size(picture: Upload, max_bytes: int) -> None:
-    """Refuses what is too large for one picture.
+    """Checks the size of a picture's file.
 
     Raises:
-        TooLarge: it is.
+        TooLarge: the file has more than ``max_bytes`` bytes.
     """
     if len(picture.data) > max_bytes:
         raise TooLarge(f"the picture has {len(picture.data)} bytes; this server takes at most {max_bytes}")
 
 
 def read_options(members: Mapping[str, object]) -> ParseOptions:
-    """Options whose answer is JSON.
+    """Reads options for an answer in JSON; its output is ``rle`` unless they name another.
 
     Raises:
-        GatewayError: they are wrong.
+        GatewayError: an option is unknown or has a wrong value.
     """
     options = ParseOptions.read(members)
     return replace(options, output=options.output or ("rle",))
 
 
 async def entry(parse: Parse, index: int, picture: Upload, identity: str) -> bytes:
-    """What became of one picture: ``{index, status, answer}``, or ``{index, status, problem}``, as JSON."""
+    """Parses one picture and returns ``{index, status, answer}`` or ``{index, status, problem}`` as JSON."""
     try:
         return _entry(index, _OK, "answer", await parse(picture, identity))
     except GatewayError as error:
@@ -73,7 +73,7 @@ async def entry(parse: Parse, index: int, picture: Upload, identity: str) -> byt
 
 
 def problem_entry(index: int, error: GatewayError, identity: str) -> bytes:
-    """The entry of a picture that has no answer."""
+    """Returns the entry of a picture that has no answer, as JSON."""
     return _entry(index, error.status, "problem", json.dumps(problem_of(error, identity), ensure_ascii=False).encode())
 
 
@@ -82,15 +82,15 @@ def _entry(index: int, status: int, member: str, body: bytes) -> bytes:
 
 
 async def entries(parse: Parse, pictures: Sequence[Upload], identity: str, at_once: int) -> AsyncGenerator[bytes, None]:
-    """The entries of pictures in their order, each as soon as it and those before it are there.
+    """Yields the entries of pictures in order, each as soon as it and all entries before it are ready.
 
-    Closed, or cancelled, it drops what is under way.
+    When the generator is closed or cancelled, it cancels the parses that are running.
 
     Args:
-        parse: parses each.
-        pictures: with all options that count for each.
-        identity: of the request.
-        at_once: how many are under way at the same time.
+        parse: parses one picture.
+        pictures: the pictures, each with every option that applies to it.
+        identity: id of the request.
+        at_once: largest number of parses that run at the same time.
     """
     places = asyncio.Semaphore(at_once)
 

@@ -1,4 +1,4 @@
-"""Until when an answer is of use: one object for each request, made by its transport and read by every stage."""
+"""The deadline of a request: one object, made by the transport and read by every stage."""
 
 import asyncio
 import math
@@ -12,17 +12,17 @@ from fpan.serve.api.errors import DeadlineExceeded, Unavailable
 
 
 class Deadline:
-    """A point in time, whether anybody still waits for it, and whether the work had begun before it passed.
+    """A point in time, whether a caller still waits, and whether inference began before that time.
 
-    Worker threads may call :meth:`check`; all else belongs to the event loop.
+    Worker threads may call :meth:`check`; every other method must be called on the event loop.
     """
 
     def __init__(self, expires_at: float, allowed_ms: float) -> None:
-        """A deadline.
+        """Makes a deadline.
 
         Args:
-            expires_at: by ``time.monotonic()``, which is the clock of asyncio too; infinity for never.
-            allowed_ms: how long the request was allowed to take, in milliseconds, for messages.
+            expires_at: in seconds of ``time.monotonic()``, the clock that asyncio uses too; infinity for never.
+            allowed_ms: time that the request may take, in milliseconds; used in messages.
         """
         self.expires_at = expires_at
         self.allowed_ms = allowed_ms
@@ -33,46 +33,46 @@ class Deadline:
 
     @classmethod
     def after(cls, milliseconds: float) -> Self:
-        """So many milliseconds from now."""
+        """Makes a deadline that many milliseconds from now."""
         return cls(time.monotonic() + milliseconds / 1000, milliseconds)
 
     @classmethod
     def never(cls) -> Self:
-        """For work that nobody has put a limit to."""
+        """Makes a deadline that never expires."""
         return cls(math.inf, math.inf)
 
     @property
     def left_s(self) -> float:
-        """Seconds that are left; below 0 once it has passed."""
+        """Seconds until the deadline; negative after it."""
         return self.expires_at - time.monotonic()
 
     def check(self) -> None:
-        """Lets work go on. Threads call it between their steps, since nobody can stop them from outside.
+        """Ends work that nobody waits for. Threads call it between steps, because a thread cannot be cancelled.
 
         Raises:
-            DeadlineExceeded: the deadline has passed, or nobody waits any more.
+            DeadlineExceeded: the deadline has passed, or :meth:`abandon` was called.
         """
         if self._abandoned.is_set() or self.left_s <= 0:
             raise self._late()
 
     def abandon(self) -> None:
-        """Nobody waits any more: :meth:`check` raises from now on."""
+        """Marks that no caller waits any more: :meth:`check` raises from now on."""
         self._abandoned.set()
 
     def begin(self) -> None:
-        """A network computes for the request: from now on it is late because the work takes long."""
+        """Marks that inference has begun: if the deadline passes now, the work took too long, not the queue."""
         self._begun = True
 
     @contextmanager
     def queueing(self) -> Iterator[None]:
-        """A block in which the request waits for its turn. Left by an exception, it has waited to its end."""
+        """A block in which the request waits in a queue. After an exception the request counts as still queued."""
         self._queues += 1
         yield
         self._queues -= 1
 
     @property
     def exceeded(self) -> DeadlineExceeded | Unavailable:
-        """What the caller is told once it has passed: that it may come again where the work had not even begun."""
+        """The error for the caller after the deadline: ``Unavailable``, to be retried, if the work had not begun."""
         work = self._shared or self
         if work._queues and not work._begun:
             allowed = f"within {self.allowed_ms:g} ms"
@@ -84,26 +84,26 @@ class Deadline:
         """A block that is cancelled when the deadline passes.
 
         Raises:
-            Unavailable: it passed while the request waited for its turn.
-            DeadlineExceeded: it passed while the answer was made.
+            Unavailable: the deadline passed while the request waited in a queue.
+            DeadlineExceeded: the deadline passed while the answer was computed.
         """
         try:
             async with asyncio.timeout_at(None if self.expires_at == math.inf else self.expires_at):
                 yield
         except TimeoutError:
             raise self.exceeded from None
-        except DeadlineExceeded as late:  # of a stage that read it
+        except DeadlineExceeded as late:  # raised by a stage that called check()
             told = self.exceeded
             raise (told if isinstance(told, Unavailable) else late) from None
 
     def shared(self) -> "Deadline":
-        """The deadline of work that others may wait for too, beginning with this one's request."""
+        """Returns the deadline of work that several requests can wait for; this request is the first of them."""
         work = Deadline(self.expires_at, self.allowed_ms)
         self.share(work)
         return work
 
     def share(self, work: "Deadline") -> None:
-        """This request waits for ``work``, which goes on as long as any of its requests may wait."""
+        """Makes this request wait for ``work``, whose deadline becomes the latest of the requests that wait for it."""
         if self.expires_at > work.expires_at:
             work.expires_at, work.allowed_ms = self.expires_at, self.allowed_ms
         self._shared = work

@@ -1,4 +1,4 @@
-"""A picture to be parsed and the answer to it, whatever transport carries them."""
+"""A request to parse one picture, and its answer; the same for every transport."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from fpan.serve.api.options import ParseOptions
 JSON, PNG, NPZ = "application/json", "image/png", "application/x-npz"
 """Media types of answers."""
 CacheOutcome = Literal["hit", "miss", "shared", "skipped", "failed"]
-"""Found; not there; shared with a request that asked the same at the same time; never kept, because it shows the
-picture; or Redis could not be asked."""
+"""``hit``: found in the cache. ``miss``: not found. ``shared``: computed once for identical requests at the same time.
+``skipped``: never cached, because the answer shows the picture. ``failed``: Redis did not answer."""
 
 
 @dataclass(frozen=True)
 class ResponseEncoder:
-    """How an answer becomes bytes."""
+    """Encodes answers in one format."""
 
     kind: str
-    """Names it; answers to the same question in the same kind are the same bytes."""
+    """Name of the format. The same request in the same format gives the same bytes."""
     encode: Callable[[Any], bytes]
-    """Takes an :class:`~fpan.serve.pipeline.encode.answer.AnswerEncoder`. It computes: it runs in a worker thread. What
-    differs from one request to the next (id, time) is not in its bytes."""
+    """Takes an :class:`~fpan.serve.pipeline.encode.answer.AnswerEncoder`; runs in a worker thread. The bytes hold
+    nothing that differs between identical requests (id, time)."""
 
 
 @dataclass(frozen=True)
 class ParseRequest:
-    """One picture and what is asked of it."""
+    """One picture, the options and the format of the answer."""
 
     data: bytes
     """The picture's file."""
@@ -41,15 +41,15 @@ class EncodedAnswer:
 
     body: bytes
     faces: int
-    """How many there are in it."""
+    """Number of faces in the answer."""
     timing_ms: dict[str, float]
-    """Milliseconds by stage."""
+    """Duration of each stage in milliseconds."""
     digest: bytes
-    """Hash of the body, 16 bytes: what ``ETag`` tells."""
+    """Hash of the body, 16 bytes; the value of ``ETag``."""
     cached: CacheOutcome | None = None
-    """What the cache did; None where there is none."""
+    """What the cache did; None if no cache is configured."""
 
 
 Make = Callable[[RequestContext, Callable[[], None]], Awaitable[EncodedAnswer]]
-"""Makes an answer in the name of a request. It calls its second argument at the moment when it is settled which
-versions answer, and raises what that raises."""
+"""Computes the answer to a request. It calls its second argument as soon as the versions that answer are chosen, and
+lets errors of that call through."""

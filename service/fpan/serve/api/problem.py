@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 has them."""
+"""Errors as problem details (RFC 9457)."""
 
 import logging
 
@@ -9,22 +9,24 @@ _log = logging.getLogger(__name__)
 
 
 def members(status: int, slug: str, title: str, detail: str, identity: str) -> dict[str, object]:
-    """The members of a problem."""
+    """Returns the members of a problem as a dictionary."""
     return {"type": PROBLEM_BASE + slug, "title": title, "status": status, "detail": detail, "request_id": identity}
 
 
 def problem_of(error: GatewayError, identity: str) -> dict[str, object]:
-    """The members of the problem that tells ``error`` within an answer, where it has no header ``Retry-After``.
+    """Returns the members of the problem for ``error`` inside an answer.
+
+    They include ``retry_after_s``, since such a problem has no header ``Retry-After`` of its own.
 
     Args:
         error: what went wrong.
-        identity: of the request.
+        identity: id of the request.
     """
     told = members(error.status, error.slug, error.title, str(error), identity)
     return told if error.retry_after_s is None else {**told, "retry_after_s": error.retry_after_s}
 
 
 def broken(error: Exception, identity: str) -> GatewayError:
-    """Logs an error that nobody foresaw; what its caller is told: that there was one, but not its words."""
+    """Logs an unexpected error, and returns one for the caller that does not contain its message."""
     _log.error("request %s failed", identity, exc_info=error)
     return GatewayError("something broke here; the log has it under this request_id")

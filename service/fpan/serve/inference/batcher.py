@@ -154,17 +154,17 @@ class Batcher:
     ) -> InferenceResult:
         """Computes the named outputs of every item, in batches shared with other callers.
 
-        Whoever awaits it limits its time (:meth:`Deadline.limit`): here an expired call is dropped when its turn comes.
+        The awaiting code limits the time (:meth:`Deadline.limit`); here an expired call is dropped when its turn comes.
 
         Args:
-            items: for each item one array an input, without a batch dimension, as the card says.
-            outputs: names of the outputs that are wanted.
-            context: in whose name it waits, whether as background work, and until when the answer is of use; None for
-                work that belongs to no request and may take as long as it likes.
+            items: for each item one array per input, without a batch dimension, with shape and dtype as in the card.
+            outputs: names of the requested outputs.
+            context: the request, with its group, priority and deadline; None for work that belongs to no request and
+                has no deadline.
 
         Raises:
             ValueError: an item does not fit the card, or the items differ in shape from each other.
-            Overloaded: more items would wait than may; none of these was taken.
+            Overloaded: the queue has no place for all items; none of them was queued.
             DeadlineExceeded, Unavailable: the deadline passed first.
             Unavailable: the backend is down, or the batcher was closed.
         """
@@ -193,11 +193,11 @@ class Batcher:
 
     @property
     def busy(self) -> bool:
-        """Whether an item that is no background work waits or is being computed."""
+        """Whether an item of a request that is not background work waits or is being computed."""
         return bool(self._front) or not all(batch.background for batch in self._running)
 
     async def close(self) -> None:
-        """Ends it. Whoever still waits gets :class:`Unavailable`."""
+        """Closes the batcher. Calls that still wait get :class:`Unavailable`."""
         self._closed = True
         self._owner.cancel()
         tasks = [batch.task for batch in self._running if batch.task is not None]
@@ -208,7 +208,10 @@ class Batcher:
         await asyncio.gather(self._owner, *tasks, return_exceptions=True)
 
     def _check(self, items: Sequence[Tensors], outputs: Sequence[str]) -> Shapes:
-        """The shapes of the items' inputs in the card's order. A misfit must not spoil the batch of others."""
+        """Returns the shapes of the items' inputs in the card's order.
+
+        Checked before an item is queued, because an item of another shape would fail the batch of other callers.
+        """
         if unknown := set(outputs) - {tensor.name for tensor in self._card.outputs}:
             raise ValueError(f"{self._card.name} has no output {', '.join(sorted(unknown))}")
         shapes: set[Shapes] = set()
@@ -227,7 +230,7 @@ class Batcher:
             self._metrics.queue_depth(self._card.name, self._front.items + self._back.items)
 
     def _withdraw(self, call: _Call) -> None:
-        """Takes out what of a finished or abandoned call still waits or is under way."""
+        """Removes the waiting items of a finished or abandoned call, and cancels batches that no other call needs."""
         (self._back if call.context.background else self._front).remove(call)
         self._tell_depth()
         call.done.cancel()
@@ -236,7 +239,7 @@ class Batcher:
                 batch.task.cancel()
 
     async def _own(self) -> None:
-        """The owner: decides when the next batch goes out."""
+        """The owner task: decides when the next batch is sent."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -253,24 +256,26 @@ class Batcher:
 
     @property
     def _next(self) -> FairQueue[_Call] | None:
-        """What the next batch is made of; None while nothing may go out."""
+        """The queue of the next batch; None while nothing may be sent."""
         if self._back and (not self._front or self._starves):
             busy = sum(batch.background for batch in self._running)
             if busy < max(
                 1, self._limits.in_flight - 1
-            ):  # one is left for whoever comes meanwhile, where there are two
+            ):  # if there are two or more places, one stays free for requests that arrive meanwhile
                 return self._back
         return self._front or None
 
     @property
     def _starves(self) -> bool:
-        """Whether background work has waited long enough for others."""
+        """Whether background work has waited so long that it goes first."""
         waited_since = max(self._back_sent, self._back.oldest)
         return self._loop.time() - waited_since >= self._limits.background_wait_s
 
     def _delay(self) -> float:
-        """Seconds to wait for company, none while nothing is being computed or a batch is full; and for whoever goes
-        before background work and is about to ask again.
+        """Seconds until the next batch may be sent.
+
+        A batch waits for more items unless it is full or nothing is being computed. Background work also pauses after
+        each answer to another request, because that caller may be about to send the next one.
         """
         queue = self._next
         if queue is None:
@@ -286,7 +291,7 @@ class Batcher:
         return self._limits.background_batch if queue is self._back else self._limits.max_batch
 
     def _send(self) -> None:
-        """Takes turns until the batch is full, and starts it."""
+        """Fills a batch in turns and starts it."""
         now = self._loop.time()
         queue = self._next
         if queue is None:
@@ -295,7 +300,7 @@ class Batcher:
         members = queue.take(1 if starved else self._most(queue), now)
         if queue is self._back:
             self._back_sent = now
-        if starved:  # one goes first, the rest of the batch is for those who would have been
+        if starved:  # one background item goes first; the rest of the batch is for the requests that it delays
             shapes = members[0][0].shapes if members else None
             members += self._front.take(self._limits.max_batch - len(members), now, shapes)
         self._tell_depth()
@@ -316,22 +321,22 @@ class Batcher:
         batch.task.add_done_callback(lambda _: self._finish(batch))
 
     async def _compute(self, batch: _Batch) -> None:
-        """Computes a batch and hands out what came of it. Its failure reaches its own callers only."""
+        """Computes a batch and gives each call its results. A failure affects the calls of this batch only."""
         calls = batch.calls
         try:
             inputs = {
                 tensor.name: [call.items[i][tensor.name] for call, i in batch.members] for tensor in self._card.inputs
             }
-            # The latest deadline of the batch: an earlier one ends its own caller's wait, not the others' work.
+            # The latest deadline of the batch: an earlier one ends its own caller's wait, not the work of the others.
             left = max(call.context.deadline.left_s for call in calls)
             outputs = sorted(frozenset().union(*(call.outputs for call in calls)))
             timeout = min(self._limits.timeout_s, left)
-            trace = batch.members[0][0].context.trace  # a batch belongs to one trace: that of the first who waited
+            trace = batch.members[0][0].context.trace  # a batch belongs to one trace: that of its first call
             arrays = await self._backend.infer(self._card.name, self._card.version, inputs, outputs, timeout, trace)
         except GatewayError as error:
             for call in calls:
                 call.fail(copy.copy(error))  # a copy each: raising adds to an exception's traceback
-        except Exception as error:  # a fault of ours: it must reach its callers, else they would wait for ever
+        except Exception as error:  # a bug: without this its callers would wait for ever
             for call in calls:
                 call.fail(error)
         else:

@@ -1,4 +1,4 @@
-"""Which call goes next: calls wait in groups, so that a hundred pictures of one request count as one caller."""
+"""Fair queue: calls wait in groups, so that a hundred pictures of one request count as one caller."""
 
 import math
 from collections import deque
@@ -11,30 +11,30 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 class WaitingCall(Protocol):
-    """What turns need to know of a call."""
+    """What the queue needs to know about a call."""
 
     @property
     def shapes(self) -> Shapes:
-        """Of its items, each like the others."""
+        """Shapes of the inputs of an item; the same for all items of the call."""
         ...
 
     @property
     def context(self) -> RequestContext:
-        """In whose name it waits, and until when."""
+        """The request that the call belongs to, with group and deadline."""
         ...
 
     @property
     def arrived(self) -> float:
-        """When it came, as ``loop.time()``."""
+        """Time of arrival, as ``loop.time()``."""
         ...
 
     @property
     def waiting(self) -> deque[int]:
-        """Indices of its items that have not gone out."""
+        """Indices of its items that are not in a batch yet."""
         ...
 
     def fail(self, error: BaseException) -> None:
-        """Ends it with an error."""
+        """Ends the call with an error."""
         ...
 
 
@@ -42,12 +42,12 @@ C = TypeVar("C", bound=WaitingCall)
 
 
 class FairQueue(Generic[C]):
-    """Calls with items that wait. Groups take turns item by item, and within a group its calls do."""
+    """Calls whose items wait. Groups take turns item by item, and so do the calls within a group."""
 
     def __init__(self) -> None:
-        self._groups: dict[object, deque[C]] = {}  # in the order of their turns, as are the calls of each
+        self._groups: dict[object, deque[C]] = {}  # groups, and the calls within each, in the order of their turns
         self.items = 0
-        """Items that wait."""
+        """Number of items that wait."""
 
     def __bool__(self) -> bool:
         return bool(self._groups)
@@ -58,17 +58,17 @@ class FairQueue(Generic[C]):
 
     @property
     def oldest(self) -> float:
-        """When the call came that waits longest; infinity where none waits."""
+        """Arrival of the call that has waited longest, as ``loop.time()``; infinity if the queue is empty."""
         return min((call.arrived for call in self), default=math.inf)
 
     def add(self, call: C) -> None:
-        """Lets a call wait, with all its items."""
+        """Adds a call with all its items."""
         key = call if call.context.group is None else call.context.group
         self._groups.setdefault(key, deque()).append(call)
         self.items += len(call.waiting)
 
     def remove(self, call: C) -> None:
-        """Takes out what of a call still waits; nothing where none does."""
+        """Removes the items of a call that still wait."""
         if not call.waiting:
             return
         key = call if call.context.group is None else call.context.group
@@ -78,12 +78,12 @@ class FairQueue(Generic[C]):
         self._forget(call)
 
     def take(self, most: int, now: float, shapes: Shapes | None = None) -> list[tuple[C, int]]:
-        """The next items: (call, index within it), one for each turn.
+        """Takes the next items, one for each turn, and returns (call, index of the item in the call).
 
         Args:
-            most: how many at most.
-            now: ``loop.time()``; what nobody waits for any more is dropped.
-            shapes: which items will do; None takes those that are like the first. Others keep their place.
+            most: largest number of items.
+            now: ``loop.time()``; calls whose deadline has passed are dropped.
+            shapes: shapes that items must have; None uses those of the first item. Other items keep their place.
         """
         taken: list[tuple[C, int]] = []
         passed: dict[object, deque[C]] = {}
@@ -106,7 +106,7 @@ class FairQueue(Generic[C]):
         return taken
 
     def _first(self, calls: deque[C], now: float, shapes: Shapes | None) -> C | None:
-        """Takes the first of a group that will do out of it."""
+        """Removes and returns the first call of a group that has these shapes; ends expired calls."""
         for _ in range(len(calls)):
             call = calls.popleft()
             if call.context.deadline.expires_at <= now:
