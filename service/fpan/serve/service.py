@@ -1,4 +1,4 @@
-"""Where every transport hands in a picture and gets the encoded answer: cache, parse, encode, count."""
+"""The use case of every transport: takes a picture, returns the encoded answer (cache, parse, encode, count)."""
 
 import asyncio
 import hashlib
@@ -25,7 +25,7 @@ _JSON = ResponseEncoder(JSON, json_answer)
 
 
 class PictureParser(Protocol):
-    """What parses; see :class:`~fpan.serve.pipeline.parser.FaceParser`."""
+    """Parses pictures; see :class:`~fpan.serve.pipeline.parser.FaceParser`."""
 
     async def parse(self, data: bytes, options: ParseOptions, context: RequestContext) -> Parsed:
         """Parses every face of a picture."""
@@ -33,15 +33,15 @@ class PictureParser(Protocol):
 
 
 class Cache(Protocol):
-    """What knows answers; see :class:`~fpan.serve.cache.AnswerCache`."""
+    """Stores answers; see :class:`~fpan.serve.cache.AnswerCache`."""
 
     async def answer(self, request: ParseRequest, context: RequestContext, make: Make) -> EncodedAnswer:
-        """The answer that is known, or that ``make`` makes."""
+        """Returns the cached answer, or the one that ``make`` computes."""
         ...
 
 
 class ParseService:
-    """Answers for all transports."""
+    """Answers parse requests of all transports."""
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ class ParseService:
         metrics: Metrics,
         cache: Cache | None = None,
     ) -> None:
-        """Takes what it needs.
+        """Makes the service.
 
         Args:
             parser: finds and parses faces.
-            pool: where answers are encoded.
-            settings: the default deadline, how answers are encoded, and how many pictures of background work at once.
-            metrics: are told of each answer that is made.
-            cache: knows answers that need not be made; None makes each.
+            pool: threads that encode answers.
+            settings: default deadline, encoding, and the largest number of background pictures at the same time.
+            metrics: count and time the computed answers.
+            cache: stores answers; None computes each answer.
         """
         self._parser = parser
         self._pool = pool
@@ -68,15 +68,15 @@ class ParseService:
         self._background = asyncio.Semaphore(settings.background_concurrency)
 
     def deadline(self, options: ParseOptions) -> Deadline:
-        """The deadline of a request that begins now."""
+        """Returns the deadline of a request that begins now."""
         return Deadline.after(options.deadline_ms or self._settings.deadline_ms)
 
     async def answer(self, request: ParseRequest, context: RequestContext) -> EncodedAnswer:
-        """Answers before the request's deadline. Cancelled, it drops the work.
+        """Answers a request before its deadline. If it is cancelled, the work is cancelled.
 
         Raises:
-            GatewayError: what is wrong with the picture or the options, or why it could not be done now: no
-                place became free in time (:class:`Unavailable`), or it took too long (:class:`DeadlineExceeded`).
+            GatewayError: the picture or an option is not valid; or no place became free before the deadline
+                (:class:`Unavailable`); or the work took too long (:class:`DeadlineExceeded`).
         """
 
         async def make(context: RequestContext, begins: Callable[[], None] = lambda: None) -> EncodedAnswer:
@@ -89,7 +89,7 @@ class ParseService:
     async def _parsed(
         self, request: ParseRequest, context: RequestContext, begins: Callable[[], None]
     ) -> EncodedAnswer:
-        begins()  # at once before the parser, with nothing awaited between: it takes the routing table that answers
+        begins()  # nothing is awaited between this and the parser, which takes the routing table in use
         parsed = await self._parser.parse(request.data, request.options, context)
         watch = Stopwatch()
         with parsed.held:
@@ -112,8 +112,8 @@ class ParseService:
 
     @asynccontextmanager
     async def _place(self, context: RequestContext) -> AsyncIterator[None]:
-        """A block in which work is done. Threads and memory are kept free of background work beyond what may be under
-        way at once; the batchers see to what waits before the networks.
+        """A block in which a picture is parsed. The number of background pictures in it is limited, so that threads and
+        memory stay free for other requests; the batchers order what waits for the networks.
         """
         if not context.background:
             yield
@@ -130,12 +130,12 @@ class ServiceParse:
     """Parses pictures of a batch or a job; a :class:`~fpan.serve.api.batch.Parse`."""
 
     def __init__(self, parse_service: ParseService, max_bytes: int, context: RequestContext) -> None:
-        """Parses for one caller.
+        """Parses pictures of one request.
 
         Args:
-            parse_service: where pictures are handed in.
-            max_bytes: largest file of a picture.
-            context: of all pictures; each has a deadline of its own, from when its turn comes.
+            parse_service: parses each picture.
+            max_bytes: largest size of a picture's file, in bytes.
+            context: context of the request. Each picture gets a deadline of its own when its turn comes.
         """
         self._parse_service = parse_service
         self._max_bytes = max_bytes

@@ -1,1 +1,1 @@
-"""What is fetched from addresses that callers name, and the guard before it."""
+"""Fetches pictures from URLs that callers send, behind a guard against requests to internal addresses."""

@@ -1,9 +1,9 @@
-"""An httpx client whose connections go to addresses that the guard has looked at, and nowhere else.
+"""An httpx client that connects only to addresses that the guard has checked.
 
-Not by httpx-secure: it finds out an address by connecting to it, before it decides whether that is allowed; keeps its
-rollback for minutes; lets IPv4 multicast and 6to4 pass; and replaces inner parts of a client. Here the guard resolves,
-all addresses are judged, and the connection is made to one of them: a name that means something else a moment later
-changes nothing. Host, TLS name and certificate stay those of the URL.
+The guard resolves the host, checks all of its addresses, and the connection is made to one of these: a name that
+resolves differently a moment later (DNS rebinding) changes nothing. Host, TLS name and certificate stay those of the
+URL. httpx-secure is not used, because it connects to an address before it decides whether that is allowed, keeps its
+rollback for minutes, accepts IPv4 multicast and 6to4, and replaces private parts of a client.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _MAX_CONNECTIONS = 64
 
 
 class Guarded(httpcore.AsyncNetworkBackend):
-    """Connects where the guard lets it."""
+    """Network backend that connects only to addresses that the guard allows."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -53,7 +53,7 @@ class Guarded(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Never."""
+        """Always refuses."""
         raise httpcore.ConnectError("no socket of this machine is asked")
 
     async def sleep(self, seconds: float) -> None:
@@ -62,13 +62,13 @@ class Guarded(httpcore.AsyncNetworkBackend):
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
-    """httpx's own transport over :class:`Guarded` connections; every request's URL is checked, redirected or not."""
+    """httpx's transport over :class:`Guarded` connections. The URL of every request is checked, redirects included."""
 
     def __init__(self, guard: Guard, verify: SSLContext | bool = True) -> None:
         super().__init__(verify=verify, trust_env=False)
         self._guard = guard
         context = httpx.create_ssl_context(verify=verify, trust_env=False)
-        # httpx has no argument for it. Where it keeps its pool elsewhere, this must not pass unseen.
+        # httpx has no argument for a network backend. If a new version keeps its pool elsewhere, this must fail.
         if type(self._pool) is not httpcore.AsyncConnectionPool:
             raise RuntimeError("this version of httpx has another pool of connections: it cannot be guarded")
         self._pool = httpcore.AsyncConnectionPool(
@@ -79,22 +79,22 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         """See httpx.
 
         Raises:
-            GatewayError: the URL, or the address of its host, may not be asked.
+            GatewayError: the URL, or the address of its host, is not allowed.
         """
         self._guard.check(request.url)
         return await super().handle_async_request(request)
 
 
 def guarded_client(guard: Guard, verify: SSLContext | bool = True, timeout_s: float = 10.0) -> httpx.AsyncClient:
-    """A client for addresses that others name: pictures, webhooks, object stores.
+    """Returns a client for URLs that callers send: pictures, webhooks, object stores.
 
-    It follows no redirects by itself, goes through no proxy (which would resolve names by itself) and keeps no cookies.
-    Its requests raise the guard's :class:`~fpan.serve.api.errors.GatewayError` beside what httpx raises.
+    It follows no redirects, uses no proxy (which would resolve names itself) and keeps no cookies. Its requests raise
+    the guard's :class:`~fpan.serve.api.errors.GatewayError` as well as the errors of httpx.
 
     Args:
-        guard: lets requests pass.
-        verify: of httpx: whose certificates are believed.
-        timeout_s: of each step of a request, in seconds; the caller bounds the whole.
+        guard: checks URLs and addresses.
+        verify: as in httpx: which certificates are trusted.
+        timeout_s: time limit of each step of a request, in seconds; the caller limits the whole.
     """
     return httpx.AsyncClient(
         transport=GuardedTransport(guard, verify),
@@ -109,24 +109,24 @@ def guarded_client(guard: Guard, verify: SSLContext | bool = True, timeout_s: fl
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {
     "Accept": "image/*, application/octet-stream;q=0.5",
-    "Accept-Encoding": "identity",  # what is packed small may be large
+    "Accept-Encoding": "identity",  # a small compressed body may be large when unpacked
 }
 
 
 class Fetcher:
-    """Fetches what callers name, where the guard lets it."""
+    """Fetches pictures from URLs that the guard allows."""
 
     def __init__(
         self, guard: Guard, client: httpx.AsyncClient, *, max_bytes: int, timeout_s: float, max_redirects: int
     ) -> None:
-        """Takes what it needs.
+        """Makes a fetcher.
 
         Args:
-            guard: looks at each URL.
+            guard: checks each URL.
             client: a :func:`~fpan.serve.fetch.fetcher.guarded_client` of the same guard.
-            max_bytes: largest answer that is read.
-            timeout_s: how long all of it may take, in seconds.
-            max_redirects: how many are followed.
+            max_bytes: largest body that is read, in bytes.
+            timeout_s: time limit of a fetch with all redirects, in seconds.
+            max_redirects: largest number of redirects that are followed.
         """
         self._guard = guard
         self._client = client
@@ -137,7 +137,7 @@ class Fetcher:
     @classmethod
     @asynccontextmanager
     async def opened(cls, settings: FetchSettings, max_bytes: int) -> AsyncIterator["Fetcher"]:
-        """By the rules of ``settings``, for files of at most ``max_bytes``; closes its connections in the end."""
+        """Opens a fetcher with ``settings`` for files of at most ``max_bytes`` bytes, and closes it in the end."""
         guard = Guard.of_pictures(settings)
         async with guarded_client(guard, timeout_s=settings.url_timeout_s) as client:
             yield cls(
@@ -149,13 +149,13 @@ class Fetcher:
             )
 
     async def fetch(self, text: str) -> bytes:
-        """The bytes at a URL, whatever its media type says they are.
+        """Returns the bytes at a URL; its media type is ignored.
 
         Raises:
-            BadRequest: it is no URL.
-            Forbidden: it, or one that it redirects to, may not be asked.
-            Impossible: it does not answer in time, or with anything but a file.
-            TooLarge: the file.
+            BadRequest: the text is not a valid URL.
+            Forbidden: the URL, or one that it redirects to, is not allowed.
+            Impossible: the server does not answer in time, or not with a file.
+            TooLarge: the file is larger than ``max_bytes``.
         """
         url = self._guard.check(text)
         try:
@@ -189,7 +189,7 @@ class Fetcher:
             raise Impossible(f"the picture's URL answers {response.status_code}, not with a picture")
         if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             raise Impossible("the picture's URL answers with a Content-Encoding, which was not asked for")
-        if int(response.headers.get("content-length", 0)) > self._max_bytes:  # httpcore has refused what is no number
+        if int(response.headers.get("content-length", 0)) > self._max_bytes:  # httpcore has checked that it is a number
             raise self._too_large
         pieces, came = [], 0
         async for piece in response.aiter_raw():
@@ -206,7 +206,7 @@ class Fetcher:
 
 
 def _words(error: Exception) -> str:
-    """What went wrong, without the addresses that may be in an error's own words."""
+    """Describes an error without the addresses that its own message may contain."""
     if isinstance(error, httpx.ConnectError):
         verified = "certificate verify failed" in str(error).lower()
         return "its certificate is not believed" if verified else "no connection could be made"

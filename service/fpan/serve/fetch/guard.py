@@ -1,4 +1,4 @@
-"""Which addresses of the network may be connected to."""
+"""Checks which URLs and network addresses may be connected to."""
 
 import asyncio
 import re
@@ -29,11 +29,11 @@ _METADATA: tuple[Address, ...] = tuple(
         "192.0.0.192",  # Oracle
     )
 )
-"""Where clouds tell a machine its secrets: nobody may be sent there, whatever networks are allowed."""
+"""Metadata services of clouds, which return credentials. They are refused whatever networks are allowed."""
 _UNICAST = IPv6Network("2000::/3")
-"""All that is given out of IPv6 for the public (RFC 4291, 2.4)."""
+"""The global unicast addresses of IPv6 (RFC 4291, 2.4)."""
 _NAT64 = IPv6Network("64:ff9b::/96")
-"""IPv4 as networks with IPv6 alone see it (RFC 6052); which address it means is in its last four bytes."""
+"""IPv4 addresses in networks with IPv6 only (RFC 6052); the last four bytes are the IPv4 address."""
 _TUNNELS: tuple[IPv6Network, ...] = tuple(
     IPv6Network(text)
     for text in (
@@ -41,14 +41,14 @@ _TUNNELS: tuple[IPv6Network, ...] = tuple(
         "2002::/16",  # 6to4 (RFC 3056)
     )
 )
-"""IPv6 that hides an address of IPv4, and that no host of today has."""
+"""IPv6 addresses that contain an IPv4 address; hosts no longer use them."""
 
 
 def refusal(address: Address, private: Sequence[Network] = ()) -> str | None:
-    """Why an address may not be connected to; None where it may.
+    """Returns why an address may not be connected to, or None if it may.
 
     Args:
-        address: where a name led to.
+        address: address of a resolved name.
         private: networks that are allowed although they are not public.
     """
     if isinstance(address, IPv6Address):
@@ -69,31 +69,31 @@ def refusal(address: Address, private: Sequence[Network] = ()) -> str | None:
 
 
 MAX_URL = 2048
-"""Characters of a URL."""
+"""Largest length of a URL, in characters."""
 _SHOWN = 80
-"""Characters of a host that a message shows."""
+"""Largest length of a host in a message, in characters."""
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 _NUMBER = re.compile(r"(0x[0-9a-f]*|\d+)")
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The addresses of a name, as text, to be tried in this order."""
+"""Resolves a host and port to addresses as text, to be tried in this order."""
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """What the system says.
+    """Resolves a name by the system's resolver.
 
     Raises:
-        OSError: it knows no such name.
+        OSError: the name is not known.
     """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(info[4][0]) for info in found))
 
 
 def read_url(text: object) -> httpx.URL:
-    """A URL, read by the same rules as those by which it will be asked; ``str`` of it is plain ASCII.
+    """Reads a URL by the rules of the client that will request it; ``str`` of the result is plain ASCII.
 
     Raises:
-        BadRequest: it is none.
+        BadRequest: the text is not a valid URL.
     """
     if not isinstance(text, str | httpx.URL):
         raise BadRequest("a URL is a text")
@@ -112,18 +112,18 @@ def read_url(text: object) -> httpx.URL:
 
 
 class Guard:
-    """Refuses URLs that nobody has allowed, and addresses that are nobody's business."""
+    """Refuses URLs that the configuration does not allow, and internal addresses."""
 
     def __init__(
         self, hosts: Sequence[Hosts], private: Sequence[Network] = (), resolve: Resolve = resolve, instead: str = ""
     ) -> None:
-        """Takes the rules.
+        """Makes a guard.
 
         Args:
-            hosts: what may be asked; none, and nothing may.
+            hosts: allowed hosts; empty refuses every URL.
             private: networks that are allowed although they are not public.
-            resolve: tells the addresses of names.
-            instead: what whoever is refused may do, as the beginning of a sentence.
+            resolve: resolves names.
+            instead: what the caller can do instead, as the beginning of a sentence in the error message.
         """
         self._hosts = tuple(hosts)
         self._private = tuple(private)
@@ -132,15 +132,15 @@ class Guard:
 
     @classmethod
     def of_pictures(cls, settings: FetchSettings) -> "Guard":
-        """Of what pictures may be fetched from."""
+        """Makes the guard of URLs of pictures."""
         return cls(settings.url_hosts, settings.url_private_networks, instead="send the bytes themselves, or ")
 
     def check(self, text: object) -> httpx.URL:
-        """A URL that may be asked; see :func:`read_url`.
+        """Returns the URL if it is allowed; see :func:`read_url`.
 
         Raises:
-            BadRequest: it is none.
-            Forbidden: nobody has allowed it.
+            BadRequest: the text is not a valid URL.
+            Forbidden: the configuration does not allow the URL.
         """
         url = read_url(text)
         host, port = url.raw_host.decode("ascii").lower(), url.port or DEFAULT_PORTS[url.scheme]
