@@ -32,7 +32,7 @@ class AnswerCache:
     """Returns cached or shared answers, and computes those that are missing."""
 
     def __init__(self, keys: AnswerKeys, store: AnswerStore | None, metrics: Metrics) -> None:
-        """Takes what it needs.
+        """Makes one of its parts.
 
         Args:
             keys: computes the cache keys.

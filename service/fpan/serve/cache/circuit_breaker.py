@@ -43,7 +43,7 @@ class GuardedRedis:
     """
 
     def __init__(self, role: Role, client: "Redis", timeout_s: float, retry_s: float, counts: RedisCounts) -> None:
-        """Takes what it needs; see :func:`open_redis`.
+        """Makes one; see :func:`open_redis`.
 
         Args:
             role: purpose of the Redis, in the log and in metrics.

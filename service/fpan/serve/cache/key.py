@@ -32,7 +32,7 @@ class AnswerKeys:
     def __init__(
         self, secret: Secret, settings: ComponentSettings, model_router: ModelRouter, *, per_account: bool
     ) -> None:
-        """Takes what it needs.
+        """Makes one of its parts.
 
         Args:
             secret: key of the hashes; without it a cache key does not reveal the request.

@@ -73,7 +73,7 @@ class RedisJobQueue:
     """Jobs in Redis. All methods raise :class:`~fpan.serve.api.errors.Unavailable` while Redis is away."""
 
     def __init__(self, redis: Redis, terms: JobLimits, counts: JobCounts) -> None:
-        """Takes what it needs.
+        """Makes one of its parts.
 
         Args:
             redis: stores the jobs.
@@ -178,8 +178,7 @@ class RedisJobQueue:
             return bool(await self._redis.set(scripts.SWEPT, b"", nx=True, px=round(for_s * _MS)))
 
     async def next_hook(self, for_s: float, busy: Iterable[str] = ()) -> WebhookTask | None:
-        """Returns the next webhook call whose host is not in ``busy``; it is not returned again for ``for_s`` seconds.
-        """
+        """Returns the next webhook call whose host is not in ``busy``, and hides it for ``for_s`` seconds."""
         found = await self._run(scripts.NEXT_HOOK, round(for_s * _MS), *busy)
         return None if found is None else WebhookTask(found[0].decode(), int(found[1]), found[2].decode())
 

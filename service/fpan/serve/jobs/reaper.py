@@ -20,7 +20,7 @@ class Reaper:
     """Checks and cleans up at regular intervals."""
 
     def __init__(self, job_queue: RedisJobQueue, store: EncryptedStore, every_s: float, counts: JobCounts) -> None:
-        """Takes what it needs.
+        """Makes one of its parts.
 
         Args:
             job_queue: finds the jobs that are overdue.

@@ -76,7 +76,7 @@ class WebhookSender:
         tries: Tries,
         counts: JobCounts,
     ) -> None:
-        """Takes what it needs.
+        """Makes one of its parts.
 
         Args:
             job_queue: knows whose end is to be told.

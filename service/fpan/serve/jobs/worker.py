@@ -58,7 +58,7 @@ class JobWorker:
         picture_timeout_s: float,
         counts: JobCounts,
     ) -> None:
-        """Takes what it needs.
+        """Makes one of its parts.
 
         Args:
             job_queue: knows the jobs.

@@ -53,7 +53,7 @@ class FaceParser:
         ended: Observer = unobserved,
         told: Observer = unobserved,
     ) -> None:
-        """Takes what it needs.
+        """Makes one of its parts.
 
         Args:
             model_router: the networks.

@@ -50,7 +50,7 @@ class RolloutController:
         crew: ModelPool,
         counts: RolloutCounts,
     ) -> None:
-        """Takes what it needs.
+        """Makes one of its parts.
 
         Args:
             followed: the registry.

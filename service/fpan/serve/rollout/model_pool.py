@@ -39,7 +39,7 @@ class ModelPool:
         pool: Executor,
         metrics: Metrics,
     ) -> None:
-        """Takes what it needs.
+        """Makes one of its parts.
 
         Args:
             settings: which models answer, and when faces have drifted.

@@ -37,7 +37,7 @@ class Monitor:
     """Judges by what this gateway sees alone. Several gateways may watch: one of them moves the alias back."""
 
     def __init__(self, rollout: RolloutController, followed: WatchedRepository, counts: WatchCounts) -> None:
-        """Takes what it needs.
+        """Makes one of its parts.
 
         Args:
             rollout: what is served.

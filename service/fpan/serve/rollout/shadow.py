@@ -51,7 +51,7 @@ class Shadow:
         timeout_s: float,
         counts: ShadowCounts,
     ) -> None:
-        """Takes what it needs.
+        """Makes one of its parts.
 
         Args:
             model_router: the networks.
