@@ -1,4 +1,4 @@
-"""Which classes an answer tells, and by which ids: those that were chosen, in the order that was asked for."""
+"""Applies the request's choice of classes and its order of class ids to a result."""
 
 from dataclasses import replace
 from functools import cache
@@ -14,10 +14,10 @@ from fpan.serve.pipeline.types import ParsedFace, ParseResult
 
 
 def check_order(order: str, taxonomy: Taxonomy) -> None:
-    """Whether label maps of a taxonomy can be told in an order; an empty one is its own.
+    """Checks that label maps of a taxonomy can be converted to an order; an empty name is the taxonomy's own order.
 
     Raises:
-        BadRequest: it is unknown.
+        BadRequest: the order is unknown.
     """
     if order and order != taxonomy.name and order not in taxonomy.remaps:
         known = ", ".join((taxonomy.name, *taxonomy.remaps))
@@ -25,9 +25,10 @@ def check_order(order: str, taxonomy: Taxonomy) -> None:
 
 
 def in_order(result: ParseResult, taxonomy: Taxonomy, order: str) -> tuple[ParseResult, Taxonomy]:
-    """A result whose ids are those of an order that :func:`check_order` passes, and the taxonomy of these ids.
+    """Converts a result to the class ids of an order; returns the result and the taxonomy of these ids.
 
-    Parts that the order does not have are left out, and their pixels become ``ignore`` (255).
+    The order must pass :func:`check_order`. Parts without a class in the order are left out, and their pixels become
+    ``ignore`` (255).
     """
     if not order or order == taxonomy.name:
         return result, taxonomy

@@ -1,1 +1,1 @@
-"""Faces of a photo to square crops as training saw them."""
+"""Cuts the faces of a photo into aligned square crops, the same way as in training."""

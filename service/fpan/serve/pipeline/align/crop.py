@@ -1,4 +1,4 @@
-"""From faces in a photo to square crops as training saw them."""
+"""Cuts the faces of a photo into aligned square crops, the same way as in training."""
 
 from dataclasses import dataclass
 
@@ -13,20 +13,20 @@ from fpan.serve.pipeline.types import Photo
 
 
 def prepared(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture that :func:`warp` takes, uint8 (H, W, 4), of RGB, uint8 (H, W, 3)."""
+    """Converts RGB, uint8 (H, W, 3), to the RGBA, uint8 (H, W, 4), that :func:`warp` takes."""
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA), np.uint8)
 
 
 def warp(
     picture: NDArray[np.uint8], to_picture: NDArray[np.float64], size: tuple[int, int], outside: int
 ) -> NDArray[np.uint8]:
-    """What lies at places of a picture, interpolated linearly.
+    """Resamples a picture under an affine map, with linear interpolation.
 
     Args:
-        picture: what :func:`prepared` has made.
-        to_picture: from pixels of the answer to those of the picture, integers = pixel centres.
-        size: width and height of the answer in pixels.
-        outside: grey level of what lies outside of the picture.
+        picture: a result of :func:`prepared`.
+        to_picture: maps pixels of the result to pixels of the picture; integers are pixel centres.
+        size: width and height of the result in pixels.
+        outside: grey level of pixels outside the picture.
 
     Returns:
         RGB, uint8 (height, width, 3).
@@ -48,13 +48,13 @@ _MOST_SHRINK = 2.0
 
 @dataclass(frozen=True)
 class Crop:
-    """A square cut out of a photo, with the way back."""
+    """A square cut out of a photo, with the map from the photo to the crop."""
 
     pixels: NDArray[np.uint8]
     """RGB, uint8 (size, size, 3); black where the photo has no pixels."""
     matrix: NDArray[np.float64]
-    """2x3 from the photo's pixels to the crop's; integers are pixel centres. A similarity, but for the rounding of
-    both sides to whole pixels in :func:`crop_whole`."""
+    """2x3, maps the photo's pixels to the crop's; integers are pixel centres. It is a similarity, except that
+    :func:`crop_whole` rounds both sides to whole pixels."""
 
     @property
     def size(self) -> int:
@@ -88,7 +88,7 @@ def inside(photo: Photo, box: Box) -> Box:
     """The part of a box that lies in the photo.
 
     Raises:
-        Impossible: there is none.
+        Impossible: the box lies wholly outside the photo.
     """
     x0, y0, x1, y1 = box
     if x1 <= 0 or y1 <= 0 or x0 >= photo.width or y0 >= photo.height:
@@ -98,7 +98,7 @@ def inside(photo: Photo, box: Box) -> Box:
 
 
 def crop_by_box(photo: Photo, box: Box, template: AlignmentTemplate, size: int) -> Crop:
-    """The upright crop in which what the photo has of a box around a face lies on the mean box of the training faces.
+    """The upright crop that places the visible part of a face's box on the mean box of the training faces.
 
     Raises:
         Impossible: the box lies wholly outside the photo.
@@ -112,14 +112,15 @@ def crop_by_box(photo: Photo, box: Box, template: AlignmentTemplate, size: int) 
 
 
 def crop_whole(photo: Photo, size: int) -> Crop:
-    """The whole photo, letterboxed: centred in the square, its longer side filling it."""
+    """The whole photo, letterboxed: it is centred in the square, and its longer side fills the square."""
     scale = size / max(photo.width, photo.height)
     width, height = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     pixels = np.zeros((size, size, 3), np.uint8)
     left, top = (size - width) // 2, (size - height) // 2
     pixels[top : top + height, left : left + width] = cv2.resize(photo.pixels, (width, height), interpolation=how)
-    # Both sides are rounded, each by a share of its own. Pixel centres: the photo's x lies at (x + 0.5) * sx - 0.5.
+    # Rounding changes each side's scale by a different factor. The photo's x maps to (x + 0.5) * sx - 0.5, since
+    # integers are pixel centres.
     sx, sy = width / photo.width, height / photo.height
     matrix = np.array([[sx, 0, left + 0.5 * sx - 0.5], [0, sy, top + 0.5 * sy - 0.5]])
     return Crop(pixels, matrix)

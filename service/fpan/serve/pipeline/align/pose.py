@@ -1,4 +1,4 @@
-"""How a head is turned, solved from the detector's five points."""
+"""Estimates the head pose from the detector's five points."""
 
 import cv2
 import numpy as np
@@ -7,17 +7,18 @@ from numpy.typing import NDArray
 from fpan.contract.face import Pose
 
 FACE = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.555, -0.336], [-0.42, 1.062, 0.076], [0.42, 1.062, 0.076]])
-"""The five points of a mean head, float (5, 3), in distances between its eyes about their middle: x to the right and y
-down as in the picture of an unturned face, z away from the camera. Fitted to the detector's points on faces whose pose
-is known: ``python -m benchmarks.studies.pose``."""
+"""The five points of a mean head, float (5, 3). The unit is the distance between the eyes; the origin is the midpoint
+of the eyes. In the picture of a frontal face x points right and y down; z points away from the camera. Fitted to the
+detector's points on faces of known pose: ``python -m benchmarks.studies.pose``."""
 _CAMERA = 40.0
-"""Distance of the camera in distances between the eyes: some 2.5 m, so that perspective plays no great part."""
+"""Distance of the camera, in units of the distance between the eyes. It is about 2.5 m, so that perspective has little
+effect."""
 
 
 def solve(landmarks: NDArray[np.float32]) -> Pose | None:
-    """The pose of the head that the five points are of.
+    """Estimates the pose of a head from its five points.
 
-    Yaw and pitch are within some degrees on average (``docs/results/pose.md``): five points say no more.
+    The mean error of yaw and pitch is a few degrees (``docs/results/pose.md``); five points allow no better.
 
     Args:
         landmarks: float (5, 2), in the order of ``fpan.contract.FIVE_POINTS``.
@@ -30,7 +31,7 @@ def solve(landmarks: NDArray[np.float32]) -> Pose | None:
     spread = np.linalg.svd(centred, compute_uv=False)
     if spread[1] < 1e-3 * max(spread[0], 1e-9):
         return None
-    # In a picture in which the face is about as large as a head at that distance from a camera of that focal length.
+    # Scales the points to the size that a head at this distance has for a camera of this focal length.
     scale = float(np.sqrt((centred**2).sum() / ((FACE[:, :2] - FACE[:, :2].mean(0)) ** 2).sum()))
     camera = np.diag([_CAMERA, _CAMERA, 1.0])
     found, turn, _ = cv2.solvePnP(FACE, centred / scale, camera, None, flags=cv2.SOLVEPNP_SQPNP)
@@ -40,7 +41,9 @@ def solve(landmarks: NDArray[np.float32]) -> Pose | None:
 
 
 def _angles(rotation: NDArray[np.float64]) -> Pose:
-    """Of R = Rx(pitch) @ Ry(yaw) @ Rz(roll), as in 300W-LP, whose yaw has the other sign."""
+    """The angles of R = Rx(pitch) @ Ry(yaw) @ Rz(roll), in degrees. This is the order of 300W-LP, but its yaw has the
+    opposite sign.
+    """
     r = rotation
     yaw = np.arctan2(-r[0, 2], np.hypot(r[0, 0], r[0, 1]))
     pitch, roll = np.arctan2(r[1, 2], r[2, 2]), np.arctan2(-r[0, 1], r[0, 0])

@@ -1,4 +1,4 @@
-"""The faces of a picture that are to be parsed, each with its crop."""
+"""Selects the faces of a picture to parse and cuts a crop for each."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from fpan.serve.pipeline.paste.labels import window_of
 from fpan.serve.pipeline.types import Detection, Photo
 
 SAME_FACE = 0.3
-"""Least overlap (IoU) of a caller's box with a found face that lends it its landmarks."""
+"""Least overlap (IoU) of a caller's box with a detected face for the box to use that face's landmarks."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Cutter:
-    """Cuts faces out of one picture. It computes: it belongs in a worker thread."""
+    """Cuts faces out of one picture. Its methods take CPU time: call them in a worker thread."""
 
     photo: Photo
     template: AlignmentTemplate
     size: int
     """Side of the crops in pixels."""
     max_face_pixels: int
-    """Pixels that the windows of all faces may have together."""
+    """Most pixels of the windows of all faces together."""
     check: Callable[[], None]
-    """Raises where the work should be given up."""
+    """Raises an error when the work should stop."""
 
     def whole(self) -> list[Target]:
         """The whole picture as one face."""
@@ -48,7 +48,7 @@ class Cutter:
         return self._all([self._target(align.crop_whole(self.photo, self.size), box, None)])
 
     def found(self, faces: Sequence[Detection]) -> list[Target]:
-        """Found faces; without those of which the picture shows nothing.
+        """The detected faces. Leaves out faces whose crop lies outside the picture.
 
         Raises:
             TooLarge: their windows have too many pixels together.
@@ -59,7 +59,7 @@ class Cutter:
         """The faces in a caller's boxes.
 
         Raises:
-            Impossible: the picture shows nothing of one of them.
+            Impossible: the crop of one of them lies outside the picture.
             TooLarge: their windows have too many pixels together.
         """
         return self._all(self._boxed(box, found) for box in boxes)
@@ -86,7 +86,7 @@ class Cutter:
             return None
 
     def _boxed(self, box: Box, found: Sequence[Detection]) -> Target:
-        """By the landmarks of a found face that the box overlaps, else upright by the box alone."""
+        """Cuts by the landmarks of the detected face that overlaps the box; without one, upright by the box alone."""
         nearest = max(found, key=lambda face: overlap(face.box, box), default=None)
         if nearest is not None and overlap(nearest.box, box) >= SAME_FACE:
             return self._target(self._by_landmarks(nearest, box), box, nearest)

@@ -1,4 +1,4 @@
-"""Bytes of a picture to RGB pixels, in memory alone, with bounded time and memory whatever the bytes are."""
+"""Decodes a picture's bytes to RGB pixels, in memory only. Time and memory are bounded for any input."""
 
 from fpan.serve.pipeline.decode.reader import Header, decode, read_header
 

@@ -1,28 +1,29 @@
-"""A look through a HEIC before its decoder sees it, which the process would not survive.
+"""Checks a HEIC before it is decoded, because some invalid files crash the process in the decoder.
 
-pi-heif 1.4.0 makes Python words of each item's type and content type, and crashes where the bytes are no UTF-8
-(pillow_heif's pull request 478). Both come from the boxes ``infe`` (ISO/IEC 14496-12, 8.11.6), wherever they lie.
+pi-heif 1.4.0 converts each item's type and content type to a Python string, and crashes when the bytes are not UTF-8
+(pillow_heif's pull request 478). Both come from the ``infe`` boxes (ISO/IEC 14496-12, 8.11.6), at any position.
 """
 
 from fpan.serve.pipeline.decode.sniff import absurd
 
 _ENTRY = b"infe"
 _HEAD_BYTES = 4
-"""Of a box before its name: its size."""
+"""Bytes of a box before its name; they hold its size."""
 _VERSIONS = {0: None, 1: None, 2: 4, 3: 6}
-"""Version of an entry -> bytes between its flags and its type; None where it has none. The decoder reads no others."""
+"""Version of an entry -> bytes between its flags and its type; None if the version has no type. The decoder reads only
+these versions."""
 _WITHOUT_TYPE_BYTES = 4
 _TYPE_BYTES = 4
 _WITH_CONTENT_TYPE = b"mime"
 _SIZES_ELSEWHERE = (0, 1)
-"""What stands for "to the end of the file" and for "the size follows in 64 bits"."""
+"""Special sizes: 0 is "to the end of the file", 1 is "the size follows in 64 bits"."""
 
 
 def survey_heic(data: bytes, max_pixels: int) -> None:
-    """Refuses items whose type or content type is no text.
+    """Rejects a file with an item whose type or content type is not UTF-8 text.
 
     Raises:
-        Impossible: there is one.
+        Impossible: the file has such an item.
     """
     position = data.find(_ENTRY)
     while position >= 0:
@@ -31,7 +32,7 @@ def survey_heic(data: bytes, max_pixels: int) -> None:
 
 
 def _check(data: bytes, box: int) -> None:
-    """Of what may be an entry at ``box``, or a piece of compressed pixels."""
+    """Checks the bytes at ``box``, which are either an entry or part of the compressed pixels."""
     flags = box + _HEAD_BYTES + len(_ENTRY)
     size = int.from_bytes(data[max(0, box) : box + _HEAD_BYTES], "big")
     version = data[flags] if flags < len(data) else None

@@ -1,8 +1,8 @@
-"""Any kind of pixel that Pillow gives, to RGB of 8 bits.
+"""Converts every pixel format of Pillow to 8 bit RGB.
 
-What is transparent shows white, as on a page; the network never saw transparency. Numbers of 16 bits are scaled, not
-cut. Floating point has no agreed range: 0 to 1 is taken as black to white, anything else is refused. CMYK without a
-profile is converted the plain way. An embedded colour profile other than sRGB is applied where it can be.
+Transparent pixels are shown on white; the network was not trained with transparency. 16 bit values are scaled, not
+clipped. Floating point has no agreed range: 0 to 1 is read as black to white, any other range is rejected. CMYK without
+a profile is converted without colour management. An embedded profile other than sRGB is applied where possible.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from fpan.serve.pipeline.decode.sniff import not_read
 
 
 def silence_decoders() -> None:
-    """Takes their voices from Pillow, and from libtiff, which Pillow lets write to this process's errors by itself."""
+    """Turns off the log messages of Pillow and the messages that libtiff writes directly to standard error."""
     logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
-    # Of the library that Pillow has loaded, wherever it lies; where it is linked in out of reach, it goes on writing.
+    # Uses the copy of libtiff that Pillow has loaded. If its symbols are not accessible, libtiff still writes.
     with contextlib.suppress(OSError, AttributeError, TypeError):
         pillow = ctypes.CDLL(_imaging.__file__)
         for name in ("TIFFSetErrorHandler", "TIFFSetErrorHandlerExt", "TIFFSetWarningHandler"):
@@ -32,19 +32,20 @@ def silence_decoders() -> None:
 
 
 _MAX_PROFILE_BYTES = 2**22
-"""Profiles of presses have 2 MB or less."""
+"""Largest colour profile that is read. Profiles of printing presses have 2 MB or less."""
 _SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
-"""Colour space that a profile must be of, by Pillow's mode."""
+"""Colour space that a profile must have, by Pillow's mode."""
 _WHITE = 255
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
-"""Tags of TIFF. Pillow looks at neither where a sample has more than 8 bits."""
+"""TIFF tags, and the value of the second for "0 is white". Pillow ignores both tags when a sample has more than
+8 bits."""
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """A loaded image of any mode, as mode RGB.
+    """Converts a loaded image of any mode to mode RGB.
 
     Raises:
-        UnsupportedImage: pixels of a kind that has no agreed meaning.
+        UnsupportedImage: the range of the pixel values is not defined.
     """
     profile = image.info.get("icc_profile")
     flat = _flatten(image)
@@ -53,7 +54,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """Without transparency, with 8 bits a channel."""
+    """Removes transparency and converts to 8 bits per channel."""
     if image.mode.startswith("I;16"):
         return _from_16_bit(image)
     if image.mode == "F":
@@ -63,7 +64,7 @@ def _flatten(image: Image.Image) -> Image.Image:
         raise not_read(f"a picture of {kind}, whose range no rule tells")
     if not image.has_transparency_data:
         return image
-    # Premultiplied grey has no way to RGBA but by its plain kind.
+    # Pillow converts premultiplied grey (La) to RGBA only by way of LA.
     visible = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     if visible.getchannel("A").getextrema() == (_WHITE, _WHITE):
         return visible.convert("RGB")
@@ -85,7 +86,7 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
 
 def _from_float(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
-    # Written so that a NaN fails it too.
+    # Written so that a NaN fails the check too.
     if not (values.min() >= 0 and values.max() <= 1):
         raise not_read("a picture of floating point numbers that are not all from 0 to 1")
     return _grey(image, np.asarray(cv2.convertScaleAbs(values, alpha=_WHITE), np.uint8))
@@ -101,7 +102,7 @@ def _tiff_tag(image: Image.Image, tag: int) -> Any:
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """In sRGB; None where the profile is sRGB already, broken, or of another kind of picture."""
+    """Converts an image to sRGB; None if the profile is already sRGB, broken, or of another colour space."""
     if image.mode not in _SPACES or len(profile) > _MAX_PROFILE_BYTES:
         return None
     try:

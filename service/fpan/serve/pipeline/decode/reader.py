@@ -1,4 +1,4 @@
-"""Bytes to a :class:`Photo`."""
+"""Decodes the bytes of a file to a :class:`Photo`."""
 
 import io
 import re
@@ -28,7 +28,7 @@ _PILLOW_NAMES: dict[Format, str] = {
     "tiff": "TIFF",
 }
 _ORIENTATION = 0x0112
-"""Tag of EXIF."""
+"""EXIF tag of the orientation."""
 _TURNS: dict[int, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,9 +38,9 @@ _TURNS: dict[int, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns a picture upright, by its orientation; 1 is upright."""
+"""EXIF orientation -> the operation that makes the picture upright; 1 is already upright."""
 _BACK = {6: 8, 8: 6}
-"""Orientation whose turn undoes another's; all others undo themselves."""
+"""Orientation -> the orientation whose operation reverses it; every other operation is its own inverse."""
 _REASON_CHARACTERS = 120
 _PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"(PIL|pi_heif)\b"), 0)
 
@@ -51,10 +51,10 @@ silence_decoders()
 
 @dataclass(frozen=True)
 class Header:
-    """A picture of which no more than the header has been read."""
+    """A picture of which only the header has been read."""
 
     pixels: int
-    """How many it will have, which is not more than it may have."""
+    """Number of pixels of the decoded picture, already checked against the limit."""
     _kind: Format
     _frames: int
     _image: Image.Image
@@ -65,19 +65,20 @@ class Header:
 
         Args:
             orientation: ``exif`` turns the picture upright as its EXIF data says. ``raw`` leaves the pixels as they are
-                stored, save in HEIC, where turning is part of the picture itself and not of its metadata.
+                stored, except in HEIC, where rotation is part of the picture itself and not of its metadata.
 
         Returns:
-            RGB pixels, sRGB, read-only; transparency shows white.
+            RGB pixels, sRGB, read-only; transparent pixels are white.
 
         Raises:
-            UnsupportedImage: a variety of the format that is not read.
-            TooLarge: more pixels than allowed, or than memory holds.
+            UnsupportedImage: an unsupported variant of the format.
+            TooLarge: more pixels than allowed, or than fit in memory.
             Impossible: truncated or damaged.
         """
         kind, image = self._kind, self._image
         with _told(kind), image:
-            # Pillow turns a TIFF upright while it loads it, and no other; elsewhere the tag may follow the pixels.
+            # Pillow makes only a TIFF upright while loading it. In other formats the tag may be stored after the
+            # pixels, so it is read after loading.
             turned = _orientation_of(image) if kind == "tiff" else 1
             image.load()
             check_pixels(image.width, image.height, self._max_pixels)
@@ -92,15 +93,15 @@ class Header:
 
 
 def read_header(data: bytes, *, max_pixels: int) -> Header:
-    """Looks at a JPEG, PNG, WebP, AVIF, HEIC, GIF or TIFF; no other format is looked at.
+    """Reads the header of a JPEG, PNG, WebP, AVIF, HEIC, GIF or TIFF.
 
     Args:
-        data: The file.
-        max_pixels: More than these are refused.
+        data: The bytes of the file.
+        max_pixels: Most pixels of the picture.
 
     Raises:
         BadRequest: no bytes.
-        UnsupportedImage: another format, or a variety of one that is not read.
+        UnsupportedImage: another format, or an unsupported variant of one of these.
         TooLarge: more pixels than allowed.
         Impossible: truncated or damaged.
     """
@@ -118,12 +119,12 @@ def read_header(data: bytes, *, max_pixels: int) -> Header:
 
 
 def decode(data: bytes, *, max_pixels: int, orientation: Literal["exif", "raw"]) -> Photo:
-    """:func:`read_header` and :meth:`Header.decode` in one go; both tell what they take, give and raise."""
+    """Calls :func:`read_header` and :meth:`Header.decode`; see these for arguments, result and errors."""
     return read_header(data, max_pixels=max_pixels).decode(orientation)
 
 
 def _orientation_of(image: Image.Image) -> int:
-    """1 to 8; 1 where it is not told, or EXIF is broken: a picture is not refused for its metadata."""
+    """The EXIF orientation, 1 to 8. It is 1 if missing or if EXIF is broken: metadata never makes a picture invalid."""
     try:
         told: Any = image.getexif().get(_ORIENTATION)
     except Exception:
@@ -133,7 +134,7 @@ def _orientation_of(image: Image.Image) -> int:
 
 @contextmanager
 def _told(kind: Format) -> Iterator[None]:
-    """Turns whatever a decoder raises into an error that the caller is told."""
+    """Converts any exception of a decoder to an error of the gateway, for the answer to the caller."""
     name = kind.upper()
     try:
         yield
@@ -151,10 +152,10 @@ def _told(kind: Format) -> Iterator[None]:
 
 
 def _tame_pillow(max_pixels: int) -> None:
-    """Leaves the rollback on a picture's size to ``max_pixels`` and drops Pillow's remarks on odd metadata.
+    """Raises Pillow's own size limit to at least ``max_pixels`` and ignores its warnings about unusual metadata.
 
-    Both are global to the process, and ``warnings.catch_warnings`` is not safe among threads: a filter that lies on
-    top is, and it is put back there when somebody else has laid one over it.
+    Both settings are global to the process. ``warnings.catch_warnings`` is not thread-safe, so this installs a filter
+    for good, at the front of the list, and puts it there again when other code has added a filter before it.
     """
     if Image.MAX_IMAGE_PIXELS is not None:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)

@@ -1,4 +1,4 @@
-"""What bytes are, from their first few alone."""
+"""Detects the format of a file from its first bytes."""
 
 import re
 from typing import Final, Literal, get_args
@@ -6,14 +6,14 @@ from typing import Final, Literal, get_args
 from fpan.serve.api.errors import Impossible, UnsupportedImage
 
 Format = Literal["jpeg", "png", "webp", "avif", "heic", "gif", "tiff"]
-"""The formats that are read."""
+"""The supported formats."""
 
 _FORMATS: Final[dict[str, Format]] = {name: name for name in get_args(Format)}
 _READ_HERE: Final = "read here are JPEG, PNG, WebP, AVIF, HEIC, GIF and TIFF"
 _HEAD_BYTES = 1024
-"""How much of a file is looked at."""
+"""Number of bytes at the start of a file that are inspected."""
 _SHORTEST_TEXT = 16
-"""Fewer bytes than this are not called text."""
+"""Least number of characters for a file to be called text."""
 
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
@@ -59,7 +59,7 @@ def sniff(data: bytes) -> Format:
     """The format of a picture.
 
     Raises:
-        UnsupportedImage: it is none that is read; the sentence says what it seems to be.
+        UnsupportedImage: the format is not supported; the message says what the file seems to be.
     """
     head = data[:_HEAD_BYTES]
     name = _of_boxes(head) if head[4:8] == b"ftyp" else _of_signature(head)
@@ -69,17 +69,17 @@ def sniff(data: bytes) -> Format:
 
 
 def not_read(what: str) -> UnsupportedImage:
-    """The error for a variety of a format that is not read."""
+    """The error for an unsupported variant of a format."""
     return UnsupportedImage(f"this is {what}; {_READ_HERE}")
 
 
 def absurd(kind: Format, what: str) -> Impossible:
-    """The error for a structure that no program writes and that would keep a decoder busy."""
+    """The error for a structure that no encoder writes and that takes a decoder very long."""
     return Impossible(f"this {kind.upper()} has {what}: it is damaged, or made to keep a decoder busy")
 
 
 def _of_boxes(head: bytes) -> str:
-    """Of an ISO base media file: its major brand, then those it is compatible with."""
+    """Name of the format of an ISO base media file, from its major brand, then from its compatible brands."""
     size = int.from_bytes(head[:4], "big")
     brands = [head[8:12], *(head[i : i + 4] for i in range(16, min(size, len(head)) - 3, 4))]
     for brand in brands:
@@ -103,7 +103,7 @@ def _is_text(head: bytes) -> bool:
     try:
         text = head.decode("utf-8")
     except UnicodeDecodeError as error:
-        # A character that the end of the head cuts is no reason against text.
+        # The head may end in the middle of a character, so an error in its last bytes is allowed.
         if error.start < len(head) - 3:
             return False
         text = head[: error.start].decode("utf-8")

@@ -1,7 +1,7 @@
-"""A look through a file's structure before any decoder sees it: refuses what would make decoders work without bound.
+"""Checks a file's structure before it is decoded and rejects files that would cost a decoder unbounded work.
 
-Decoders guard the number of pixels, not the number of markers, chunks, tags or scans, which cost far more than their
-bytes. The limits here are far above what cameras and programs write.
+Decoders limit the number of pixels, but not the number of markers, chunks, tags or scans, which cost far more than
+their few bytes suggest. The limits here are far above what cameras and programs write.
 """
 
 import re
@@ -14,43 +14,43 @@ from fpan.serve.pipeline.decode.sniff import Format, absurd
 from fpan.serve.pipeline.decode.tiff import survey_tiff
 
 _MAX_SEGMENTS = 10_000
-"""Segments of a JPEG."""
+"""Most segments of a JPEG."""
 _MAX_SCANS = 30
-"""Scans of a progressive JPEG. Encoders write about ten; each takes 0.1 s in a picture of 64 megapixels."""
+"""Most scans of a progressive JPEG. Encoders write about ten; each takes 0.1 s in a picture of 64 megapixels."""
 _MAX_JUNK = 2**16
-"""Bytes between a JPEG's segments that belong to none."""
+"""Most bytes of a JPEG that lie between segments and belong to none."""
 _MAX_CHUNKS = 2**16
-"""Chunks of a PNG. The smallest that encoders write hold some kB each."""
+"""Most chunks of a PNG. Encoders write chunks of at least a few kB each."""
 _MAX_BLOCKS = 2**20
-"""Blocks of a GIF, of up to 255 bytes each, in one of its parts; and its parts."""
+"""Most parts (images and extensions) of a GIF, and most blocks, of up to 255 bytes each, of one part."""
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""A JPEG marker that is neither a stuffed byte nor a restart."""
+"""A JPEG marker that is neither a stuffed byte nor a restart marker."""
 _LONE_MARKERS = frozenset({0x01, 0xD8})
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_TRAILER = 0x21, 0x2C, 0x3B
 
 
 def survey(kind: Format, data: bytes, max_pixels: int) -> int | None:
-    """Looks through a file.
+    """Checks the structure of a file.
 
     Returns:
-        The number of its frames, or None where the decoder has to be asked.
+        The number of its frames, or None if only the decoder can count them.
 
     Raises:
-        TooLarge: a canvas of more than ``max_pixels``, where the decoder would allocate it at once.
-        Impossible: a structure that no program writes and that would keep a decoder busy.
-        UnsupportedImage: a raw photo in a TIFF's clothes.
+        TooLarge: a canvas of more than ``max_pixels``, in formats whose decoder allocates the canvas at once.
+        Impossible: a structure that no encoder writes and that takes a decoder very long.
+        UnsupportedImage: a raw photo stored as TIFF.
     """
     look = _SURVEYS.get(kind)
     return None if look is None else look(data, max_pixels)
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Refuses a picture of more pixels than are allowed.
+    """Rejects a picture of more than ``max_pixels`` pixels.
 
     Raises:
-        TooLarge: it has more.
+        TooLarge: the picture has more pixels.
     """
     if width * height > max_pixels:
         raise TooLarge(
@@ -94,7 +94,7 @@ def _survey_png(data: bytes, max_pixels: int) -> int:
 
 
 def _survey_gif(data: bytes, max_pixels: int) -> int:
-    """Checks the canvas together with the first frame, which may enlarge it."""
+    """Checks the canvas together with the first frame, which may extend it, and counts the frames."""
     if len(data) < 13:
         return 1
     width, height, flags = struct.unpack_from("<HHB", data, 6)
@@ -116,7 +116,7 @@ def _survey_gif(data: bytes, max_pixels: int) -> int:
 
 
 def _after_blocks(data: bytes, position: int) -> int:
-    """Where a chain of blocks, each with its length before it, has ended with an empty one."""
+    """The position after a chain of length-prefixed blocks, which ends with an empty block."""
     blocks = 0
     while position < len(data) and (size := data[position]):
         position += size + 1
@@ -131,7 +131,7 @@ def _palette_bytes(flags: int) -> int:
 
 
 def _survey_webp(data: bytes, max_pixels: int) -> None:
-    """Checks the canvas, which the decoder allocates when it is made."""
+    """Checks the canvas, which the decoder allocates when it is created."""
     chunk, head = data[12:16], data[:30]
     if chunk == b"VP8X" and len(head) == 30:
         width, height = (1 + int.from_bytes(head[i : i + 3], "little") for i in (24, 27))

@@ -1,4 +1,4 @@
-"""A look through the directories of a TIFF before a decoder reads them."""
+"""Checks the directories of a TIFF before a decoder reads them."""
 
 import struct
 from collections.abc import Iterator
@@ -8,24 +8,24 @@ from fpan.serve.api.errors import Impossible, TooLarge
 from fpan.serve.pipeline.decode.sniff import absurd, not_read
 
 _MAX_PAGES = 10_000
-"""Directories that are counted."""
+"""Most pages that are counted."""
 _MAX_SUB_DIRECTORIES = 16
 _MAX_VALUES = 2**18
-"""Values of a tag that are numbers. A picture of 64 megapixels in tiles of 16 x 16 has 250,000 tiles."""
+"""Most values of a tag, unless they are bytes. A picture of 64 megapixels in tiles of 16 x 16 has 250,000 tiles."""
 _MAX_TILE_PIXELS = 2**24
-"""Pixels of a tile: a decoder allocates one whatever the size of the picture."""
+"""Most pixels of a tile: a decoder allocates a whole tile even for a smaller picture."""
 
 _MAX_ENTRIES = 2**12
-"""Tags of a directory; some hundred are known."""
+"""Most tags of a directory; a few hundred are defined."""
 
 _WHOLE_NUMBERS = {3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-"""Types of field that hold whole numbers, as :mod:`struct` calls them."""
+"""TIFF field type -> format character of :mod:`struct`, for types of whole numbers."""
 _BYTE_TYPES = frozenset({1, 2, 6, 7})
 _NEW_SUBFILE_TYPE, _TILE_WIDTH, _TILE_LENGTH, _DNG_VERSION = 254, 322, 323, 50706
 _SUB_DIRECTORIES = frozenset({330, 34665, 34853, 40965})
-"""SubIFDs, Exif, GPS, interoperability."""
+"""Tags that point to further directories: SubIFDs, Exif, GPS, interoperability."""
 _REDUCED = 1
-"""Bit of NewSubfileType: a smaller copy of another picture of the file."""
+"""Bit of NewSubfileType for a reduced copy of another picture of the file."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class _Layout:
 
 
 def survey_tiff(data: bytes, max_pixels: int) -> int:
-    """Counts the pages of a TIFF and checks its first.
+    """Counts the pages of a TIFF and checks the first.
 
     Raises:
-        TooLarge: tiles that no picture needs.
+        TooLarge: tiles of more pixels than any picture needs.
         Impossible: tags with too many values, or too many directories.
         UnsupportedImage: a raw photo.
     """
@@ -89,7 +89,7 @@ def _check_first_page(data: bytes, layout: _Layout, offset: int) -> None:
 
 
 def _entries(data: bytes, layout: _Layout, offset: int) -> Iterator[tuple[int, int, int, int]]:
-    """Tag, type, number of values, and where the field of the value lies, of each entry of a directory."""
+    """For each entry of a directory: tag, type, number of values, and position of the value field."""
     (entries,) = struct.unpack_from(layout.order + layout.count, data, offset)
     if entries > _MAX_ENTRIES:
         raise absurd("tiff", f"{entries} tags in a directory")
@@ -101,7 +101,7 @@ def _entries(data: bytes, layout: _Layout, offset: int) -> Iterator[tuple[int, i
 
 
 def _numbers(data: bytes, layout: _Layout, kind: int, count: int, value: int) -> list[int]:
-    """The values of an entry whose values are whole numbers; empty for any other."""
+    """The values of an entry of whole numbers; empty for other types."""
     code = _WHOLE_NUMBERS.get(kind)
     if code is None:
         return []
@@ -111,12 +111,12 @@ def _numbers(data: bytes, layout: _Layout, kind: int, count: int, value: int) ->
 
 
 def _first(data: bytes, layout: _Layout, kind: int, count: int, value: int) -> int:
-    """The first such value; 0 where there is none."""
+    """The first value of an entry of whole numbers; 0 if there is none."""
     return next(iter(_numbers(data, layout, kind, count, value)), 0)
 
 
 def _pages(data: bytes, layout: _Layout, offset: int) -> Iterator[int]:
-    """Where the directory of each page lies. Ends at a directory that was met before or lies beyond the end."""
+    """Position of each page's directory. Stops at a directory that was already visited or lies beyond the file's end."""
     met: set[int] = set()
     while offset and offset not in met and len(met) < _MAX_PAGES:
         met.add(offset)
