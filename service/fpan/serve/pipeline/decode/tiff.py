@@ -116,7 +116,7 @@ def _first(data: bytes, layout: _Layout, kind: int, count: int, value: int) -> i
 
 
 def _pages(data: bytes, layout: _Layout, offset: int) -> Iterator[int]:
-    """Position of each page's directory. Stops at a directory that was already visited or lies beyond the file's end."""
+    """Position of each page's directory. Stops at a directory visited already or beyond the file's end."""
     met: set[int] = set()
     while offset and offset not in met and len(met) < _MAX_PAGES:
         met.add(offset)
